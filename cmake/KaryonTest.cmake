@@ -1,0 +1,36 @@
+include_guard(GLOBAL)
+
+# One main for every test binary, compiled once; Catch2 2.13 (header only) and 3 (a library) both work.
+add_library(karyon_test_support OBJECT "${PROJECT_SOURCE_DIR}/tests/support/catch_main.cpp")
+karyon_apply_flags(karyon_test_support)
+target_link_libraries(karyon_test_support PUBLIC Catch2::Catch2)
+
+# Everything that can be built under ThreadSanitizer; the tsan presets build this and nothing else.
+add_custom_target(karyon_tsan_tests)
+
+# karyon_add_test(<name> SOURCES <file>... [DEPS <target>...] [LABELS <label>...] [TIMEOUT <seconds>] [TSAN])
+#
+# One Catch2 binary and one ctest entry, both named <name>, for example unit_sched. It sees src/ (private headers),
+# tests/ ("support/catch.hpp") and what DEPS brings. TSAN marks a test whose code under test uses no library that was
+# compiled without ThreadSanitizer (CAF, hwloc, spdlog): only such tests tell the truth under it.
+function(karyon_add_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TSAN" "TIMEOUT" "SOURCES;DEPS;LABELS")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "karyon_add_test(${name}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  if(arg_TSAN)
+    list(APPEND arg_LABELS tsan)
+  endif()
+  add_executable(${name} ${arg_SOURCES} $<TARGET_OBJECTS:karyon_test_support>)
+  karyon_apply_flags(${name})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
+  target_link_libraries(${name} PRIVATE ${arg_DEPS} Catch2::Catch2)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  if(arg_TSAN)
+    add_dependencies(karyon_tsan_tests ${name})
+  endif()
+endfunction()

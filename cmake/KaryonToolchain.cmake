@@ -1,0 +1,67 @@
+# What every target of this project is compiled and linked with, and nothing that reaches a consumer.
+include_guard(GLOBAL)
+include(CheckCXXCompilerFlag)
+include(CheckLinkerFlag)
+include(CheckPIESupported)
+
+if(PROJECT_IS_TOP_LEVEL)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug, Release, RelWithDebInfo or MinSizeRel" FORCE)
+  endif()
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+  find_program(CCACHE_PROGRAM ccache)
+  if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+  endif()
+  find_program(MOLD_PROGRAM mold)
+  if(MOLD_PROGRAM)
+    check_linker_flag(CXX "-fuse-ld=mold" KARYON_HAS_MOLD)
+    if(KARYON_HAS_MOLD)
+      add_link_options(-fuse-ld=mold)
+    endif()
+  endif()
+endif()
+
+set(KARYON_WARNING_FLAGS -Wall -Wextra -Wconversion -Wshadow)
+
+# -ffile-prefix-map would hide where a crash came from; these are the flags of the OpenSSF compiler hardening guide that
+# cost little and change no result. The sanitizers bring stronger checks of their own and do not go with _FORTIFY_SOURCE.
+set(KARYON_HARDENING_COMPILE_FLAGS "")
+set(KARYON_HARDENING_LINK_FLAGS "")
+if(KARYON_HARDENING AND NOT KARYON_SANITIZE)
+  foreach(flag IN ITEMS -fstack-protector-strong -fstack-clash-protection -fcf-protection=full)
+    string(MAKE_C_IDENTIFIER "KARYON_HAS${flag}" has_flag)
+    check_cxx_compiler_flag("${flag} -Werror" ${has_flag})
+    if(${has_flag})
+      list(APPEND KARYON_HARDENING_COMPILE_FLAGS ${flag})
+    endif()
+  endforeach()
+  list(APPEND KARYON_HARDENING_COMPILE_FLAGS -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -D_GLIBCXX_ASSERTIONS)
+  set(KARYON_HARDENING_LINK_FLAGS -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
+endif()
+
+if(PROJECT_IS_TOP_LEVEL)
+  check_pie_supported(LANGUAGES CXX)
+endif()
+
+# karyon_apply_flags(<target>): warnings, hardening (optimised builds only: _FORTIFY_SOURCE needs the optimiser),
+# sanitizers, hidden visibility and position-independent code. Everything is private to the target.
+function(karyon_apply_flags target)
+  set(optimised "$<NOT:$<CONFIG:Debug>>")
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES
+    CXX_EXTENSIONS OFF
+    CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON
+    POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(${target} PRIVATE ${KARYON_WARNING_FLAGS}
+    "$<${optimised}:${KARYON_HARDENING_COMPILE_FLAGS}>"
+    $<$<BOOL:${KARYON_WARNINGS_AS_ERRORS}>:-Werror>)
+  target_link_options(${target} PRIVATE "$<${optimised}:${KARYON_HARDENING_LINK_FLAGS}>")
+  if(KARYON_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${KARYON_SANITIZE} -fno-sanitize-recover=all
+      -fno-omit-frame-pointer)
+    # Public: whoever links a static room of such a build needs the sanitizer's runtime as well.
+    target_link_options(${target} PUBLIC -fsanitize=${KARYON_SANITIZE})
+  endif()
+endfunction()
