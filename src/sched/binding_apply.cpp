@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include <hwloc.h>
+
+#include <karyon/sched/binding.hpp>
+
+#include "sched/topology_system.hpp"
+
+namespace karyon {
+
+namespace {
+
+struct bitmap_freer {
+  void operator()(hwloc_bitmap_t set) const noexcept { hwloc_bitmap_free(set); }
+};
+using bitmap = std::unique_ptr<hwloc_bitmap_s, bitmap_freer>;
+
+}  // namespace
+
+result<void> bind_current_thread(const worker_binding& worker) {
+  if (!worker.unit_os_index) return {};
+  const auto unit = *worker.unit_os_index;
+  const auto machine = detail::system_topology();
+  if (machine == nullptr || hwloc_topology_get_support(machine)->cpubind->set_thisthread_cpubind == 0)
+    return fail(errc::unsupported, "threads can not be bound on this system");
+  const auto sentence = [unit](const std::string& why) {
+    return "the thread can not be bound to processing unit " + std::to_string(unit) + ": " + why;
+  };
+  if (!detail::system_has_unit(unit)) return fail(errc::refused, sentence("this machine has no such unit"));
+  const bitmap set(hwloc_bitmap_alloc());
+  if (set == nullptr || hwloc_bitmap_only(set.get(), unit) != 0)
+    return fail(errc::out_of_memory, sentence("no memory for a processor set"));
+  errno = 0;
+  if (hwloc_set_cpubind(machine, set.get(), HWLOC_CPUBIND_THREAD) != 0)
+    return fail(errno == ENOSYS ? errc::unsupported : errc::refused, sentence(std::generic_category().message(errno)));
+  return {};
+}
+
+}  // namespace karyon
