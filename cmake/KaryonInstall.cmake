@@ -19,6 +19,8 @@ set(KARYON_PACKAGE_IS_STATIC ON)
 if(BUILD_SHARED_LIBS)
   set(KARYON_PACKAGE_IS_STATIC OFF)
 endif()
+list(JOIN KARYON_ROOMS ", " karyon_components)
+string(APPEND karyon_components ", interop_caf")
 configure_package_config_file(
   "${PROJECT_SOURCE_DIR}/cmake/karyonConfig.cmake.in" "${PROJECT_BINARY_DIR}/karyonConfig.cmake"
   INSTALL_DESTINATION "${config_dir}"

@@ -40,5 +40,5 @@ function(karyon_add_room room)
   if(BUILD_SHARED_LIBS AND NOT KARYON_SANITIZE)  # clang leaves a sanitizer's runtime undefined in shared libraries
     target_link_options(${target} PRIVATE -Wl,--no-undefined)
   endif()
-  set(KARYON_ROOMS ${KARYON_ROOMS} ${room} PARENT_SCOPE)
+  set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY KARYON_ROOMS ${room})
 endfunction()

@@ -23,6 +23,10 @@ if(PROJECT_IS_TOP_LEVEL)
 endif()
 
 set(KARYON_WARNING_FLAGS -Wall -Wextra -Wconversion -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # g++ 12 sees overlapping copies inside libstdc++ wherever "text" + std::string is inlined (GCC bug 105329).
+  list(APPEND KARYON_WARNING_FLAGS -Wno-restrict)
+endif()
 
 # -ffile-prefix-map would hide where a crash came from; these are the flags of the OpenSSF compiler hardening guide that
 # cost little and change no result. The sanitizers bring stronger checks of their own and do not go with _FORTIFY_SOURCE.
