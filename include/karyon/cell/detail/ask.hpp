@@ -1,0 +1,182 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <karyon/cell/detail/signal.hpp>
+#include <karyon/core/result.hpp>
+
+namespace karyon::detail {
+
+/// Where the answer to an ask goes: a request of a cell, a thread that waits, or nowhere (any more).
+struct reply_address {
+  enum class kind : std::uint8_t { none, request, waiter, foreign };
+  void* target = nullptr;         // request: the asker's cell_slot; waiter: an answer_slot; foreign: a foreign_reply
+  std::uint64_t token = 0;        // request: its number
+  std::uint32_t generation = 0;   // request: the asker's incarnation
+  kind to = kind::none;
+};
+
+/// The meeting place of a waiting thread and the answer; two owners, the last one frees it.
+///
+///   state     0 open -> 1 answered   by the answerer (release; the waiter's acquire load sees the value)
+class KARYON_API answer_slot {
+public:
+  answer_slot() = default;
+  answer_slot(const answer_slot&) = delete;
+  answer_slot& operator=(const answer_slot&) = delete;
+  virtual ~answer_slot() = default;
+
+  /// Answerer: after the value is in place.
+  void complete() noexcept;
+  /// Waiter: true if answered within the time (nanoseconds; spins shortly, then sleeps).
+  [[nodiscard]] bool wait(std::uint64_t timeout_ns) noexcept;
+  [[nodiscard]] bool answered() const noexcept { return state_.load(std::memory_order_acquire) != 0; }
+  void drop() noexcept {
+    if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+private:
+  std::atomic<std::uint32_t> state_{0};
+  std::atomic<std::uint32_t> sleeping_{0};
+  std::atomic<std::uint32_t> owners_{2};
+};
+
+template <class R>
+class typed_answer_slot final : public answer_slot {
+public:
+  std::optional<result<R>> value;
+};
+
+/// The answer as it travels to the asking cell. The asker's request knows the type.
+template <class R>
+struct answer_signal : signal {
+  std::uint64_t token;
+  result<R> value;
+  answer_signal(const signal_ops* o, std::uint64_t t, result<R>&& v) : signal(o), token(t), value(std::move(v)) {}
+};
+
+/// What a cell keeps of a question it has asked: the continuation. Lives in the asker, dies with it.
+class request_handler {
+public:
+  request_handler() = default;
+  request_handler(const request_handler&) = delete;
+  request_handler& operator=(const request_handler&) = delete;
+  virtual ~request_handler() = default;
+  /// `value` points to the result<R> of the question; called on the asker's thread of execution, at most once.
+  virtual void answer(void* value) = 0;
+  virtual void fail(error e) = 0;
+};
+
+/// A reply to an asker outside the runtime's own kinds (a CAF actor).
+class foreign_reply {
+public:
+  foreign_reply() = default;
+  foreign_reply(const foreign_reply&) = delete;
+  foreign_reply& operator=(const foreign_reply&) = delete;
+  virtual ~foreign_reply() = default;
+  virtual void answer(void* value) = 0;  // points to result<R>
+  virtual void fail(const error& e) = 0;
+};
+
+/// Takes the request with this number out of the asking cell (which is the one running); null if it has timed out.
+KARYON_API std::unique_ptr<request_handler> take_request(void* asker_object, std::uint64_t token) noexcept;
+
+template <class R>
+inline void invoke_answer(void* object, signal& s) {
+  auto& answer = static_cast<answer_signal<R>&>(s);
+  if (auto handler = take_request(object, answer.token)) handler->answer(&answer.value);
+}
+
+template <class R>
+inline void discard_answer(signal* s, errc, const exit_reason&) noexcept {
+  destroy_signal(static_cast<answer_signal<R>*>(s));
+}
+
+template <class R>
+inline constexpr signal_ops answer_ops{&invoke_answer<R>, &discard_answer<R>, "karyon::answer", false, false};
+
+/// Sends `value` to where `to` points and forgets the address: an ask is answered at most once.
+template <class R>
+void answer(reply_address& to, result<R>&& value) noexcept {
+  const reply_address address = std::exchange(to, reply_address{});
+  switch (address.to) {
+    case reply_address::kind::none: return;
+    case reply_address::kind::request:
+      deliver(static_cast<cell_slot*>(address.target), address.generation,
+              make_signal<answer_signal<R>>(&answer_ops<R>, address.token, std::move(value)));
+      return;
+    case reply_address::kind::waiter: {
+      auto* slot = static_cast<typed_answer_slot<R>*>(static_cast<answer_slot*>(address.target));
+      slot->value.emplace(std::move(value));
+      slot->complete();
+      slot->drop();
+      return;
+    }
+    case reply_address::kind::foreign: {
+      std::unique_ptr<foreign_reply> reply(static_cast<foreign_reply*>(address.target));
+      reply->answer(&value);
+      return;
+    }
+  }
+}
+
+/// The error for an ask that was refused (`code`), or whose receiver ended before it answered (`cell_failed`).
+[[nodiscard]] KARYON_API error unanswered(errc code, const exit_reason& why);
+
+/// A question in flight.
+template <class T>
+struct ask_signal : payload_signal<T> {
+  reply_address reply;
+  template <class... Args>
+  ask_signal(const signal_ops* o, const reply_address& to, Args&&... args)
+      : payload_signal<T>(o, std::forward<Args>(args)...), reply(to) {}
+};
+
+/// Set while a handler answers an ask, so that it can take the reply address over (cell::defer).
+KARYON_API reply_address*& current_question() noexcept;
+
+}  // namespace karyon::detail
+
+namespace karyon {
+
+/// What a handler returns that answers later, through the `promise` it has made with `cell::defer<R>()`.
+template <class R>
+struct deferred {
+  using value_type = R;
+};
+
+/// The right to answer one question, kept beyond the handler that received it.
+///
+/// Move-only and sendable: it may be passed to another cell. Answers at most once; dropped unanswered it tells the asker so at once
+/// (`cell_failed`). Any thread may hold it, one at a time.
+template <class R>
+class promise {
+public:
+  promise() = default;
+  explicit promise(const detail::reply_address& to) noexcept : to_(to) {}
+  promise(promise&& other) noexcept : to_(std::exchange(other.to_, {})) {}
+  promise& operator=(promise&& other) noexcept {
+    std::swap(to_, other.to_);
+    return *this;
+  }
+  promise(const promise&) = delete;
+  promise& operator=(const promise&) = delete;
+  ~promise() {
+    if (pending()) detail::answer<R>(to_, fail(errc::cell_failed, "the promise to answer was dropped unanswered"));
+  }
+
+  /// Whether somebody still waits for this answer to be given.
+  [[nodiscard]] bool pending() const noexcept { return to_.to != detail::reply_address::kind::none; }
+  void answer(result<R> value) noexcept { detail::answer<R>(to_, std::move(value)); }
+
+private:
+  detail::reply_address to_;
+};
+
+}  // namespace karyon

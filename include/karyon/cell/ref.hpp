@@ -1,0 +1,196 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <type_traits>
+#include <typeindex>
+#include <utility>
+
+#include <karyon/cell/signals.hpp>
+
+namespace karyon {
+
+class cell;
+class runtime;
+
+namespace detail {
+
+/// Where a handle points: a slot that is never unmapped, and which of its successive tenants is meant.
+struct address {
+  cell_slot* slot = nullptr;
+  std::uint32_t number = 0;  // incarnation (ref, cell_ref) or role (child)
+  friend bool operator==(const address&, const address&) = default;
+};
+
+struct handle_access;
+
+template <class C, class T>
+constexpr void check_signal() {
+  static_assert(is_sendable<T>,
+                "karyon: this type can not be a signal: signals are plain values without pointers, references or views, and "
+                "are moved without throwing");
+  static_assert(C::accepts::template contains<T>,
+                "karyon: this cell class does not accept this signal: add the type to its `accepts` and a handler on(T)");
+}
+
+[[nodiscard]] KARYON_API bool incarnation_alive(const address& a) noexcept;
+[[nodiscard]] KARYON_API bool role_alive(const address& a) noexcept;
+/// The current incarnation in a role; {slot, 0} if there is none right now.
+[[nodiscard]] KARYON_API address incarnation_of_role(const address& a) noexcept;
+/// The handler table of an incarnation's class for a type found at run time; null if gone or not handled.
+[[nodiscard]] KARYON_API send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept;
+/// A number for logs and maps: slot and incarnation; not reused while the process lives, up to wrap-around at 2^32.
+[[nodiscard]] KARYON_API std::uint64_t identity(const address& a) noexcept;
+
+}  // namespace detail
+
+/// Names one incarnation of a cell of class C, and sends it what C accepts.
+///
+/// A plain value of two words: copying it costs no atomic operation, and holding it to a cell that has ended, or whose
+/// runtime is gone, is safe for as long as the process lives; sends then say `dead`. Any thread may use it.
+/// Order: what one cell (or thread) sends through handles to one cell arrives in the order sent.
+template <class C>
+class ref {
+public:
+  using cell_type = C;
+
+  ref() noexcept = default;
+
+  /// Sends one signal: moves (or copies) the value into one new node and links it into the mailbox. Lock-free; one
+  /// allocation, one atomic operation. Throws only what copying T throws, and std::bad_alloc.
+  template <class T>
+  send_result send(T&& value) const {
+    using signal_type = std::remove_cvref_t<T>;
+    detail::check_signal<C, signal_type>();
+    return detail::deliver(at_.slot, at_.number,
+                           detail::make_signal<detail::payload_signal<signal_type>>(
+                               &detail::tell_ops<C, signal_type>, std::forward<T>(value)));
+  }
+
+  /// Whether this incarnation accepts signals right now; it may end before you act on the answer.
+  [[nodiscard]] bool alive() const noexcept { return detail::incarnation_alive(at_); }
+  [[nodiscard]] std::uint64_t id() const noexcept { return detail::identity(at_); }
+  explicit operator bool() const noexcept { return at_.slot != nullptr; }
+  friend bool operator==(const ref&, const ref&) = default;
+
+private:
+  friend struct detail::handle_access;
+  explicit ref(const detail::address& a) noexcept : at_(a) {}
+  detail::address at_;
+};
+
+/// Names one incarnation of a cell whose class is not known here. What its class accepts is looked up at run time.
+class cell_ref {
+public:
+  cell_ref() noexcept = default;
+  template <class C>
+  cell_ref(const ref<C>& r) noexcept;  // NOLINT: every ref is a cell_ref
+
+  /// As ref::send, after one hash look-up of the type; `no_handler` if the receiver's class does not accept it.
+  template <class T>
+  send_result send(T&& value) const {
+    using signal_type = std::remove_cvref_t<T>;
+    static_assert(is_sendable<signal_type>, "karyon: this type can not be a signal (see karyon/cell/sendable.hpp)");
+    const detail::signal_ops* ops = nullptr;
+    const send_result found = detail::find_tell(at_, std::type_index(typeid(signal_type)), ops);
+    if (found != send_result::accepted) return found;
+    return detail::deliver(at_.slot, at_.number,
+                           detail::make_signal<detail::payload_signal<signal_type>>(ops, std::forward<T>(value)));
+  }
+
+  [[nodiscard]] bool alive() const noexcept { return detail::incarnation_alive(at_); }
+  [[nodiscard]] std::uint64_t id() const noexcept { return detail::identity(at_); }
+  explicit operator bool() const noexcept { return at_.slot != nullptr; }
+  friend bool operator==(const cell_ref&, const cell_ref&) = default;
+
+private:
+  friend struct detail::handle_access;
+  explicit cell_ref(const detail::address& a) noexcept : at_(a) {}
+  detail::address at_;
+};
+
+/// Names a supervised role: whichever incarnation fills it at the moment of the call. Survives restarts, in O(1).
+///
+/// A plain value like ref. Between two incarnations sends say `restarting`; after the child has been ended for good, `dead`.
+template <class C>
+class child {
+public:
+  using cell_type = C;
+
+  child() noexcept = default;
+
+  template <class T>
+  send_result send(T&& value) const {
+    using signal_type = std::remove_cvref_t<T>;
+    detail::check_signal<C, signal_type>();
+    return detail::deliver_to_role(at_.slot, at_.number,
+                                   detail::make_signal<detail::payload_signal<signal_type>>(
+                                       &detail::tell_ops<C, signal_type>, std::forward<T>(value)));
+  }
+
+  /// The incarnation that fills the role now; an empty ref between two incarnations or after the end.
+  [[nodiscard]] ref<C> get() const noexcept;
+  /// Whether the role exists: true through restarts, false after the child has been ended for good.
+  [[nodiscard]] bool alive() const noexcept { return detail::role_alive(at_); }
+  explicit operator bool() const noexcept { return at_.slot != nullptr; }
+  friend bool operator==(const child&, const child&) = default;
+
+private:
+  friend struct detail::handle_access;
+  explicit child(const detail::address& a) noexcept : at_(a) {}
+  detail::address at_;
+};
+
+struct exit_signal {
+  cell_ref from;
+  exit_reason why;
+};
+
+/// Names one monitor of the cell that made it.
+struct monitor_id {
+  std::uint64_t value = 0;
+  friend bool operator==(const monitor_id&, const monitor_id&) = default;
+};
+
+struct down {
+  monitor_id id;
+  cell_ref from;
+  exit_reason why;
+};
+
+namespace detail {
+
+/// The library's way from handles to addresses and back.
+struct handle_access {
+  template <class Handle>
+  static const address& of(const Handle& h) noexcept {
+    return h.at_;
+  }
+  template <class Handle>
+  static Handle make(const address& a) noexcept {
+    return Handle(a);
+  }
+};
+
+}  // namespace detail
+
+template <class C>
+cell_ref::cell_ref(const ref<C>& r) noexcept : at_(detail::handle_access::of(r)) {}
+
+template <class C>
+ref<C> child<C>::get() const noexcept {
+  const detail::address now = detail::incarnation_of_role(at_);
+  return now.number != 0 ? detail::handle_access::make<ref<C>>(now) : ref<C>();
+}
+
+}  // namespace karyon
+
+template <class C>
+struct std::hash<karyon::ref<C>> {
+  std::size_t operator()(const karyon::ref<C>& r) const noexcept { return std::hash<std::uint64_t>()(r.id()); }
+};
+template <>
+struct std::hash<karyon::cell_ref> {
+  std::size_t operator()(const karyon::cell_ref& r) const noexcept { return std::hash<std::uint64_t>()(r.id()); }
+};

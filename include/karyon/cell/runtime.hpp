@@ -1,0 +1,177 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <karyon/cell/cell.hpp>
+#include <karyon/cell/detail/ask.hpp>
+#include <karyon/sched/options.hpp>
+
+namespace karyon {
+
+class supervisor;
+struct supervisor_options;
+
+/// Everything about a runtime that can be chosen. The defaults suit a program that owns its machine.
+struct runtime_options {
+  scheduler_options scheduler;
+  /// The machine to plan for; by default this one.
+  const topology* machine = nullptr;
+  /// How long the destructor waits for cells to end when asked, before it kills them.
+  std::chrono::milliseconds shutdown_deadline{5000};
+  /// Crash reports a second that reach the log; further ones are counted and summed up.
+  std::uint32_t crash_reports_per_second = 10;
+};
+
+/// Thrown by the constructor of `runtime`: the options or the machine do not allow it.
+class KARYON_API runtime_error : public std::exception {
+public:
+  explicit runtime_error(error e) : error_(std::move(e)) {}
+  [[nodiscard]] const char* what() const noexcept override { return error_.message().c_str(); }
+  [[nodiscard]] const error& why() const noexcept { return error_; }
+
+private:
+  error error_;
+};
+
+/// Sums over a runtime's life; each number only grows, but for `cells`. Read while cells run, they are of slightly
+/// different moments.
+struct runtime_metrics {
+  std::uint64_t cells = 0;               ///< alive now
+  std::uint64_t spawned = 0;             ///< incarnations started, restarts included
+  std::uint64_t handled = 0;             ///< signals handled
+  std::uint64_t restarts = 0;
+  std::uint64_t failures = 0;            ///< incarnations that ended with error, memory_limit or start_failed
+  std::uint64_t dropped_dead = 0;        ///< accepted, then lost because the receiver ended first
+  std::uint64_t refused_dead = 0;        ///< refused at the send: dead or restarting
+  std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full
+  std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
+  std::uint64_t crash_reports_suppressed = 0;
+  std::uint64_t slab_bytes = 0;          ///< address space taken for cells
+  std::uint64_t turns = 0;               ///< runs of a cell by a worker
+  std::uint64_t given_same_cache = 0;    ///< cells handed to an idle worker of the same last-level cache
+  std::uint64_t given_same_node = 0;     ///< to one of the same node
+  std::uint64_t given_other_node = 0;    ///< to one of another node (only with steal_across_nodes)
+};
+
+/// How a shutdown went.
+struct shutdown_report {
+  std::uint64_t stopped = 0;       ///< cells that ended when asked
+  std::uint64_t killed = 0;        ///< cells that had to be killed at the deadline
+  std::uint64_t dropped = 0;       ///< signals they had not handled, counted
+  bool complete = true;            ///< false if a handler did not return before the deadline and is still running
+};
+
+/// What a thread holds of an ask it has not waited for yet.
+template <class R>
+class future {
+public:
+  future() = default;
+  explicit future(detail::typed_answer_slot<R>* s) noexcept : slot_(s) {}
+  future(future&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
+  future& operator=(future&& other) noexcept {
+    std::swap(slot_, other.slot_);
+    return *this;
+  }
+  future(const future&) = delete;
+  future& operator=(const future&) = delete;
+  ~future() {
+    if (slot_ != nullptr) slot_->drop();
+  }
+
+  [[nodiscard]] bool ready() const noexcept { return slot_ != nullptr && slot_->answered(); }
+  /// Blocks up to `timeout`, then fails with `timeout`. Once: the answer is moved out. Not from a cell.
+  [[nodiscard]] result<R> get(std::chrono::nanoseconds timeout) {
+    if (slot_ == nullptr) return fail(errc::invalid_argument, "this future has no question, or its answer was taken");
+    if (!slot_->wait(static_cast<std::uint64_t>(timeout.count() > 0 ? timeout.count() : 0))) {
+      return fail(errc::timeout, "no answer within the time given; the cell may be busy, or may never answer this");
+    }
+    result<R> r = std::move(*slot_->value);
+    std::exchange(slot_, nullptr)->drop();
+    return r;
+  }
+
+private:
+  detail::typed_answer_slot<R>* slot_ = nullptr;
+};
+
+/// The cytoplasm: hosts cells on pinned workers. A process may have several.
+///
+/// All member functions may be called from any thread, also from cells, unless they say otherwise.
+class KARYON_API runtime {
+public:
+  /// Starts the workers. Throws runtime_error with a sentence for options that can not work, std::system_error if threads
+  /// can not be had.
+  explicit runtime(const runtime_options& options = {});
+  /// shutdown(), then frees everything. Not from a cell. If a handler never returns, the runtime's memory is left to it.
+  ~runtime();
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  /// A new cell, unsupervised: its end is reported and otherwise concerns nobody but links and monitors.
+  /// Throws what its constructor throws. O(1); usually no system call.
+  template <class C, class... Args>
+  ref<C> spawn(Args&&... args) {
+    return spawn_at<C>(placement::near_parent(), std::forward<Args>(args)...);
+  }
+  template <class C, class... Args>
+  ref<C> spawn_at(placement where, Args&&... args) {
+    return detail::handle_access::make<ref<C>>(detail::spawn_cell<C>(*core_, where, std::forward<Args>(args)...));
+  }
+
+  /// Asks and blocks for the answer. Errors: `timeout`; `cell_failed`, `dead`, `restarting`, `mailbox_full` at once when no
+  /// answer can come; `would_block` when called from a cell (use cell::ask there).
+  template <class Handle, class T>
+  [[nodiscard]] auto ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout)
+      -> result<detail::answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>> {
+    if (on_worker()) return fail(errc::would_block, "a cell must not block its worker: use cell::ask with a continuation");
+    return ask_async(whom, std::forward<T>(question)).get(timeout);
+  }
+  /// Asks and returns at once; the future has the answer.
+  template <class Handle, class T>
+  [[nodiscard]] auto ask_async(const Handle& whom, T&& question)
+      -> future<detail::answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>> {
+    using C = typename Handle::cell_type;
+    using question_type = std::remove_cvref_t<T>;
+    detail::check_signal<C, question_type>();
+    using R = detail::answer_of<C, question_type>;
+    auto* slot = new detail::typed_answer_slot<R>();
+    future<R> f(slot);
+    detail::deliver_through(
+        whom, detail::make_signal<detail::ask_signal<question_type>>(
+                  &detail::ask_ops<C, question_type>,
+                  detail::reply_address{static_cast<detail::answer_slot*>(slot), 0, 0, detail::reply_address::kind::waiter},
+                  std::forward<T>(question)));
+    return f;
+  }
+
+  /// Asks a cell to end, as Erlang's exit/2 (see cell::exit).
+  void exit(const cell_ref& whom, exit_reason why) noexcept;
+  /// What a cell has used; answered by the cell itself between two signals, so it may time out.
+  [[nodiscard]] result<cell_stats> inspect(const cell_ref& whom, std::chrono::nanoseconds timeout) const;
+
+  /// A new supervisor (include karyon/supervise/supervisor.hpp).
+  supervisor supervise(const supervisor_options& options);
+  supervisor supervise();
+
+  [[nodiscard]] unsigned workers() const noexcept;
+  [[nodiscard]] unsigned nodes() const noexcept;
+  [[nodiscard]] const binding_plan& plan() const noexcept;
+  [[nodiscard]] runtime_metrics metrics() const;
+
+  /// Ends all cells: asks them (`shutdown`), waits up to `deadline`, kills the rest; every signal not handled is
+  /// counted. From then on spawns throw and sends say `closed` or `dead`. Idempotent. Not from a cell.
+  shutdown_report shutdown(std::chrono::milliseconds deadline);
+
+  [[nodiscard]] detail::runtime_core& core() noexcept { return *core_; }
+
+private:
+  [[nodiscard]] static bool on_worker() noexcept;
+  std::unique_ptr<detail::runtime_core> core_;
+};
+
+}  // namespace karyon

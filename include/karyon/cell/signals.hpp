@@ -1,0 +1,231 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <typeindex>
+#include <unordered_map>
+#include <utility>
+
+#include <karyon/cell/detail/ask.hpp>
+#include <karyon/cell/detail/signal.hpp>
+#include <karyon/cell/sendable.hpp>
+#include <karyon/core/type_name.hpp>
+
+namespace karyon {
+
+/// The signals a cell class accepts: `using accepts = karyon::signals<add, total>;`. Each needs a handler `on(T)`.
+template <class... Ts>
+struct signals {
+  static constexpr std::size_t size = sizeof...(Ts);
+  template <class T>
+  static constexpr bool contains = (std::is_same_v<T, Ts> || ...);
+};
+
+/// Sent to a linked cell that traps exits, in place of ending it: `void on(karyon::exit_signal)`.
+struct exit_signal;
+/// Sent once to a monitoring cell when the monitored one has ended: `void on(karyon::down)`.
+struct down;
+
+namespace detail {
+
+template <class T>
+struct answer_type {
+  using type = T;
+};
+template <class T>
+struct answer_type<deferred<T>> {
+  using type = T;
+};
+template <class T>
+struct answer_type<result<T>> {
+  using type = T;
+};
+
+template <class C, class T>
+concept handles = requires(C& c, T&& m) { c.on(std::move(m)); };
+
+template <class C, class T>
+using handler_return = decltype(std::declval<C&>().on(std::declval<T&&>()));
+
+/// What asking C a T yields.
+template <class C, class T>
+using answer_of = typename answer_type<std::remove_cvref_t<handler_return<C, T>>>::type;
+
+/// A class's other behaviours, installed by cell::become; null where the class's own `on` applies.
+struct behavior_table {
+  const void* identity = nullptr;
+  /// The replacement for `on` of the signal with this position in `accepts`; null for none. Takes the cell, the payload and
+  /// a place for the answer (result<R>*, or null if nobody asked).
+  using function = void (*)(void* object, void* payload, void* answer);
+  const function* functions = nullptr;
+};
+
+/// The running behaviour of a cell object; null for its own.
+KARYON_API const behavior_table* current_behavior(const void* object) noexcept;
+
+template <class T, class... Ts>
+constexpr std::size_t index_in(signals<Ts...>) noexcept {
+  std::size_t i = 0;
+  (void)((std::is_same_v<T, Ts> || (++i, false)) || ...);
+  return i;
+}
+
+template <class C>
+constexpr bool uses_behaviors() noexcept {
+  return requires { typename C::behaviors; };
+}
+
+/// Calls the handler of T and turns what it returns into a result<R>, or into nothing if it has deferred.
+template <class C, class T>
+void run_handler(C& c, T& payload, reply_address* reply) {
+  using returned = std::remove_cvref_t<handler_return<C, T>>;
+  using answered = answer_of<C, T>;
+  if constexpr (uses_behaviors<C>()) {
+    if (const behavior_table* b = current_behavior(&c)) {
+      if (auto f = b->functions[index_in<T>(typename C::accepts{})]) {
+        result<answered> place = fail(errc::cell_failed, "the behaviour gave no answer");
+        f(&c, &payload, &place);
+        if (reply != nullptr) answer<answered>(*reply, std::move(place));
+        return;
+      }
+    }
+  }
+  if constexpr (std::is_void_v<returned>) {
+    c.on(std::move(payload));
+    if (reply != nullptr) answer<void>(*reply, {});
+  } else if constexpr (std::is_same_v<returned, deferred<answered>>) {
+    (void)c.on(std::move(payload));
+  } else {
+    if (reply != nullptr) {
+      answer<answered>(*reply, c.on(std::move(payload)));
+    } else {
+      (void)c.on(std::move(payload));
+    }
+  }
+}
+
+template <class C, class T>
+void invoke_tell(void* object, signal& s) {
+  run_handler(*static_cast<C*>(object), static_cast<payload_signal<T>&>(s).payload, nullptr);
+}
+
+template <class T>
+void discard_tell(signal* s, errc, const exit_reason&) noexcept {
+  destroy_signal(static_cast<payload_signal<T>*>(s));
+}
+
+template <class C, class T>
+void invoke_ask(void* object, signal& s) {
+  auto& question = static_cast<ask_signal<T>&>(s);
+  struct scope {
+    explicit scope(reply_address* r) noexcept : previous(std::exchange(current_question(), r)) {}
+    ~scope() { current_question() = previous; }
+    reply_address* previous;
+  } in_question(&question.reply);
+  run_handler(*static_cast<C*>(object), question.payload, &question.reply);
+}
+
+template <class C, class T>
+void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
+  auto* question = static_cast<ask_signal<T>*>(s);
+  if (question->reply.to != reply_address::kind::none) {
+    answer<answer_of<C, T>>(question->reply, tl::unexpected<error>(unanswered(code, why)));
+  }
+  destroy_signal(question);
+}
+
+template <class C, class T>
+inline constexpr signal_ops tell_ops{&invoke_tell<C, T>, &discard_tell<T>, type_name<T>(), false,
+                                     std::is_trivially_destructible_v<T>};
+template <class C, class T>
+inline constexpr signal_ops ask_ops{&invoke_ask<C, T>, &discard_ask<C, T>, type_name<T>(), false, false};
+
+/// What the runtime knows of a cell class; one constant a class.
+struct class_info {
+  std::string_view name;
+  std::uint32_t object_bytes;
+  std::uint32_t object_align;
+  std::uint32_t mailbox_limit;  // 0: unbounded
+  void (*destroy)(void* object) noexcept;
+  void (*started)(void* object);                                         // null: no on_start
+  void (*exiting)(void* object, const exit_reason& why);                 // null: no on_exit
+  void (*trapped_exit)(void* object, const exit_signal& s);              // null: does not handle exit_signal
+  void (*monitored_down)(void* object, const down& d);                   // null: does not handle down
+  const signal_ops* (*find_tell)(std::type_index type) noexcept;         // null result: no handler
+};
+
+template <class C, class Signals>
+struct handler_index;
+template <class C, class... Ts>
+struct handler_index<C, signals<Ts...>> {
+  static const signal_ops* find(std::type_index type) noexcept {
+    static const std::unordered_map<std::type_index, const signal_ops*> index{
+        {std::type_index(typeid(Ts)), &tell_ops<C, Ts>}...};
+    const auto found = index.find(type);
+    return found != index.end() ? found->second : nullptr;
+  }
+  static constexpr bool all_handled = (handles<C, Ts> && ...);
+};
+
+template <class C>
+constexpr std::uint32_t mailbox_limit_of() noexcept {
+  if constexpr (requires { C::mailbox_limit; }) {
+    return static_cast<std::uint32_t>(C::mailbox_limit);
+  } else {
+    return 0;
+  }
+}
+
+template <class C>
+struct class_info_of {
+  static_assert(requires { typename C::accepts; },
+                "karyon: a cell class names the signals it accepts: using accepts = karyon::signals<...>;");
+  static_assert(handler_index<C, typename C::accepts>::all_handled,
+                "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
+
+  static void destroy(void* object) noexcept { static_cast<C*>(object)->~C(); }
+  static constexpr auto started() noexcept -> void (*)(void*) {
+    if constexpr (requires(C& c) { c.on_start(); }) {
+      return [](void* object) { static_cast<C*>(object)->on_start(); };
+    } else {
+      return nullptr;
+    }
+  }
+  static constexpr auto exiting() noexcept -> void (*)(void*, const exit_reason&) {
+    if constexpr (requires(C& c, const exit_reason& why) { c.on_exit(why); }) {
+      return [](void* object, const exit_reason& why) { static_cast<C*>(object)->on_exit(why); };
+    } else {
+      return nullptr;
+    }
+  }
+  static constexpr auto trapped_exit() noexcept -> void (*)(void*, const exit_signal&) {
+    if constexpr (requires(C& c, const exit_signal& s) { c.on(s); }) {
+      return [](void* object, const exit_signal& s) { static_cast<C*>(object)->on(s); };
+    } else {
+      return nullptr;
+    }
+  }
+  static constexpr auto monitored_down() noexcept -> void (*)(void*, const down&) {
+    if constexpr (requires(C& c, const down& d) { c.on(d); }) {
+      return [](void* object, const down& d) { static_cast<C*>(object)->on(d); };
+    } else {
+      return nullptr;
+    }
+  }
+
+  static constexpr class_info value{type_name<C>(),
+                                    sizeof(C),
+                                    alignof(C),
+                                    mailbox_limit_of<C>(),
+                                    &destroy,
+                                    started(),
+                                    exiting(),
+                                    trapped_exit(),
+                                    monitored_down(),
+                                    &handler_index<C, typename C::accepts>::find};
+};
+
+}  // namespace detail
+}  // namespace karyon

@@ -1,0 +1,8 @@
+#pragma once
+
+// All of Karyon's public interface. Single rooms: <karyon/cell/runtime.hpp>, <karyon/supervise/supervisor.hpp>, ...
+
+#include <karyon/cell/cell.hpp>
+#include <karyon/cell/runtime.hpp>
+#include <karyon/core/result.hpp>
+#include <karyon/supervise/supervisor.hpp>

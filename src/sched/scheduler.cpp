@@ -1,0 +1,89 @@
+#include "sched/scheduler.hpp"
+
+#include <algorithm>
+
+namespace karyon::detail {
+
+scheduler::scheduler(binding_plan plan, const scheduler_options& options, scheduler_hooks hooks)
+    : plan_(std::move(plan)),
+      hooks_(std::move(hooks)),
+      spin_ns_(static_cast<std::uint64_t>(std::max<std::int64_t>(0, options.spin.count())) * 1000),
+      signals_per_turn_(options.signals_per_turn),
+      single_node_(plan_.nodes.size() == 1) {
+  for (std::size_t i = 0; i < plan_.nodes.size(); ++i) domains_.push_back(std::make_unique<worker_domain>());
+  for (unsigned i = 0; i < plan_.workers.size(); ++i) {
+    const worker_binding& binding = plan_.workers[i];
+    worker_domain& domain = *domains_[binding.node];
+    workers_.push_back(std::make_unique<worker>(*this, i, binding, domain));
+    domain.workers.push_back(workers_.back().get());
+  }
+}
+
+scheduler::~scheduler() { stop(); }
+
+void scheduler::start() {
+  try {
+    pulse_.start();
+    for (auto& w : workers_) w->start();
+  } catch (...) {
+    stop();
+    throw;
+  }
+}
+
+void scheduler::stop() noexcept {
+  stopping_.store(true, std::memory_order_seq_cst);
+  for (auto& w : workers_) w->parker_.wake();
+  for (auto& w : workers_) {
+    if (w->thread_.joinable()) w->thread_.join();
+  }
+  pulse_.stop();
+}
+
+void scheduler::drain(const std::function<void(task*)>& f) {
+  auto all = [&f](task* t) {
+    while (t != nullptr) {
+      task* following = t->next;
+      f(t);
+      t = following;
+    }
+  };
+  for (auto& w : workers_) {
+    while (task* t = w->queue_.pop()) f(t);
+    while (task* t = w->pinned_.pop()) f(t);
+    all(std::exchange(w->taken_, nullptr));
+    all(std::exchange(w->taken_pinned_, nullptr));
+    all(w->inbox_.take_all());
+    all(w->pinned_inbox_.take_all());
+    w->release_cancelled();
+    w->wheel_.drain([&w](timer& t) {
+      if (t.claim(timer::cancelled)) t.release(&t, *w);
+    });
+  }
+}
+
+unsigned scheduler::next_worker(unsigned node) noexcept {
+  const auto& workers = plan_.nodes[node].workers;
+  return workers[turn_.fetch_add(1, std::memory_order_relaxed) % workers.size()];
+}
+
+unsigned scheduler::next_worker() noexcept {
+  const std::uint32_t turn = turn_.fetch_add(1, std::memory_order_relaxed);
+  const auto& nodes = plan_.nodes;
+  const auto& workers = nodes[turn % nodes.size()].workers;
+  return workers[turn / nodes.size() % workers.size()];
+}
+
+void scheduler::thread_starts(worker& w) const {
+  if (hooks_.thread_starts) hooks_.thread_starts(w);
+}
+
+void scheduler::thread_ends(worker& w) const {
+  if (hooks_.thread_ends) hooks_.thread_ends(w);
+}
+
+void scheduler::binding_refused(const error& e) {
+  if (!refusal_told_.exchange(true) && hooks_.binding_refused) hooks_.binding_refused(e);
+}
+
+}  // namespace karyon::detail

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <karyon/core/export.hpp>
+#include <karyon/sched/options.hpp>
+
+#include "sched/worker.hpp"
+
+namespace karyon::detail {
+
+/// What the scheduler tells its user. Called on the threads named.
+struct scheduler_hooks {
+  std::function<void(worker&)> thread_starts;              ///< on each worker's thread, before its first task
+  std::function<void(worker&)> thread_ends;                ///< on each worker's thread, after its last
+  std::function<void(const error&)> binding_refused;       ///< once, on the first worker that could not be bound
+};
+
+/// The workers of one runtime, and the way in for tasks from anywhere.
+class KARYON_API scheduler {
+public:
+  scheduler(binding_plan plan, const scheduler_options& options, scheduler_hooks hooks);
+  ~scheduler();
+  scheduler(const scheduler&) = delete;
+  scheduler& operator=(const scheduler&) = delete;
+
+  /// Starts all threads. Throws std::system_error if one can not be created; those already started are ended first.
+  void start();
+  /// Ends all threads after their current task and joins them; tasks left in queues stay there (drain).
+  void stop() noexcept;
+  /// After stop(): hands every task left in any queue to `f`, and releases every timer.
+  void drain(const std::function<void(task*)>& f);
+
+  /// Makes `t` runnable, from any thread. A worker's thread keeps the task if that is on the task's node and the task
+  /// is not pinned (what it was just working on is in its caches); otherwise it goes to worker `home`.
+  void schedule(task* t, unsigned home, bool pinned) noexcept {
+    worker* self = worker::current();
+    if (self != nullptr && &self->owner() == this) {
+      if (pinned) {
+        if (self->index() == home) return self->push_local_pinned(t);
+      } else if (single_node_ || self->node() == workers_[home]->node()) {
+        return self->push_local(t);
+      }
+    }
+    if (pinned) {
+      workers_[home]->push_remote_pinned(t);
+    } else {
+      workers_[home]->push_remote(t, t);
+    }
+  }
+
+  [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(workers_.size()); }
+  [[nodiscard]] worker& at(unsigned i) const noexcept { return *workers_[i]; }
+  [[nodiscard]] const binding_plan& plan() const noexcept { return plan_; }
+  [[nodiscard]] unsigned nodes() const noexcept { return static_cast<unsigned>(plan_.nodes.size()); }
+  /// The next worker of a node, in turn; any thread.
+  [[nodiscard]] unsigned next_worker(unsigned node) noexcept;
+  /// The next worker of all, in turn over the nodes; any thread.
+  [[nodiscard]] unsigned next_worker() noexcept;
+
+  [[nodiscard]] pulse& clock() noexcept { return pulse_; }
+  [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] std::uint64_t spin_ns() const noexcept { return spin_ns_; }
+  [[nodiscard]] std::uint32_t signals_per_turn() const noexcept { return signals_per_turn_; }
+
+private:
+  friend class worker;
+  void thread_starts(worker& w) const;
+  void thread_ends(worker& w) const;
+  void binding_refused(const error& e);
+
+  pulse pulse_;
+  binding_plan plan_;
+  scheduler_hooks hooks_;
+  std::uint64_t spin_ns_;
+  std::uint32_t signals_per_turn_;
+  bool single_node_;
+  std::vector<std::unique_ptr<worker_domain>> domains_;
+  std::vector<std::unique_ptr<worker>> workers_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> refusal_told_{false};
+  alignas(64) std::atomic<std::uint32_t> turn_{0};
+};
+
+}  // namespace karyon::detail

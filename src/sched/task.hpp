@@ -1,0 +1,21 @@
+#pragma once
+
+namespace karyon::detail {
+
+class worker;
+
+/// Something a worker can run: a cell, a shard of a supervisor, a foreign CAF actor.
+///
+/// `next` belongs to whichever queue holds the task; a task is in at most one queue at a time, which the task's owner
+/// guarantees (a cell by the `active` state of its inbox word, see cell/inbox.hpp).
+struct task {
+  using run_function = void (*)(task*, worker&);
+
+  task* next = nullptr;
+  run_function run = nullptr;
+
+  task() noexcept = default;
+  explicit task(run_function f) noexcept : run(f) {}
+};
+
+}  // namespace karyon::detail

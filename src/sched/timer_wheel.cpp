@@ -1,0 +1,135 @@
+#include "sched/timer_wheel.hpp"
+
+#include <bit>
+
+namespace karyon::detail {
+
+void timer_wheel::start(timer& t, std::uint64_t deadline_ns) noexcept {
+  const std::uint64_t round_up = (std::uint64_t{1} << tick_shift) - 1;
+  const std::uint64_t latest = ~std::uint64_t{0} - round_up;
+  t.due_tick = ((deadline_ns > latest ? latest : deadline_ns) + round_up) >> tick_shift;
+  link(t);
+  ++size_;
+}
+
+void timer_wheel::link(timer& t) noexcept {
+  // A due time in the past waits for the next tick; one beyond the wheel's span waits in the outermost slot and is
+  // linked anew when that slot cascades. The span stops one outermost slot short of a full turn, or a timer could land
+  // in the slot that time is in now.
+  std::uint64_t due = t.due_tick > now_ ? t.due_tick : now_ + 1;
+  constexpr std::uint64_t span = std::uint64_t{slot_count - 1} << (slot_bits * (levels - 1));
+  if (due - now_ >= span) due = now_ + span - 1;
+  unsigned level = 0;
+  while (level + 1 < levels && (due >> (slot_bits * (level + 1))) != (now_ >> (slot_bits * (level + 1)))) ++level;
+  const auto slot = static_cast<unsigned>(due >> (slot_bits * level)) & (slot_count - 1);
+  timer*& head = slots_[level][slot];
+  t.prev = nullptr;
+  t.next = head;
+  if (head != nullptr) head->prev = &t;
+  head = &t;
+  t.level_slot = static_cast<std::uint16_t>(level * slot_count + slot);
+  t.linked = true;
+  used_[level][slot / 64] |= std::uint64_t{1} << (slot % 64);
+}
+
+void timer_wheel::unlink(timer& t) noexcept {
+  if (!t.linked) return;
+  const unsigned level = t.level_slot / slot_count;
+  const unsigned slot = t.level_slot % slot_count;
+  if (t.prev != nullptr) {
+    t.prev->next = t.next;
+  } else {
+    slots_[level][slot] = t.next;
+    if (t.next == nullptr) used_[level][slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
+  }
+  if (t.next != nullptr) t.next->prev = t.prev;
+  t.linked = false;
+  --size_;
+}
+
+void timer_wheel::cascade(unsigned level) noexcept {
+  const auto slot = static_cast<unsigned>(now_ >> (slot_bits * level)) & (slot_count - 1);
+  timer* t = slots_[level][slot];
+  slots_[level][slot] = nullptr;
+  used_[level][slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
+  while (t != nullptr) {
+    timer* following = t->next;
+    if (t->due_tick <= now_) {
+      // Due exactly now: into the slot that expire() is about to empty.
+      const auto due_slot = static_cast<unsigned>(now_) & (slot_count - 1);
+      t->prev = nullptr;
+      t->next = slots_[0][due_slot];
+      if (t->next != nullptr) t->next->prev = t;
+      slots_[0][due_slot] = t;
+      t->level_slot = static_cast<std::uint16_t>(due_slot);
+      used_[0][due_slot / 64] |= std::uint64_t{1} << (due_slot % 64);
+    } else {
+      link(*t);
+    }
+    t = following;
+  }
+}
+
+void timer_wheel::expire(worker& w) {
+  const auto slot = static_cast<unsigned>(now_) & (slot_count - 1);
+  while (slots_[0][slot] != nullptr) {
+    timer* t = slots_[0][slot];
+    unlink(*t);
+    // A cancelled one is freed by whoever drains the cancelled list.
+    if (t->claim(timer::fired)) t->fire(t, w);
+  }
+}
+
+void timer_wheel::advance(std::uint64_t now_ns, worker& w) {
+  const std::uint64_t target = now_ns >> tick_shift;
+  while (now_ < target) {
+    if (size_ == 0) {
+      now_ = target;
+      return;
+    }
+    // Skip what is empty: jump to the next used slot of the innermost level or to its end.
+    const std::uint64_t block_end = (now_ | (slot_count - 1)) + 1;
+    std::uint64_t next = block_end;
+    for (std::uint64_t i = now_ + 1; i < block_end;) {
+      const unsigned slot = static_cast<unsigned>(i) & (slot_count - 1);
+      const std::uint64_t bits = used_[0][slot / 64] >> (slot % 64);
+      if (bits != 0) {
+        next = i + static_cast<unsigned>(std::countr_zero(bits));
+        break;
+      }
+      i += 64 - slot % 64;
+    }
+    if (next > target) {
+      now_ = target;
+      return;
+    }
+    now_ = next;
+    for (unsigned level = levels - 1; level >= 1; --level) {
+      if ((now_ & ((std::uint64_t{1} << (slot_bits * level)) - 1)) == 0) cascade(level);
+    }
+    expire(w);
+  }
+}
+
+std::uint64_t timer_wheel::next_ns() const noexcept {
+  if (size_ == 0) return no_deadline;
+  const std::uint64_t block_end = (now_ | (slot_count - 1)) + 1;
+  for (std::uint64_t i = now_ + 1; i < block_end;) {
+    const unsigned slot = static_cast<unsigned>(i) & (slot_count - 1);
+    const std::uint64_t bits = used_[0][slot / 64] >> (slot % 64);
+    if (bits != 0) return (i + static_cast<unsigned>(std::countr_zero(bits))) << tick_shift;
+    i += 64 - slot % 64;
+  }
+  // Nothing in this block: the next used block of an outer level, or its end, is a safe and rare early wake-up.
+  for (unsigned level = 1; level < levels; ++level) {
+    const std::uint64_t current = now_ >> (slot_bits * level);
+    const std::uint64_t end = (current | (slot_count - 1)) + 1;
+    for (std::uint64_t i = current + 1; i < end; ++i) {
+      const unsigned slot = static_cast<unsigned>(i) & (slot_count - 1);
+      if ((used_[level][slot / 64] >> (slot % 64)) & 1u) return (i << (slot_bits * level)) << tick_shift;
+    }
+  }
+  return ((now_ >> (slot_bits * levels)) + 1) << (slot_bits * levels) << tick_shift;
+}
+
+}  // namespace karyon::detail

@@ -1,0 +1,214 @@
+#include "sched/worker.hpp"
+
+#include <pthread.h>
+
+#include <cstdio>
+
+#include "sched/scheduler.hpp"
+
+namespace karyon::detail {
+
+thread_local constinit worker* current_worker = nullptr;
+
+namespace {
+// A hungry worker that sleeps is woken only for a backlog that outlasts the waking, which takes tens of microseconds.
+constexpr std::size_t backlog_worth_waking = 32;
+constexpr std::size_t donation_max = 256;
+}  // namespace
+
+worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain)
+    : owner_(owner), domain_(domain), pulse_(owner.clock()), index_(index), binding_(binding), wheel_(monotonic_ns()) {}
+
+void worker::start() {
+  thread_ = std::thread([this] { main(); });
+}
+
+void worker::main() noexcept {
+  char name[16];
+  std::snprintf(name, sizeof name, "karyon.w%u", index_);
+  pthread_setname_np(pthread_self(), name);
+  current_worker = this;
+  if (auto bound = bind_current_thread(binding_); !bound) owner_.binding_refused(bound.error());
+  owner_.thread_starts(*this);
+  pulse_.worker_wakes();
+  run_until_stopped();
+  pulse_.worker_sleeps();
+  owner_.thread_ends(*this);
+  current_worker = nullptr;
+}
+
+void worker::run_until_stopped() {
+  while (true) {
+    task* t = pick();
+    if (t == nullptr) {
+      if (owner_.stopping()) return;
+      idle();
+      continue;
+    }
+    t->run(t, *this);
+    ++turns_;
+    const bool ticked = pulse_.ticks() != seen_tick_;
+    if (ticked) after_tick();
+    if (domain_.hungry.load(std::memory_order_relaxed) != 0 && queue_.size() >= 2) donate(ticked);
+  }
+}
+
+task* worker::pick() noexcept {
+  // Seven of eight turns go to what this worker's own tasks made runnable, if there is any; the eighth looks at the
+  // other sources, so that none starves.
+  if ((++rotation_ & 7u) != 0) {
+    if (task* t = queue_.pop()) return t;
+  }
+  if (task* t = pick_elsewhere()) return t;
+  return queue_.pop();
+}
+
+task* worker::pick_elsewhere() noexcept {
+  for (unsigned i = 0; i < 2; ++i) {
+    rotation_ += 8;
+    if ((rotation_ & 8u) != 0) {
+      if (taken_ == nullptr) taken_ = inbox_.take_all();
+      if (task* t = taken_) {
+        taken_ = t->next;
+        return t;
+      }
+    } else {
+      if (task* t = pinned_.pop()) return t;
+      if (taken_pinned_ == nullptr) taken_pinned_ = pinned_inbox_.take_all();
+      if (task* t = taken_pinned_) {
+        taken_pinned_ = t->next;
+        return t;
+      }
+    }
+  }
+  return nullptr;
+}
+
+void worker::after_tick() {
+  seen_tick_ = pulse_.ticks();
+  counters_.turns.store(turns_, std::memory_order_relaxed);
+  release_cancelled();
+  if (!wheel_.empty()) wheel_.advance(monotonic_ns(), *this);
+}
+
+// ---- balance -------------------------------------------------------------------------------------------------------
+
+void worker::donate(bool also_sleepers) noexcept {
+  const bool wake = also_sleepers || queue_.size() >= backlog_worth_waking;
+  std::uint32_t position = 0;
+  for (const std::uint32_t candidate : binding_.steal_order) {
+    worker& receiver = owner_.at(candidate);
+    const bool near = position++ < binding_.steal_same_cache;
+    if (receiver.hungry_.load(std::memory_order_relaxed) && (wake || !receiver.parker_.is_parked()) &&
+        donate_to(receiver, near ? counters_.donated : counters_.donated_node)) {
+      return;
+    }
+  }
+  if (!wake) return;
+  for (const std::uint32_t candidate : binding_.steal_remote) {
+    worker& receiver = owner_.at(candidate);
+    if (receiver.hungry_.load(std::memory_order_relaxed) && donate_to(receiver, counters_.donated_remote)) return;
+  }
+}
+
+bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) noexcept {
+  if (!receiver.hungry_.exchange(false, std::memory_order_acq_rel)) return false;
+  receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
+  std::size_t n = queue_.size() / 2;
+  if (n > donation_max) n = donation_max;
+  task* const first = queue_.pop();
+  task* last = first;
+  for (std::size_t i = 1; i < n; ++i) {
+    task* t = queue_.pop();
+    last->next = t;
+    last = t;
+  }
+  add(counter, n);
+  receiver.push_remote(first, last);
+  return true;
+}
+
+// ---- idleness ------------------------------------------------------------------------------------------------------
+
+bool worker::has_remote_work() const noexcept {
+  return inbox_.has_tasks() || pinned_inbox_.has_tasks() || cancelled_.load(std::memory_order_relaxed) != nullptr ||
+         owner_.stopping();
+}
+
+bool worker::spin_for_work() noexcept {
+  if (owner_.spin_ns() == 0) return false;
+  // At most half of a node's workers spin, so that spinning never takes the cores that the work needs.
+  const auto limit = static_cast<std::uint32_t>((domain_.workers.size() + 1) / 2);
+  if (domain_.spinning.fetch_add(1, std::memory_order_relaxed) >= limit) {
+    domain_.spinning.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  bool found = false;
+  const std::uint64_t end = monotonic_ns() + owner_.spin_ns();
+  do {
+    for (unsigned i = 0; i < 8 && !found; ++i) {
+      cpu_relax();
+      found = has_remote_work();
+    }
+  } while (!found && monotonic_ns() < end);
+  domain_.spinning.fetch_sub(1, std::memory_order_relaxed);
+  return found;
+}
+
+void worker::look_no_more() noexcept {
+  if (hungry_.exchange(false, std::memory_order_acq_rel)) domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void worker::idle() {
+  counters_.turns.store(turns_, std::memory_order_relaxed);
+  release_cancelled();
+  hungry_.store(true, std::memory_order_relaxed);
+  domain_.hungry.fetch_add(1, std::memory_order_acq_rel);
+  const std::uint64_t due = wheel_.next_ns();
+  if (!spin_for_work() && (due == timer_wheel::no_deadline || due > monotonic_ns())) {
+    parker_.prepare();
+    if (has_remote_work()) {
+      parker_.cancel();
+    } else {
+      add(counters_.sleeps, 1);
+      pulse_.worker_sleeps();
+      parker_.sleep(due == timer_wheel::no_deadline ? 0 : due);
+      pulse_.worker_wakes();
+    }
+  }
+  look_no_more();
+  if (!wheel_.empty()) wheel_.advance(monotonic_ns(), *this);
+}
+
+// ---- timers --------------------------------------------------------------------------------------------------------
+
+void worker::start_timer(timer& t, std::uint64_t deadline_ns) noexcept {
+  t.home = this;
+  wheel_.start(t, deadline_ns);
+}
+
+void worker::retire_timer(timer& t) noexcept {
+  if (current_worker == this) {
+    wheel_.unlink(t);
+    t.release(&t, *this);
+    return;
+  }
+  // Release pairs with the acquire in release_cancelled: the record's content is complete when the owner frees it.
+  timer* head = cancelled_.load(std::memory_order_relaxed);
+  do {
+    t.cancel_next = head;
+  } while (!cancelled_.compare_exchange_weak(head, &t, std::memory_order_release, std::memory_order_relaxed));
+}
+
+void worker::release_cancelled() noexcept {
+  if (cancelled_.load(std::memory_order_relaxed) == nullptr) return;
+  timer* t = cancelled_.exchange(nullptr, std::memory_order_acquire);
+  while (t != nullptr) {
+    timer* following = t->cancel_next;
+    wheel_.unlink(*t);
+    t->release(t, *this);
+    t = following;
+  }
+}
+
+}  // namespace karyon::detail

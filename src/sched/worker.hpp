@@ -1,0 +1,137 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include <karyon/core/export.hpp>
+#include <karyon/sched/binding.hpp>
+
+#include "sched/parker.hpp"
+#include "sched/pulse.hpp"
+#include "sched/remote_queue.hpp"
+#include "sched/run_queue.hpp"
+#include "sched/timer_wheel.hpp"
+
+namespace karyon::detail {
+
+class scheduler;
+
+/// Workers of one NUMA node, and how many of them look for work.
+struct alignas(64) worker_domain {
+  std::atomic<std::uint32_t> hungry{0};
+  std::atomic<std::uint32_t> spinning{0};
+  std::vector<class worker*> workers;
+};
+
+/// One scheduler thread: runs tasks one after the other, keeps their timers, sleeps when there are none.
+///
+/// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
+/// for pinned tasks, which are never given away. Who may touch what is said at each member.
+///
+/// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same node that sees the
+/// node's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
+/// worker's queue, so running a task costs no atomic operation.
+class KARYON_API worker {
+public:
+  worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain);
+  worker(const worker&) = delete;
+  worker& operator=(const worker&) = delete;
+
+  /// The worker that the calling thread is, or null.
+  [[nodiscard]] static worker* current() noexcept;
+
+  [[nodiscard]] scheduler& owner() const noexcept { return owner_; }
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] unsigned node() const noexcept { return binding_.node; }
+  [[nodiscard]] const worker_binding& binding() const noexcept { return binding_; }
+
+  /// This worker's thread only. A task is in no queue when pushed.
+  void push_local(task* t) noexcept { queue_.push(t); }
+  void push_local_pinned(task* t) noexcept { pinned_.push(t); }
+  /// Any thread; wakes the worker if it sleeps. Lock-free.
+  void push_remote(task* first, task* last) noexcept {
+    inbox_.push(first, last);
+    parker_.wake();
+  }
+  void push_remote_pinned(task* t) noexcept {
+    pinned_inbox_.push(t);
+    parker_.wake();
+  }
+
+  /// The coarse clock; compare two reads to learn that a tick has passed.
+  [[nodiscard]] std::uint64_t ticks() const noexcept { return pulse_.ticks(); }
+
+  /// This worker's thread only: starts a timer on this worker's wheel.
+  void start_timer(timer& t, std::uint64_t deadline_ns) noexcept;
+  /// Any thread, after winning `claim(timer::cancelled)`: takes the timer out, then calls its `release` (at once on
+  /// this worker's own thread, else at the worker's next turn).
+  void retire_timer(timer& t) noexcept;
+
+  /// Counters for metrics; written by the worker alone, read by anyone (relaxed).
+  struct counters {
+    std::atomic<std::uint64_t> turns{0};      ///< tasks run
+    std::atomic<std::uint64_t> donated{0};    ///< tasks given to hungry workers of the same last-level cache
+    std::atomic<std::uint64_t> donated_node{0};    ///< the same, to others of the node
+    std::atomic<std::uint64_t> donated_remote{0};  ///< the same, to other nodes
+    std::atomic<std::uint64_t> sleeps{0};
+  };
+  [[nodiscard]] const counters& stats() const noexcept { return counters_; }
+
+  /// A place for the CAF backend's execution unit; set before the thread starts.
+  void* backend = nullptr;
+
+private:
+  friend class scheduler;
+
+  void start();
+  void main() noexcept;
+  void run_until_stopped();
+  [[nodiscard]] task* pick() noexcept;
+  [[nodiscard]] task* pick_elsewhere() noexcept;
+  void after_tick();
+  void donate(bool also_sleepers) noexcept;
+  bool donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) noexcept;
+  void idle();
+  [[nodiscard]] bool spin_for_work() noexcept;
+  [[nodiscard]] bool has_remote_work() const noexcept;
+  void look_no_more() noexcept;
+  void release_cancelled() noexcept;
+  void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) noexcept {
+    counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+
+  // Owner thread only.
+  scheduler& owner_;
+  worker_domain& domain_;
+  pulse& pulse_;
+  const unsigned index_;
+  const worker_binding binding_;
+  run_queue queue_;
+  run_queue pinned_;
+  task* taken_ = nullptr;         // from inbox_, newest first, being run
+  task* taken_pinned_ = nullptr;  // from pinned_inbox_
+  unsigned rotation_ = 0;
+  std::uint64_t turns_ = 0;
+  std::uint64_t seen_tick_ = 0;
+  timer_wheel wheel_;
+  std::thread thread_;
+  counters counters_;
+
+  // Shared.
+  remote_queue inbox_;
+  remote_queue pinned_inbox_;
+  alignas(64) std::atomic<timer*> cancelled_{nullptr};  // others push, the owner takes all
+  parker parker_;
+  std::atomic<bool> hungry_{false};  // owner: false -> true; true -> false: one of owner and donors (exchange)
+};
+
+#if defined(__GNUC__)
+extern KARYON_API thread_local constinit worker* current_worker __attribute__((tls_model("initial-exec")));
+#endif
+
+inline worker* worker::current() noexcept { return current_worker; }
+
+}  // namespace karyon::detail
