@@ -27,6 +27,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # g++ 12 sees overlapping copies inside libstdc++ wherever "text" + std::string is inlined (GCC bug 105329).
   list(APPEND KARYON_WARNING_FLAGS -Wno-restrict)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND KARYON_SANITIZE)
+  # The sanitizers' own instrumentation sets off this one (GCC's manual says so, at -fsanitize=).
+  list(APPEND KARYON_WARNING_FLAGS -Wno-maybe-uninitialized)
+endif()
 
 # -ffile-prefix-map would hide where a crash came from; these are the flags of the OpenSSF compiler hardening guide that
 # cost little and change no result. The sanitizers bring stronger checks of their own and do not go with _FORTIFY_SOURCE.
