@@ -34,3 +34,23 @@ function(karyon_add_test name)
     add_dependencies(karyon_tsan_tests ${name})
   endif()
 endfunction()
+
+# karyon_add_compile_failure(<name> SOURCE <file> MESSAGE <regex> [DEPS <target>...])
+#
+# Shows that a mistake does not compile and that the compiler's output says why. The same file with KARYON_CONTROL defined,
+# which leaves the mistake out, must compile: so the failure is due to the mistake and to nothing else.
+function(karyon_add_compile_failure name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SOURCE;MESSAGE" "DEPS")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "karyon_add_compile_failure(${name}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  foreach(target IN ITEMS ${name} ${name}_control)
+    add_library(${target} OBJECT EXCLUDE_FROM_ALL "${arg_SOURCE}")
+    karyon_apply_flags(${target})
+    target_link_libraries(${target} PRIVATE ${arg_DEPS})
+    add_test(NAME ${target} COMMAND "${CMAKE_COMMAND}" --build "${PROJECT_BINARY_DIR}" --target ${target})
+    set_tests_properties(${target} PROPERTIES LABELS "check;compile" TIMEOUT 120 RESOURCE_LOCK build_tree)
+  endforeach()
+  target_compile_definitions(${name}_control PRIVATE KARYON_CONTROL)
+  set_tests_properties(${name} PROPERTIES PASS_REGULAR_EXPRESSION "${arg_MESSAGE}")
+endfunction()
