@@ -91,10 +91,10 @@ std::vector<position> positions_of(const topology& machine, const std::vector<st
   return found;
 }
 
-// The units of the plan in binding order. With `spare_threads_last`, the second hardware threads of all cores come after
-// all first ones, whatever the order says.
-std::vector<std::uint32_t> ordered_units(const topology& machine, const std::vector<std::uint32_t>& chosen, bind_order order,
-                                         bool spare_threads_last) {
+// The units of the plan in binding order. With `spare_threads_last`, the second hardware threads of all cores come
+// after all first ones, whatever the order says.
+std::vector<std::uint32_t> ordered_units(const topology& machine, const std::vector<std::uint32_t>& chosen,
+                                         bind_order order, bool spare_threads_last) {
   const auto positions = positions_of(machine, chosen);
   const auto by = significance(order);
   std::vector<std::size_t> sequence(chosen.size());
@@ -113,7 +113,8 @@ std::vector<std::uint32_t> ordered_units(const topology& machine, const std::vec
   return units;
 }
 
-result<std::vector<std::uint32_t>> choose_units(const topology& machine, const std::vector<std::uint32_t>& node_os_indices) {
+result<std::vector<std::uint32_t>> choose_units(const topology& machine,
+                                                const std::vector<std::uint32_t>& node_os_indices) {
   std::set<std::uint32_t> wanted;
   for (auto os_index : node_os_indices) {
     const auto& nodes = machine.nodes();
@@ -132,14 +133,16 @@ result<std::vector<std::uint32_t>> choose_units(const topology& machine, const s
   return chosen;
 }
 
-std::uint32_t count_workers(const topology& machine, const std::vector<std::uint32_t>& chosen, const binding_options& options) {
+std::uint32_t count_workers(const topology& machine, const std::vector<std::uint32_t>& chosen,
+                            const binding_options& options) {
   if (options.workers != 0) return options.workers;
   std::set<std::uint32_t> places;
   for (auto i : chosen) places.insert(options.use_hardware_threads ? i : machine.units()[i].core);
   return std::min(static_cast<std::uint32_t>(places.size()), workers_max);
 }
 
-// Lets each worker list the others, nearest first, beginning after itself among equals. `units` has each worker's place.
+// Lets each worker list the others, nearest first, beginning after itself among equals. `units` has each worker's
+// place.
 void plan_stealing(const topology& machine, const std::vector<std::uint32_t>& units, bool bound, bool across_nodes,
                    std::vector<worker_binding>& workers) {
   const auto count = static_cast<std::uint32_t>(workers.size());
@@ -171,7 +174,7 @@ void place_workers(const topology& machine, const std::vector<std::uint32_t>& un
   std::map<std::uint32_t, std::uint32_t> plan_node;
   for (auto n : used) {
     plan_node.emplace(n, static_cast<std::uint32_t>(plan.nodes.size()));
-    node_binding home{.os_index = machine.nodes()[n].os_index, .memory_os_index = {}, .workers = {}};
+    node_binding home{.os_index = machine.nodes()[n].os_index};
     if (machine.nodes().size() > 1) home.memory_os_index = machine.nodes()[machine.memory_node_of(n)].os_index;
     plan.nodes.push_back(std::move(home));
   }
@@ -221,7 +224,6 @@ result<binding_plan> make_binding_plan(const topology& machine, const binding_op
     place_workers(machine, units, plan);
   } else {
     node_binding everywhere{.os_index = machine.nodes()[machine.units()[chosen->front()].node].os_index,
-                            .memory_os_index = {},
                             .workers = std::vector<std::uint32_t>(plan.workers.size())};
     std::iota(everywhere.workers.begin(), everywhere.workers.end(), 0U);
     plan.nodes.push_back(std::move(everywhere));

@@ -26,7 +26,8 @@ std::size_t system_page_bytes() noexcept {
 // Maps `bytes` at a multiple of `alignment` by mapping more and giving the ends back. Null where the system refuses.
 std::byte* map_aligned(std::size_t bytes, std::size_t alignment) noexcept {
   const std::size_t slack = alignment - system_page_bytes();
-  void* mapped = ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped =
+      ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   auto* const first = static_cast<std::byte*>(mapped);
   const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(first) % alignment;

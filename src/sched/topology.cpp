@@ -49,8 +49,8 @@ result<topology> topology::from_units(std::vector<processing_unit> units, std::v
   }
   for (auto& node : nodes) node.units = 0;
 
-  // A core or a cache group is identified together with what contains it, so that descriptions which number the cores of
-  // each package from 0, as Linux does, mean what they say.
+  // A core or a cache group is identified together with what contains it, so that descriptions which number the cores
+  // of each package from 0, as Linux does, mean what they say.
   dense_numbers<std::uint32_t> packages;
   dense_numbers<std::pair<std::uint32_t, std::uint32_t>> cores;
   dense_numbers<std::pair<std::uint32_t, std::uint32_t>> cache_groups;
@@ -61,7 +61,8 @@ result<topology> topology::from_units(std::vector<processing_unit> units, std::v
   topology made;
   for (auto& unit : units) {
     if (!os_indices.insert(unit.os_index).second)
-      return fail(errc::invalid_argument, "processing unit " + std::to_string(unit.os_index) + " stands twice in the topology");
+      return fail(errc::invalid_argument,
+                  "processing unit " + std::to_string(unit.os_index) + " stands twice in the topology");
     if (unit.node >= nodes.size())
       return fail(errc::invalid_argument, "processing unit " + std::to_string(unit.os_index) + " is on node " +
                                               std::to_string(unit.node) + ", but there are only " +

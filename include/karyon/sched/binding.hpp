@@ -57,7 +57,7 @@ struct binding_options {
   bool use_hardware_threads = false;
   bind_order order = bind_order::default_bind;
   /// NUMA nodes to use, by the operating system's number; empty means all that have allowed units.
-  std::vector<std::uint32_t> nodes;
+  std::vector<std::uint32_t> nodes{};
   /// Whether a worker that finds nothing on its own node may steal from others.
   bool steal_across_nodes = false;
 };
@@ -65,17 +65,17 @@ struct binding_options {
 /// Where one worker lives, and whom it may steal from. Worker numbers are positions in `binding_plan::workers`.
 struct worker_binding {
   /// The unit to bind to, by the operating system's number; nothing for a worker that is not bound.
-  std::optional<std::uint32_t> unit_os_index;
+  std::optional<std::uint32_t> unit_os_index{};
   std::uint32_t core = 0;         ///< As in `processing_unit`; 0 for an unbound worker.
   std::uint32_t cache_group = 0;  ///< As in `processing_unit`; 0 for an unbound worker.
   std::uint32_t node = 0;         ///< A position in `binding_plan::nodes`.
   /// The other workers of the same node, nearest first: same core, same last-level cache, same node. Among equally near
   /// ones each worker starts with those numbered after itself, so that the thieves of a node do not all try one victim.
-  std::vector<std::uint32_t> steal_order;
+  std::vector<std::uint32_t> steal_order{};
   /// How many at the front of `steal_order` share this worker's last-level cache.
   std::uint32_t steal_same_cache = 0;
   /// The workers of the other nodes; empty unless `binding_options::steal_across_nodes`.
-  std::vector<std::uint32_t> steal_remote;
+  std::vector<std::uint32_t> steal_remote{};
 
   friend bool operator==(const worker_binding&, const worker_binding&) = default;
 };
@@ -86,8 +86,8 @@ struct node_binding {
   std::uint32_t os_index = 0;
   /// The node to take its memory from: another one where it has none of its own; nothing where that needs no binding,
   /// since the machine has one node or the workers wander.
-  std::optional<std::uint32_t> memory_os_index;
-  std::vector<std::uint32_t> workers;
+  std::optional<std::uint32_t> memory_os_index{};
+  std::vector<std::uint32_t> workers{};
 
   friend bool operator==(const node_binding&, const node_binding&) = default;
 };
@@ -95,10 +95,10 @@ struct node_binding {
 /// Which worker lives where. A plain value; nothing is bound by making it.
 struct binding_plan {
   bind_order order = bind_order::default_bind;
-  std::vector<worker_binding> workers;
-  /// The nodes that have workers, in the machine's order; their positions are the node numbers that the runtime uses. An unbound plan
-  /// has one, since workers that wander have no node.
-  std::vector<node_binding> nodes;
+  std::vector<worker_binding> workers{};
+  /// The nodes that have workers, in the machine's order; their positions are the node numbers that the runtime uses.
+  /// An unbound plan has one, since workers that wander have no node.
+  std::vector<node_binding> nodes{};
 
   friend bool operator==(const binding_plan&, const binding_plan&) = default;
 };
@@ -106,16 +106,18 @@ struct binding_plan {
 /// Decides which worker runs on which processing unit: a pure function of its arguments.
 ///
 /// Units that are not allowed, or on nodes not asked for, are left out first, and the order is made among those that
-/// remain, so that a container with half of each core still gets one worker a core. Workers get different units until the
-/// units are used up; further workers start over at the first.
+/// remain, so that a container with half of each core still gets one worker a core. Workers get different units until
+/// the units are used up; further workers start over at the first.
 /// Errors: `invalid_argument` for more than `workers_max` workers or for a node number that the machine does not have,
 /// `unsupported` for nodes without an allowed unit.
 /// Cost: O(u log u + w^2) for u units and w workers; the stealing lists hold w^2 numbers at worst.
-[[nodiscard]] KARYON_API result<binding_plan> make_binding_plan(const topology& machine, const binding_options& options = {});
+[[nodiscard]] KARYON_API result<binding_plan> make_binding_plan(const topology& machine,
+                                                                const binding_options& options = {});
 
 /// Binds the calling thread to its worker's unit, for good. A worker without a unit is left alone, which is a success.
 ///
-/// Any thread may call it, for itself. A container or a sandbox may refuse: run on without binding then, and say so once.
+/// Any thread may call it, for itself. A container or a sandbox may refuse: run on without binding then, and say so
+/// once.
 /// Errors: `refused` where the system does not let this thread run there (or has no such unit), `unsupported` where
 /// threads can not be bound at all.
 [[nodiscard]] KARYON_API result<void> bind_current_thread(const worker_binding& worker);

@@ -51,16 +51,18 @@ enum class distance : std::uint8_t {
 
 /// The shape of a machine: which hardware threads it has, and what they share.
 ///
-/// Placement decisions need the machine's shape, but must be testable for machines that nobody has at hand. So the shape is a
-/// plain value, read from this machine, from an XML file that hwloc's `lstopo` wrote elsewhere, from an hwloc synthetic
-/// description, or given unit by unit. Everything that decides (`make_binding_plan`) takes it as an argument.
+/// Placement decisions need the machine's shape, but must be testable for machines that nobody has at hand. So the
+/// shape is a plain value, read from this machine, from an XML file that hwloc's `lstopo` wrote elsewhere, from an
+/// hwloc synthetic description, or given unit by unit. Everything that decides (`make_binding_plan`) takes it as an
+/// argument.
 ///
-/// Threads: immutable once made; any number of threads may read one. Making one takes no lock of the library; `detect()`
-/// reads the environment (hwloc's HWLOC_* variables are honoured), so do not call `setenv` beside it.
+/// Threads: immutable once made; any number of threads may read one. Making one takes no lock of the library;
+/// `detect()` reads the environment (hwloc's HWLOC_* variables are honoured), so do not call `setenv` beside it.
 /// Cost: reading a machine takes some milliseconds and allocates; every accessor is O(1), `between` as well.
 class KARYON_API topology {
 public:
-  /// This machine. Units that the process may not use (its affinity mask, its cgroup's cpuset) are listed as not allowed.
+  /// This machine. Units that the process may not use (its affinity mask, its cgroup's cpuset) are listed as not
+  /// allowed.
   /// Errors: `system_error` where the system does not tell its shape, `unsupported` where no unit is allowed or found.
   [[nodiscard]] static result<topology> detect();
 
@@ -70,7 +72,7 @@ public:
   [[nodiscard]] static result<topology> from_xml(const std::filesystem::path& path);
 
   /// The machine that an hwloc synthetic description stands for: "pack:1 numa:4 l3:2 core:8 pu:2" has 64 cores.
-  /// Errors: `invalid_argument` where hwloc does not understand the description.
+  /// Errors: `invalid_argument` where hwloc does not understand the description, or it has more than 4,096 units.
   [[nodiscard]] static result<topology> from_synthetic(std::string_view description);
 
   /// The machine with exactly these units and nodes, for hosts that know better than the system (as Erlang's +sct).
