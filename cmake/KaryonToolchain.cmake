@@ -1,6 +1,7 @@
 # What every target of this project is compiled and linked with, and nothing that reaches a consumer.
 include_guard(GLOBAL)
 include(CheckCXXCompilerFlag)
+include(CheckCXXSourceCompiles)
 include(CheckLinkerFlag)
 include(CheckPIESupported)
 
@@ -26,6 +27,17 @@ set(KARYON_WARNING_FLAGS -Wall -Wextra -Wconversion -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # g++ 12 sees overlapping copies inside libstdc++ wherever "text" + std::string is inlined (GCC bug 105329).
   list(APPEND KARYON_WARNING_FLAGS -Wno-restrict)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # Newer clang with libstdc++ 12 blames std::stable_sort's callers for a deprecated function that libstdc++ itself calls.
+  set(CMAKE_REQUIRED_FLAGS "-std=c++20 -Wall -Werror")
+  check_cxx_source_compiles(
+    "#include <algorithm>\nint main() { int a[2] = {2, 1}; std::stable_sort(a, a + 2); return a[0] - 1; }"
+    KARYON_STABLE_SORT_IS_CLEAN)
+  unset(CMAKE_REQUIRED_FLAGS)
+  if(NOT KARYON_STABLE_SORT_IS_CLEAN)
+    list(APPEND KARYON_WARNING_FLAGS -Wno-deprecated-declarations)
+  endif()
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND KARYON_SANITIZE)
   # The sanitizers' own instrumentation sets off this one (GCC's manual says so, at -fsanitize=).
