@@ -84,13 +84,13 @@ public:
   virtual void fail(const error& e) = 0;
 };
 
-/// Takes the request with this number out of the asking cell (which is the one running); null if it has timed out.
-KARYON_API std::unique_ptr<request_handler> take_request(void* asker_object, std::uint64_t token) noexcept;
+/// Takes the request with this number out of the cell that is running; null, and counted, if it has timed out.
+KARYON_API std::unique_ptr<request_handler> take_request(std::uint64_t token) noexcept;
 
 template <class R>
-inline void invoke_answer(void* object, signal& s) {
+inline void invoke_answer(void*, signal& s) {
   auto& answer = static_cast<answer_signal<R>&>(s);
-  if (auto handler = take_request(object, answer.token)) handler->answer(&answer.value);
+  if (auto handler = take_request(answer.token)) handler->answer(&answer.value);
 }
 
 template <class R>
@@ -99,7 +99,7 @@ inline void discard_answer(signal* s, errc, const exit_reason&) noexcept {
 }
 
 template <class R>
-inline constexpr signal_ops answer_ops{&invoke_answer<R>, &discard_answer<R>, "karyon::answer", false, false};
+inline constexpr signal_ops answer_ops{&invoke_answer<R>, &discard_answer<R>, "karyon::answer", false, false, true};
 
 /// Sends `value` to where `to` points and forgets the address: an ask is answered at most once.
 template <class R>

@@ -3,10 +3,10 @@
 
 // The types of an aggregate's fields, found without a macro in the aggregate.
 //
-// Counting: an aggregate takes as many initialisers as it has fields, where an array takes one for each element, its braces
-// being left out. So the greatest number of initialisers that converts to anything is found first; then, from left to
-// right, each place is given `{}` instead, which stands for a whole field, an array included: how many initialisers may
-// follow tells how many the field had taken. Naming: a structured binding of that many names, and decltype of each.
+// Counting: an aggregate takes as many initialisers as it has fields, where an array takes one for each element, its
+// braces being left out. So the greatest number of initialisers that convert to anything is found first; then, from left
+// to right, each place is given `{}` instead, which stands for a whole field, an array included: how many initialisers
+// may follow tells how many the field had taken. Naming: a structured binding of that many names, and decltype of each.
 
 #include <cstddef>
 #include <type_traits>
@@ -18,33 +18,41 @@ template <class...>
 struct type_list {};
 
 /// More fields than this are not looked at.
-inline constexpr std::size_t fields_max = 32;
+inline constexpr std::size_t fields_max = 16;
 /// More initialisers than this (elements of arrays count each) are not looked at: it would take the compiler long.
 inline constexpr std::size_t initialisers_max = 2048;
 
-// Stands for an initialiser of any type. Never defined: lives in unevaluated operands only.
+// Stands for an initialiser of any type. Never called: lives in unevaluated operands only (clang warns without a body).
+//
+// The qualifiers rank what could else be ambiguous: a converting constructor template of the field (std::optional has
+// one) goes before the first operator, since it need not add const; that one before the second, which only a reference
+// to something that can be written to needs, since it binds to a value as such.
 template <class Aggregate>
 struct any_field {
   template <class Field>
     requires(!std::is_same_v<std::remove_cv_t<Field>, Aggregate>)
-  operator Field() const noexcept;
+  operator Field() const&& noexcept {
+    __builtin_unreachable();
+  }
   template <class Field>
     requires(!std::is_same_v<std::remove_cv_t<Field>, Aggregate>)
-  operator Field&() const noexcept;
+  operator Field&() const& noexcept {
+    __builtin_unreachable();
+  }
 };
 
+// The same, for base classes of the aggregate alone.
 template <class Aggregate, bool Empty>
 struct any_base {
   template <class Base>
     requires(std::is_base_of_v<Base, Aggregate> && !std::is_same_v<Base, Aggregate> && std::is_empty_v<Base> == Empty)
-  operator Base() const noexcept;
+  operator Base() const&& noexcept {
+    __builtin_unreachable();
+  }
 };
 
 template <class Field, std::size_t>
 using repeat = Field;
-
-template <class T, class First, class... Init>
-concept initialisable_after = requires { T{First(), Init()...}; };
 
 template <class T, std::size_t... I>
 constexpr bool takes(std::index_sequence<I...>) noexcept {
@@ -73,10 +81,16 @@ template <class T, std::size_t Before, std::size_t In, std::size_t After>
 inline constexpr bool takes_list_at = takes_list<T>(
     std::make_index_sequence<Before>(), std::make_index_sequence<In>(), std::make_index_sequence<After>());
 
-template <class T, bool Empty, std::size_t... After>
-constexpr bool starts_with_base(std::index_sequence<After...>) noexcept {
-  return requires { T{any_base<T, Empty>(), repeat<any_field<T>, After>()...}; };
+template <class T, bool Empty, std::size_t... Before, std::size_t... After>
+constexpr bool takes_base(std::index_sequence<Before...>, std::index_sequence<After...>) noexcept {
+  return requires {
+    T{repeat<any_field<T>, Before>()..., any_base<T, Empty>(), repeat<any_field<T>, After>()...};
+  };
 }
+// Whether place At of Most is a base class of T, which come before its fields.
+template <class T, bool Empty, std::size_t At, std::size_t Most>
+inline constexpr bool takes_base_at =
+    takes_base<T, Empty>(std::make_index_sequence<At>(), std::make_index_sequence<Most - At - 1>());
 
 // The least number of initialisers that T takes: 0 where every field has a default.
 template <class T, std::size_t Count = 0>
@@ -154,39 +168,129 @@ constexpr std::size_t count_from() noexcept {
   }
 }
 
-enum class aggregate_shape { plain, derived, too_big };
+template <class T, std::size_t Most, std::size_t At = 0>
+constexpr std::size_t count_empty_bases() noexcept {
+  if constexpr (At < Most) {
+    if constexpr (takes_base_at<T, true, At, Most>) {
+      return count_empty_bases<T, Most, At + 1>();
+    } else {
+      return At;
+    }
+  } else {
+    return At;
+  }
+}
 
-/// How many fields an aggregate has, and whether they can be named by a structured binding.
-struct field_count {
-  aggregate_shape shape;
-  std::size_t fields;
-};
+template <class T, std::size_t Most, std::size_t At>
+constexpr bool has_state_base() noexcept {
+  if constexpr (At < Most) {
+    return takes_base_at<T, false, At, Most>;
+  } else {
+    return false;
+  }
+}
+
+/// `fields_of` names what can not be taken apart: too many fields or elements, or a base class with fields of its own.
+struct not_decomposable {};
 
 template <class T>
-constexpr field_count count_fields() noexcept {
+constexpr std::size_t initialisers_of() noexcept {
   constexpr std::size_t least = initialisers_least<T>();
   if constexpr (least > initialisers_max) {
-    return {aggregate_shape::too_big, 0};
+    return least;
   } else {
-    constexpr std::size_t most = initialisers_most<T, least>();
-    if constexpr (most > initialisers_max) {
-      return {aggregate_shape::too_big, 0};
-    } else if constexpr (most == 0) {
-      return {aggregate_shape::plain, 0};
-    } else if constexpr (starts_with_base<T, false>(std::make_index_sequence<most - 1>()) ||
-                         starts_with_base<T, true>(std::make_index_sequence<most - 1>())) {
-      return {aggregate_shape::derived, 0};
+    return initialisers_most<T, least>();
+  }
+}
+
+// clang-format off: one line a count reads best
+template <class T, std::size_t Count>
+constexpr auto name_fields([[maybe_unused]] T& t) noexcept {
+  if constexpr (Count == 0) {
+    return type_list<>();
+  } else if constexpr (Count == 1) {
+    [[maybe_unused]] auto& [a] = t;
+    return type_list<decltype(a)>();
+  } else if constexpr (Count == 2) {
+    [[maybe_unused]] auto& [a, b] = t;
+    return type_list<decltype(a), decltype(b)>();
+  } else if constexpr (Count == 3) {
+    [[maybe_unused]] auto& [a, b, c] = t;
+    return type_list<decltype(a), decltype(b), decltype(c)>();
+  } else if constexpr (Count == 4) {
+    [[maybe_unused]] auto& [a, b, c, d] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d)>();
+  } else if constexpr (Count == 5) {
+    [[maybe_unused]] auto& [a, b, c, d, e] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e)>();
+  } else if constexpr (Count == 6) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f)>();
+  } else if constexpr (Count == 7) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g)>();
+  } else if constexpr (Count == 8) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h)>();
+  } else if constexpr (Count == 9) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i)>();
+  } else if constexpr (Count == 10) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i, j] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i), decltype(j)>();
+  } else if constexpr (Count == 11) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i, j, k] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i), decltype(j), decltype(k)>();
+  } else if constexpr (Count == 12) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i, j, k, l] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i), decltype(j), decltype(k), decltype(l)>();
+  } else if constexpr (Count == 13) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i), decltype(j), decltype(k), decltype(l), decltype(m)>();
+  } else if constexpr (Count == 14) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i), decltype(j), decltype(k), decltype(l), decltype(m), decltype(n)>();
+  } else if constexpr (Count == 15) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i), decltype(j), decltype(k), decltype(l), decltype(m), decltype(n),
+                     decltype(o)>();
+  } else if constexpr (Count == 16) {
+    [[maybe_unused]] auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = t;
+    return type_list<decltype(a), decltype(b), decltype(c), decltype(d), decltype(e), decltype(f), decltype(g),
+                     decltype(h), decltype(i), decltype(j), decltype(k), decltype(l), decltype(m), decltype(n),
+                     decltype(o), decltype(p)>();
+  }
+}
+// clang-format on
+
+template <class T>
+constexpr auto list_fields() noexcept {
+  constexpr std::size_t most = initialisers_of<T>();
+  if constexpr (most > initialisers_max) {
+    return not_decomposable();
+  } else {
+    constexpr std::size_t bases = count_empty_bases<T, most>();
+    constexpr std::size_t fields = count_from<T, most, bases>();
+    if constexpr (has_state_base<T, most, bases>() || fields > fields_max) {
+      return not_decomposable();
     } else {
-      constexpr std::size_t fields = count_from<T, most>();
-      return {fields > fields_max ? aggregate_shape::too_big : aggregate_shape::plain, fields};
+      return decltype(name_fields<T, fields>(std::declval<T&>()))();
     }
   }
 }
 
-// clang-format off
-#define KARYON_DETAIL_FIELDS(count, ...)                         \
-  else if constexpr (Count == (count)) {                         \
-    [[maybe_unused]] auto& [__VA_ARGS__] = aggregate;            \
-    return KARYON_DETAIL_FIELD_TYPES(__VA_ARGS__);               \
-  }
-// clang-format on
+/// `type_list` of the declared types of an aggregate class's fields, or `not_decomposable`.
+///
+/// Hard error (of the compiler, at the structured binding) for an aggregate with an anonymous union.
+template <class T>
+using fields_of = decltype(list_fields<T>());
+
+}  // namespace karyon::detail

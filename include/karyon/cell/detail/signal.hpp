@@ -30,6 +30,8 @@ struct signal_ops {
   bool urgent = false;
   /// True where discard() only has to free the node.
   bool trivial = false;
+  /// True for the runtime's own signals: neither counted nor refused by a bounded mailbox.
+  bool internal = false;
 };
 
 /// A signal in flight: an intrusive list node with its payload behind it. Allocated by the sender, owned by the
