@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+/// What the C++ drivers of the bench share: a driver does one run of one scenario in a fresh process and prints its figure.
+///
+///     driver SCENARIO CELLS OPERATIONS [WORD=NUMBER...]
+///
+/// CELLS and OPERATIONS come from the harness, so that no driver decides how much work it does; the words pick a shape of
+/// this peer. The output is one line, `value UNIT NUMBER`. The exit status is 0 for a measured run, 1 for a run that went
+/// wrong, and 2 for wrong usage. bench/README.md defines each scenario, once for all peers.
+namespace karyon::bench {
+
+/// What one run is asked to do.
+struct work {
+  std::string scenario;
+  std::uint64_t cells = 0;
+  std::uint64_t operations = 0;
+  std::vector<std::pair<std::string, std::uint64_t>> shape;
+
+  /// The number after `word=` on the command line, or `fallback`.
+  [[nodiscard]] std::uint64_t option(std::string_view word, std::uint64_t fallback) const {
+    for (auto const& [name, value] : shape) {
+      if (name == word) {
+        return value;
+      }
+    }
+    return fallback;
+  }
+};
+
+/// One measured figure.
+struct figure {
+  char const* unit;
+  double value;
+};
+
+/// A scenario by name, and the function that does it.
+struct scenario {
+  char const* name;
+  figure (*run)(work const&);
+};
+
+inline std::int64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+/// Processor time of all threads of this process.
+inline std::int64_t process_cpu_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+/// Resident memory of this process, from /proc/self/status.
+inline double resident_bytes() {
+  std::FILE* const file = std::fopen("/proc/self/status", "re");
+  if (file == nullptr) {
+    throw std::runtime_error("can not read /proc/self/status");
+  }
+  char line[256];
+  double kibibytes = -1;
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::strncmp(line, "VmRSS:", 6) == 0) {
+      kibibytes = std::strtod(line + 6, nullptr);
+    }
+  }
+  std::fclose(file);
+  if (kibibytes < 0) {
+    throw std::runtime_error("no VmRSS in /proc/self/status");
+  }
+  return kibibytes * 1024;
+}
+
+/// Lets what is still running come to rest before memory or processor time is read.
+inline void settle() { std::this_thread::sleep_for(std::chrono::milliseconds{500}); }
+
+/// Counts arrivals and wakes one waiter at the last: how a run knows that all its cells have handled their signal.
+///
+/// `arm` before the signals that lead to `arrive` are sent, `await` from the thread that waits. `arrive` may be called from
+/// any thread; what an arrival did before is visible to the waiter (acquire-release on the count, then on `open_`).
+class gate {
+public:
+  void arm(std::uint64_t arrivals) {
+    open_.store(0, std::memory_order_relaxed);
+    left_.store(arrivals, std::memory_order_release);
+  }
+
+  void arrive() {
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      open_.store(1, std::memory_order_release);
+      open_.notify_one();
+    }
+  }
+
+  void await() { open_.wait(0, std::memory_order_acquire); }
+
+private:
+  alignas(64) std::atomic<std::uint64_t> left_{0};
+  alignas(64) std::atomic<std::uint32_t> open_{0};
+};
+
+/// The minimal standard generator, written out because every peer has to pick the same partners.
+struct partner_choice {
+  std::uint64_t state;
+
+  /// Any index below `count` but `self`.
+  std::uint64_t next(std::uint64_t self, std::uint64_t count) {
+    state = state * 48271 % 2147483647;
+    auto const partner = state % count;
+    return partner == self ? (self + 1) % count : partner;
+  }
+};
+
+/// The `index`-th of `parts` shares of `total`, as even as can be.
+inline std::uint64_t share(std::uint64_t total, std::uint64_t parts, std::uint64_t index) {
+  return total / parts + (index < total % parts ? 1 : 0);
+}
+
+/// Fails the run with a sentence if the peer did not do the work that it was measured for.
+inline void verify(bool held, char const* sentence) {
+  if (!held) {
+    throw std::runtime_error(sentence);
+  }
+}
+
+namespace detail {
+
+inline std::uint64_t number(std::string_view text) {
+  std::uint64_t value = 0;
+  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) {
+    throw std::invalid_argument("not a number: " + std::string{text});
+  }
+  return value;
+}
+
+inline work parse(int argc, char const* const* argv) {
+  if (argc < 4) {
+    throw std::invalid_argument("usage: SCENARIO CELLS OPERATIONS [WORD=NUMBER...]");
+  }
+  work parsed{argv[1], number(argv[2]), number(argv[3]), {}};
+  for (int i = 4; i < argc; ++i) {
+    std::string_view const word{argv[i]};
+    auto const equals = word.find('=');
+    if (equals == std::string_view::npos) {
+      throw std::invalid_argument("not WORD=NUMBER: " + std::string{word});
+    }
+    parsed.shape.emplace_back(word.substr(0, equals), number(word.substr(equals + 1)));
+  }
+  return parsed;
+}
+
+/// The scenario `clock`, which every driver has: what one reading of the clock adds to a figure.
+inline figure clock_price(work const& asked) {
+  auto const begin = now_ns();
+  auto last = begin;
+  for (std::uint64_t i = 0; i < asked.operations; ++i) {
+    last = now_ns();
+  }
+  return {"ns", static_cast<double>(last - begin) / static_cast<double>(std::max<std::uint64_t>(1, asked.operations))};
+}
+
+}  // namespace detail
+
+/// The whole of a driver's main function.
+///
+/// The process ends without taking its actors down: the run is over, and a tear-down that takes a peer minutes is not what
+/// the scenario measures.
+template <std::size_t Count>
+[[noreturn]] void drive(int argc, char const* const* argv, scenario const (&scenarios)[Count]) {
+  int status = 0;
+  try {
+    auto const asked = detail::parse(argc, argv);
+    auto run = asked.scenario == "clock" ? detail::clock_price : nullptr;
+    for (auto const& one : scenarios) {
+      if (asked.scenario == one.name) {
+        run = one.run;
+      }
+    }
+    if (run == nullptr) {
+      throw std::invalid_argument("no such scenario: " + asked.scenario);
+    }
+    auto const measured = run(asked);
+    std::printf("value %s %.3f\n", measured.unit, measured.value);
+  } catch (std::invalid_argument const& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    status = 2;
+  } catch (std::exception const& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    status = 1;
+  }
+  std::fflush(nullptr);
+  std::_Exit(status);
+}
+
+}  // namespace karyon::bench

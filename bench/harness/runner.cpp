@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/runner.hpp"
+
+#include "harness/process.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+namespace karyon::bench {
+namespace {
+
+/// A peer in the middle of a measurement.
+struct candidate {
+  entrant const* who;
+  shape const* chosen;
+  std::vector<double> values;
+  result reported;
+};
+
+/// Makes sure that the host has given this machine the memory that the next run touches.
+///
+/// On a virtual machine the first touch of a page costs several times what a later one costs, and the peer that happens to
+/// run first would pay it for all. So the harness touches as much before every run of a measurement that fills memory.
+void touch_memory(measurement const& row) {
+  constexpr std::uint64_t bytes_per_cell = 4096;
+  auto const pages_free = static_cast<std::uint64_t>(sysconf(_SC_AVPHYS_PAGES));
+  auto const page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  auto const wanted = std::min(row.cells * bytes_per_cell, pages_free * page_bytes / 2);
+  if (!row.memory_grows || wanted == 0) {
+    return;
+  }
+  void* const memory = mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (memory != MAP_FAILED) {
+    munmap(memory, wanted);
+  }
+}
+
+/// One run in a fresh process. On failure the reason is left in `one.reported`.
+double run_once(measurement const& row, shape const& how, run_options const& options, candidate& one) {
+  std::vector<std::string> command{(options.programs / how.program).string(), row.scenario, std::to_string(row.cells),
+                                   std::to_string(row.operations)};
+  command.insert(command.end(), how.words.begin(), how.words.end());
+  touch_memory(row);
+  auto const ended = run_process(command, options.timeout);
+  one.reported.resident_bytes_max = std::max(one.reported.resident_bytes_max, ended.resident_bytes_max);
+  if (!ended.failure.empty()) {
+    one.reported.failure = ended.failure;
+    return 0;
+  }
+  try {
+    return parse_figure(ended.output, row.unit);
+  } catch (std::runtime_error const& error) {
+    one.reported.failure = error.what();
+    return 0;
+  }
+}
+
+/// Tries each shape once and chooses the fastest. A shape that fails is out; a peer whose shapes all fail has failed.
+void choose_shape(measurement const& row, run_options const& options, candidate& one) {
+  one.chosen = &one.who->shapes.front();
+  if (one.who->shapes.size() == 1) {
+    return;
+  }
+  shape const* best = nullptr;
+  double best_value = 0;
+  std::string failure;
+  for (auto const& how : one.who->shapes) {
+    options.progress(row.name + ": " + one.who->peer + " tries " + how.text);
+    one.reported.failure.clear();
+    auto const value = run_once(row, how, options, one);
+    if (!one.reported.failure.empty()) {
+      failure = one.reported.failure;
+    } else if (best == nullptr || value < best_value) {
+      best = &how;
+      best_value = value;
+    }
+  }
+  if (best != nullptr) {
+    one.chosen = best;
+    one.reported.failure.clear();
+  } else {
+    one.reported.failure = failure;
+  }
+}
+
+result finish(candidate& one) {
+  auto& reported = one.reported;
+  reported.shape = one.chosen->text;
+  if (reported.failure.empty()) {
+    auto const spread = spread_of(one.values);
+    reported.median = spread.median;
+    reported.min = spread.min;
+    reported.max = spread.max;
+    reported.runs = one.values.size();
+  }
+  return reported;
+}
+
+}  // namespace
+
+spread spread_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  auto const middle = values.size() / 2;
+  auto const median = values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  return {median, values.front(), values.back()};
+}
+
+double parse_figure(std::string const& output, std::string const& unit) {
+  std::istringstream lines{output};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words{line};
+    std::string tag;
+    std::string found_unit;
+    double value = 0;
+    if (words >> tag >> found_unit >> value && tag == "value") {
+      if (found_unit != unit) {
+        throw std::runtime_error("the driver measured " + found_unit + " instead of " + unit);
+      }
+      return value;
+    }
+  }
+  throw std::runtime_error("the driver printed no value");
+}
+
+std::vector<result> measure(measurement const& row, run_options const& options) {
+  std::vector<candidate> candidates;
+  for (auto const& who : row.entrants) {
+    candidates.push_back({&who, nullptr, {}, {}});
+    auto& one = candidates.back();
+    one.reported.name = row.name;
+    one.reported.peer = who.peer;
+    one.reported.unit = row.unit;
+    choose_shape(row, options, one);
+  }
+  for (std::uint64_t round = 1; round <= options.runs; ++round) {
+    for (auto& one : candidates) {
+      if (!one.reported.failure.empty()) {
+        continue;
+      }
+      options.progress(row.name + ": run " + std::to_string(round) + " of " + std::to_string(options.runs) + ", " +
+                       one.who->peer);
+      auto const value = run_once(row, *one.chosen, options, one);
+      if (one.reported.failure.empty()) {
+        one.values.push_back(value);
+      }
+    }
+  }
+  std::vector<result> results;
+  for (auto& one : candidates) {
+    results.push_back(finish(one));
+  }
+  return results;
+}
+
+double clock_overhead_ns(std::filesystem::path const& program) {
+  auto const ended = run_process({program.string(), "clock", "0", "1000000"}, std::chrono::seconds{10});
+  try {
+    return ended.failure.empty() ? parse_figure(ended.output, "ns") : -1;
+  } catch (std::runtime_error const&) {
+    return -1;
+  }
+}
+
+}  // namespace karyon::bench

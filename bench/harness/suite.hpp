@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace karyon::bench {
+
+/// One way to run a scenario with a peer: the words that its driver gets, and which build of the driver.
+struct shape {
+  std::string program;
+  std::vector<std::string> words;
+
+  /// As it stands in the suite's file: what a report names.
+  std::string text;
+};
+
+/// A peer's part in a scenario. With several shapes the harness tries each once and measures the fastest.
+struct entrant {
+  std::string peer;
+  std::vector<shape> shapes;
+};
+
+/// One row of the report.
+struct measurement {
+  std::string name;
+  std::string scenario;
+  std::string unit;
+  std::uint64_t cells = 0;
+  std::uint64_t operations = 0;
+  bool memory_grows = false;
+  std::vector<entrant> entrants;
+};
+
+/// A suite is data: a file bench/suites/NAME.json, described in bench/README.md.
+struct suite {
+  std::string name;
+  std::uint64_t cells = 0;
+  std::vector<measurement> measurements;
+};
+
+/// Reads a suite; `cells` other than 0 replaces the number of cells that the file asks for. Throws std::runtime_error with a
+/// sentence that names the file when it is not a suite. The first peer of every measurement is "karyon"; without `peers` it
+/// is the only one.
+suite load_suite(std::filesystem::path const& file, std::uint64_t cells, bool peers);
+
+}  // namespace karyon::bench
