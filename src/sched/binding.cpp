@@ -74,15 +74,18 @@ std::vector<position> positions_of(const topology& machine, const std::vector<st
   numbers_within dies;
   numbers_within cores;
   numbers_within threads;
+  std::uint32_t runs = 0;
   std::vector<position> found;
   found.reserve(chosen.size());
   for (auto i : chosen) {
     const auto& unit = machine.units()[i];
-    // Either a node holds packages, or a package holds nodes; in the latter case its nodes already tell it apart.
+    // Either a node holds packages, which are counted within it, or a package holds nodes; such ones are counted as long
+    // as they follow one another.
     const bool package_is_outer = nodes_of_package[unit.package].size() > 1;
+    if (!package_is_outer) ++runs;
     position p{};
     p[node] = nodes({0, 0}, unit.node);
-    p[package] = package_is_outer ? 0 : packages({unit.node, 0}, unit.package);
+    p[package] = package_is_outer ? packages({runs, 1}, unit.package) : packages({unit.node, 0}, unit.package);
     p[die] = package_is_outer ? dies({unit.package, 0}, unit.node) : 0;
     p[core] = cores({unit.package, unit.node}, unit.core);
     p[thread] = threads({unit.core, 0}, unit.os_index);

@@ -62,6 +62,9 @@ public:
   /// The next worker of all, in turn over the nodes; any thread.
   [[nodiscard]] unsigned next_worker() noexcept;
 
+  /// For whoever owns the scheduler; set before start().
+  void* user = nullptr;
+
   [[nodiscard]] pulse& clock() noexcept { return pulse_; }
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_seq_cst); }
   [[nodiscard]] std::uint64_t spin_ns() const noexcept { return spin_ns_; }

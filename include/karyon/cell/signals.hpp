@@ -62,8 +62,8 @@ struct behavior_table {
   const function* functions = nullptr;
 };
 
-/// The running behaviour of a cell object; null for its own.
-KARYON_API const behavior_table* current_behavior(const void* object) noexcept;
+/// The behaviour of the cell that is running; null for its class's own.
+KARYON_API const behavior_table* current_behavior() noexcept;
 
 template <class T, class... Ts>
 constexpr std::size_t index_in(signals<Ts...>) noexcept {
@@ -83,7 +83,7 @@ void run_handler(C& c, T& payload, reply_address* reply) {
   using returned = std::remove_cvref_t<handler_return<C, T>>;
   using answered = answer_of<C, T>;
   if constexpr (uses_behaviors<C>()) {
-    if (const behavior_table* b = current_behavior(&c)) {
+    if (const behavior_table* b = current_behavior()) {
       if (auto f = b->functions[index_in<T>(typename C::accepts{})]) {
         result<answered> place = fail(errc::cell_failed, "the behaviour gave no answer");
         f(&c, &payload, &place);
@@ -138,9 +138,9 @@ void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
 
 template <class C, class T>
 inline constexpr signal_ops tell_ops{&invoke_tell<C, T>, &discard_tell<T>, type_name<T>(), false,
-                                     std::is_trivially_destructible_v<T>};
+                                     std::is_trivially_destructible_v<T>, false};
 template <class C, class T>
-inline constexpr signal_ops ask_ops{&invoke_ask<C, T>, &discard_ask<C, T>, type_name<T>(), false, false};
+inline constexpr signal_ops ask_ops{&invoke_ask<C, T>, &discard_ask<C, T>, type_name<T>(), false, false, false};
 
 /// What the runtime knows of a cell class; one constant a class.
 struct class_info {

@@ -1,0 +1,91 @@
+#include <karyon/cell/cell.hpp>
+
+#include "cell/extras.hpp"
+#include "cell/lifecycle.hpp"
+#include "cell/runtime_core.hpp"
+#include "core/programmer_error.hpp"
+
+namespace karyon {
+
+namespace detail {
+
+cell_slot* slot_under_construction() noexcept;  // lifecycle.cpp
+
+void set_behavior(cell_slot* self, const behavior_table* table) {
+  if (table != nullptr || self->extras != nullptr) extras_of(*self).behavior = table;
+}
+
+void stash_signal(cell_slot* self, signal* s) { extras_of(*self).stash.push_back(s); }
+
+error unanswered(errc code, const exit_reason& why) {
+  switch (code) {
+    case errc::dead: return {code, "the cell asked has ended"};
+    case errc::restarting: return {code, "the child asked is between two incarnations; ask again"};
+    case errc::mailbox_full: return {code, "the mailbox of the cell asked is full; ask again later"};
+    case errc::closed: return {code, "the runtime is stopping"};
+    default:
+      if (why.why() == exit_reason::kind::normal && why.text().empty()) {
+        return {errc::cell_failed, "the cell asked gave no answer: it ended, or its handler deferred and forgot"};
+      }
+      return {errc::cell_failed, "the cell asked ended before it answered: " + to_string(why)};
+  }
+}
+
+cell_stats stats_of(cell_slot& s) {
+  cell_stats stats;
+  stats.handled = s.handled;
+  for (const signal* n = s.pending_tail; n != nullptr;) {
+    ++stats.mailbox;
+    n = n->next == s.pending_tail ? nullptr : n->next;
+  }
+  stats.slot_bytes = slot_bytes_of(*s.info.load(std::memory_order_relaxed));
+  if (s.has(cell_slot::in_role)) stats.restarts = s.number() - s.role.load(std::memory_order_relaxed);
+  stats.worker = s.home;
+  stats.node = core_of(&s).workers().at(s.home).node();
+  stats.in_handlers = std::chrono::nanoseconds(s.busy_ticks * pulse::tick_ns);
+  if (const cell_extras* e = s.extras) {
+    stats.stashed = e->stash.size();
+    if (e->memory != nullptr) {
+      stats.memory_bytes = e->memory->bytes();
+      stats.memory_peak_bytes = e->memory->peak();
+    }
+  }
+  return stats;
+}
+
+}  // namespace detail
+
+cell::cell() noexcept : slot_(detail::slot_under_construction()) {
+  if (slot_ == nullptr) detail::programmer_error("a cell is made by runtime::spawn, cell::spawn or supervisor::start, never by itself");
+}
+
+cell_ref cell::self() const noexcept { return detail::handle_access::make<cell_ref>(slot_->at()); }
+
+runtime& cell::host() const noexcept { return detail::core_of(slot_).owner(); }
+
+void cell::unbecome() noexcept { detail::set_behavior(slot_, nullptr); }
+
+void cell::unstash() noexcept {
+  if (slot_->extras == nullptr) return;
+  auto& stash = slot_->extras->stash;
+  while (!stash.empty()) {
+    // The newest first, so that the oldest ends up in front. They count as handled again, and as queued if bounded.
+    if (slot_->info.load(std::memory_order_relaxed)->mailbox_limit != 0) {
+      slot_->queued.fetch_add(1, std::memory_order_relaxed);
+    }
+    detail::pending_push_front(*slot_, stash.back());
+    stash.pop_back();
+  }
+}
+
+std::pmr::memory_resource* cell::memory() {
+  auto& memory = detail::extras_of(*slot_).memory;
+  if (memory == nullptr) memory = std::make_unique<detail::cell_memory>();
+  return memory.get();
+}
+
+void cell::memory_quota(std::size_t bytes) { static_cast<detail::cell_memory*>(memory())->quota = bytes; }
+
+cell_stats cell::stats() const noexcept { return detail::stats_of(*slot_); }
+
+}  // namespace karyon

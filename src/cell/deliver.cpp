@@ -1,0 +1,152 @@
+#include <mimalloc.h>
+
+#include <new>
+
+#include "cell/extras.hpp"
+#include "cell/lifecycle.hpp"
+#include "cell/runtime_core.hpp"
+
+namespace karyon {
+
+const char* to_string(send_result r) noexcept {
+  switch (r) {
+    case send_result::accepted: return "accepted";
+    case send_result::dead: return "dead";
+    case send_result::restarting: return "restarting";
+    case send_result::full: return "full";
+    case send_result::no_handler: return "no_handler";
+    case send_result::closed: return "closed";
+  }
+  return "unknown";
+}
+
+namespace detail {
+
+void* allocate_signal(std::size_t bytes) {
+  // mimalloc aligns a block to 16 once it has 16 bytes, and a signal's header alone has as many.
+  void* memory = mi_malloc(bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void free_signal(void* memory) noexcept { mi_free(memory); }
+
+namespace {
+
+errc code_of(send_result r) noexcept {
+  switch (r) {
+    case send_result::restarting: return errc::restarting;
+    case send_result::full: return errc::mailbox_full;
+    case send_result::closed: return errc::closed;
+    default: return errc::dead;
+  }
+}
+
+/// Refusals are counted where the sender is: the receiver's runtime may be long gone.
+std::atomic<std::uint64_t> refused_outside_dead{0};
+std::atomic<std::uint64_t> refused_outside_full{0};
+
+send_result refuse(signal* s, send_result why) noexcept {
+  if (!s->ops->internal) {
+    const bool full = why == send_result::full;
+    worker* w = worker::current();
+    if (w != nullptr) {
+      static_cast<runtime_core*>(w->owner().user)->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
+    } else {
+      (full ? refused_outside_full : refused_outside_dead).fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  s->ops->discard(s, code_of(why), exit_reason(exit_reason::kind::no_cell));
+  return why;
+}
+
+runtime_core& core_at(cell_slot* slot) noexcept { return *static_cast<runtime_core*>(slab_store::context_of(slot)); }
+
+/// A bounded mailbox counts before it links; the count may briefly exceed the limit while refused senders back out.
+bool reserve_place(cell_slot& slot) noexcept {
+  const std::uint32_t limit = slot.info.load(std::memory_order_relaxed)->mailbox_limit;
+  if (slot.queued.fetch_add(1, std::memory_order_relaxed) < limit) return true;
+  slot.queued.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, send_result if_gone) noexcept {
+  const bool counted = inbox_word::is_bounded(seen) && !s->ops->internal;
+  if (counted && !reserve_place(slot)) return refuse(s, send_result::full);
+  switch (slot.inbox.push(s, seen)) {
+    case inbox_word::push_result::queued: return send_result::accepted;
+    case inbox_word::push_result::owner:
+      pending_push_back(slot, s);
+      core_at(&slot).schedule(slot);
+      return send_result::accepted;
+    case inbox_word::push_result::refused: break;
+  }
+  if (counted) slot.queued.fetch_sub(1, std::memory_order_relaxed);
+  return refuse(s, if_gone);
+}
+
+}  // namespace
+
+std::uint64_t refused_outside(bool full) noexcept {
+  return (full ? refused_outside_full : refused_outside_dead).load(std::memory_order_relaxed);
+}
+
+send_result deliver(cell_slot* slot, std::uint32_t generation, signal* s) noexcept {
+  if (slot == nullptr) return refuse(s, send_result::dead);
+  const std::uint64_t seen = slot->inbox.look();
+  if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(generation) || !inbox_word::accepts(seen)) {
+    return refuse(s, send_result::dead);
+  }
+  return deliver_seen(*slot, seen, s, send_result::dead);
+}
+
+send_result deliver_to_role(cell_slot* slot, std::uint32_t role, signal* s) noexcept {
+  if (slot == nullptr || role == 0) return refuse(s, send_result::dead);
+  // First the word, then the role: a role changes only while the word is vacant, so if the role is still the one meant
+  // after the look, the word's incarnation belongs to it; push fails if the word has changed since.
+  const std::uint64_t seen = slot->inbox.look();
+  if (slot->role.load(std::memory_order_acquire) != role) return refuse(s, send_result::dead);
+  if (!inbox_word::accepts(seen)) return refuse(s, send_result::restarting);
+  return deliver_seen(*slot, seen, s, send_result::restarting);
+}
+
+send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept {
+  if (a.slot == nullptr) return send_result::dead;
+  const std::uint64_t seen = a.slot->inbox.look();
+  if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(a.number) || !inbox_word::accepts(seen)) {
+    return send_result::dead;
+  }
+  const class_info* info = a.slot->info.load(std::memory_order_relaxed);
+  // The class was that of `seen`'s tenant only if the tenant is still there; the push that follows checks once more.
+  if (inbox_word::tag_of(a.slot->inbox.look()) != inbox_word::tag_of(seen)) return send_result::dead;
+  ops = info->find_tell(type);
+  return ops != nullptr ? send_result::accepted : send_result::no_handler;
+}
+
+bool incarnation_alive(const address& a) noexcept {
+  if (a.slot == nullptr) return false;
+  const std::uint64_t seen = a.slot->inbox.look();
+  return inbox_word::tag_of(seen) == inbox_word::tag_of_incarnation(a.number) && inbox_word::accepts(seen);
+}
+
+bool role_alive(const address& a) noexcept {
+  return a.slot != nullptr && a.number != 0 && a.slot->role.load(std::memory_order_acquire) == a.number;
+}
+
+address incarnation_of_role(const address& a) noexcept {
+  if (!role_alive(a)) return {a.slot, 0};
+  const std::uint64_t seen = a.slot->inbox.look();
+  const std::uint32_t number = a.slot->incarnation.load(std::memory_order_relaxed);
+  // As in deliver_to_role; a number that is not the word's belongs to a neighbour in time.
+  if (!inbox_word::accepts(seen) || inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(number) || !role_alive(a)) {
+    return {a.slot, 0};
+  }
+  return {a.slot, number};
+}
+
+std::uint64_t identity(const address& a) noexcept {
+  return (reinterpret_cast<std::uint64_t>(a.slot) >> 6) | (std::uint64_t{a.number} << 41);
+}
+
+}  // namespace detail
+}  // namespace karyon

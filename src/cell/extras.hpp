@@ -1,0 +1,159 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <memory_resource>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <karyon/cell/cell.hpp>
+
+#include "cell/slot.hpp"
+#include "sched/timer_wheel.hpp"
+
+namespace karyon::detail {
+
+struct address_hash {
+  std::size_t operator()(const address& a) const noexcept {
+    return std::hash<std::uint64_t>()(reinterpret_cast<std::uint64_t>(a.slot) ^ (std::uint64_t{a.number} << 40));
+  }
+};
+
+/// Numbers things and finds them again in O(1); a number is never given twice (up to 2^32 re-uses of a place).
+template <class T>
+class handle_table {
+public:
+  std::uint64_t add(T value) {
+    std::uint32_t index;
+    if (free_ != none) {
+      index = free_;
+      free_ = entries_[index].next_free;
+    } else {
+      index = static_cast<std::uint32_t>(entries_.size());
+      entries_.emplace_back();
+    }
+    entry& e = entries_[index];
+    e.used = true;
+    e.value = std::move(value);
+    ++used_;
+    return (std::uint64_t{e.sequence} << 32) | (index + 1);
+  }
+  /// Null if it is not there (any more).
+  [[nodiscard]] T* find(std::uint64_t number) noexcept {
+    const auto index = static_cast<std::uint32_t>(number) - 1;
+    if (index >= entries_.size()) return nullptr;
+    entry& e = entries_[index];
+    return e.used && e.sequence == static_cast<std::uint32_t>(number >> 32) ? &e.value : nullptr;
+  }
+  /// Takes it out; it is there.
+  T take(std::uint64_t number) noexcept {
+    const auto index = static_cast<std::uint32_t>(number) - 1;
+    entry& e = entries_[index];
+    e.used = false;
+    ++e.sequence;
+    e.next_free = free_;
+    free_ = index;
+    --used_;
+    return std::exchange(e.value, T());
+  }
+  template <class F>
+  void for_each(F&& f) {
+    for (entry& e : entries_) {
+      if (e.used) f(e.value);
+    }
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return used_; }
+
+private:
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
+  struct entry {
+    T value{};
+    std::uint32_t sequence = 1;
+    std::uint32_t next_free = none;
+    bool used = false;
+  };
+  std::vector<entry> entries_;
+  std::uint32_t free_ = none;
+  std::size_t used_ = 0;
+};
+
+/// A cell's own memory: every allocation is linked, so that all of it is given back whatever the cell forgot.
+/// One thread at a time (the cell's). 32 bytes more an allocation.
+class cell_memory final : public std::pmr::memory_resource {
+public:
+  cell_memory() = default;
+  cell_memory(const cell_memory&) = delete;
+  cell_memory& operator=(const cell_memory&) = delete;
+  ~cell_memory() override;
+
+  std::size_t quota = 0;  // 0: none
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::size_t peak() const noexcept { return peak_; }
+  [[nodiscard]] bool over_quota() const noexcept { return over_quota_; }
+
+private:
+  struct block {
+    block* prev;
+    block* next;
+    std::size_t bytes;
+    std::size_t padding;  // keeps what follows aligned to 16; larger alignments shift the block within its memory
+  };
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+  void do_deallocate(void* p, std::size_t bytes, std::size_t alignment) override;
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
+
+  block* first_ = nullptr;
+  std::size_t bytes_ = 0;
+  std::size_t peak_ = 0;
+  bool over_quota_ = false;
+};
+
+/// A timer of a cell: fires as a signal to the cell that owns it, which alone acts on it. So nothing but the one claim
+/// (timer::claim) is ever contended, and a cancel is exact until the cell has seen the signal.
+struct cell_timer : timer, signal {
+  explicit cell_timer(const signal_ops* o) noexcept : signal(o) {}
+  address owner;
+  std::uint64_t request = 0;    // the request this is the timeout of, or 0
+  std::uint64_t number = 0;     // in extras.timers, where it is not a request's
+  bool suppressed = false;      // owner: cancelled after it fired
+  bool rearmed = false;         // owner: back in a wheel
+  std::uint64_t due_ns = 0;
+  std::uint64_t period_ns = 0;  // 0: once
+  address whom;
+  std::unique_ptr<timer_payload> payload;
+};
+
+struct pending_request {
+  std::unique_ptr<request_handler> handler;
+  cell_timer* timeout = nullptr;
+};
+
+/// What few cells use, allocated when a cell first does. The cell's owner only.
+struct cell_extras {
+  std::unordered_set<address, address_hash> links;
+  std::unordered_map<std::uint64_t, address> monitors;  // made by this cell: id -> whom
+  std::unordered_map<std::uint64_t, address> watchers;  // of this cell: id -> who
+  handle_table<pending_request> requests;
+  handle_table<cell_timer*> timers;
+  std::vector<signal*> stash;
+  const behavior_table* behavior = nullptr;
+  std::unique_ptr<cell_memory> memory;
+};
+
+inline cell_extras& extras_of(cell_slot& s) {
+  if (s.extras == nullptr) s.extras = new cell_extras();
+  return *s.extras;
+}
+
+/// Frees a timer's record.
+void destroy_timer(cell_timer* t) noexcept;
+/// Cancels whatever state it is in; the record is not the caller's afterwards. Owner of the cell only.
+void cancel_timer(cell_timer* t) noexcept;
+/// Before the mailbox is closed: no timer of the cell fires after the close, or it is discarded by whoever fires it.
+void cancel_all_timers(cell_extras& e) noexcept;
+
+}  // namespace karyon::detail

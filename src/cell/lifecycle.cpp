@@ -1,0 +1,222 @@
+#include "cell/lifecycle.hpp"
+
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <typeinfo>
+
+#include "cell/backend.hpp"
+#include "cell/extras.hpp"
+#include "cell/links.hpp"
+#include "cell/runtime_core.hpp"
+
+namespace karyon::detail {
+
+namespace {
+
+thread_local constinit cell_slot* constructing = nullptr;
+
+std::string demangled(const char* mangled) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status), &std::free);
+  return status == 0 ? std::string(text.get()) : std::string(mangled);
+}
+
+}  // namespace
+
+exit_reason reason_of_current_exception() {
+  using kind = exit_reason::kind;
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    return {kind::error, demangled(typeid(e).name()), e.what()};
+  } catch (const std::string& text) {
+    return {kind::error, "std::string", text};
+  } catch (const char* text) {
+    return {kind::error, "const char*", text != nullptr ? text : "(null)"};
+  } catch (int n) {
+    return {kind::error, "int", std::to_string(n)};
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    return {kind::error, type != nullptr ? demangled(type->name()) : "unknown", ""};
+  }
+}
+
+construction_scope::construction_scope(cell_slot* slot) noexcept : previous_(constructing) { constructing = slot; }
+construction_scope::~construction_scope() { constructing = previous_; }
+
+cell_slot* slot_under_construction() noexcept { return constructing; }
+
+runtime_core& core_of(cell_slot* slot) noexcept { return *static_cast<runtime_core*>(slab_store::context_of(slot)); }
+
+// ---- slots ---------------------------------------------------------------------------------------------------------
+
+void initialise_slot(void* memory, void* core) {
+  // Fresh memory is zero; a recycled slot keeps its inbox word (vacant) and its incarnation, or stale handles could match.
+  auto& s = *static_cast<cell_slot*>(memory);
+  ::new (&s.run_link) task(&run_cell);
+  s.role.store(0, std::memory_order_relaxed);
+  s.pending_tail = nullptr;
+  s.flags = 0;
+  s.keeper_bits.store(0, std::memory_order_relaxed);
+  s.extras = nullptr;
+  s.keeper = nullptr;
+  backend_construct(s, *static_cast<runtime_core*>(core));
+}
+
+cell_slot& take_slot(runtime_core& core, const class_info& info, std::uint32_t node) {
+  worker_state* local = core.local();
+  void* memory = core.slabs().allocate(slot_bytes_of(info), node, local != nullptr ? &local->cache : nullptr);
+  return *static_cast<cell_slot*>(memory);
+}
+
+void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
+  const std::uint32_t n = s.number() + 1;
+  s.info.store(&info, std::memory_order_relaxed);
+  s.object_offset = static_cast<std::uint32_t>(object_offset_of(info));
+  s.pending_tail = nullptr;
+  s.handled = 0;
+  s.busy_ticks = 0;
+  s.extras = nullptr;
+  s.set(cell_slot::starting, info.started != nullptr);
+  s.set(cell_slot::trapping, false);
+  s.queued.store(0, std::memory_order_relaxed);
+  // Released by open: whoever sees the new word sees the number and the class.
+  s.incarnation.store(n, std::memory_order_relaxed);
+  s.inbox.open(n, info.mailbox_limit != 0);
+  core_of(&s).count(&cell_counters::spawned);
+}
+
+void launch_cell(cell_slot& s) noexcept {
+  if (s.has(cell_slot::starting) || !s.inbox.go_idle()) core_of(&s).schedule(s);
+}
+
+void release_slot(cell_slot& s) noexcept {
+  runtime_core& core = core_of(&s);
+  s.keeper = nullptr;
+  // A slot whose incarnations have used up the inbox word's tag is never given to another class or role (inbox.hpp): it
+  // stays out of the slabs, a few hundred bytes in 262,143 lives.
+  if (s.number() >= inbox_word::tag_max) return;
+  worker_state* local = core.local();
+  core.slabs().release(&s, local != nullptr ? &local->cache : nullptr);
+}
+
+std::uint32_t begin_role(cell_slot& s, guardian& keeper) noexcept {
+  s.keeper = &keeper;
+  s.set(cell_slot::in_role, true);
+  const std::uint32_t role = s.number() + 1;
+  // Released by the word's open (deliver_to_role looks at the word first).
+  s.role.store(role, std::memory_order_release);
+  return role;
+}
+
+void end_role(cell_slot& s) noexcept {
+  s.set(cell_slot::in_role, false);
+  s.role.store(0, std::memory_order_release);
+}
+
+// ---- spawning ------------------------------------------------------------------------------------------------------
+
+reservation reserve(runtime_core& core, const class_info& info, placement where) {
+  if (core.closing()) throw runtime_error(error(errc::closed, "the runtime is shutting down: no cell is started any more"));
+  const runtime_core::place place = core.choose(where);
+  cell_slot& s = take_slot(core, info, place.node);
+  s.home = place.home;
+  s.flags = 0;
+  s.set(cell_slot::pinned, place.pinned);
+  begin_incarnation(s, info);
+  return {s.at(), s.object()};
+}
+
+void launch(const reservation& r) noexcept { launch_cell(*r.at.slot); }
+
+// ---- the end -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Discards all signals that were not handled; returns how many of the user's.
+std::uint64_t discard_mailbox(cell_slot& s, signal* newest, cell_extras* extras, const exit_reason& why) noexcept {
+  if (newest != nullptr) pending_append(s, newest);
+  std::uint64_t n = 0;
+  auto discard = [&](signal* lost) {
+    if (!lost->ops->internal) ++n;
+    lost->ops->discard(lost, errc::cell_failed, why);
+  };
+  while (signal* lost = pending_pop(s)) discard(lost);
+  if (extras != nullptr) {
+    for (signal* lost : extras->stash) discard(lost);
+    extras->stash.clear();
+  }
+  return n;
+}
+
+bool is_failure(const exit_reason& why) noexcept {
+  return why.why() == exit_reason::kind::error || why.why() == exit_reason::kind::memory_limit ||
+         why.why() == exit_reason::kind::start_failed;
+}
+
+/// Hands the slot on: to its guardian, or back to the slab.
+void pass_on(cell_slot& s, exit_reason why) noexcept {
+  runtime_core& core = core_of(&s);
+  if (guardian* keeper = s.keeper) {
+    ::new (&s.ended_why) exit_reason(std::move(why));
+    core.count(&cell_counters::ended);
+    keeper->child_ended(*keeper, s);
+    return;
+  }
+  if (backend_release(s)) release_slot(s);
+  core.count(&cell_counters::ended);  // last: at zero live cells the runtime may go
+}
+
+}  // namespace
+
+void finish_cell(run_context& context) noexcept {
+  cell_slot& s = *context.slot;
+  runtime_core& core = *context.core;
+  const class_info& info = *s.info.load(std::memory_order_relaxed);
+  if (info.exiting != nullptr) {
+    try {
+      info.exiting(s.object(), context.why);
+    } catch (...) {
+      context.why = reason_of_current_exception();
+    }
+  }
+  if (s.extras != nullptr) cancel_all_timers(*s.extras);
+  context.closing = true;
+  const std::uint64_t dropped = discard_mailbox(s, s.inbox.close(), s.extras, context.why);
+  if (dropped != 0) core.count(&cell_counters::dropped_dead, dropped);
+  // Questions first: their continuations refer to the object. Then the object, which may refer to its memory.
+  if (s.extras != nullptr) s.extras->requests = {};
+  info.destroy(s.object());
+  if (is_failure(context.why)) {
+    core.count(&cell_counters::failures);
+    core.report_crash(s, context.why, context.failed_handling, dropped);
+  }
+  const std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
+  if (extras != nullptr) tell_links(s.at(), *extras, context.why);
+  backend_ended(s, context.why);
+  pass_on(s, std::move(context.why));
+}
+
+void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept {
+  runtime_core& core = core_of(&s);
+  std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
+  if (extras != nullptr) cancel_all_timers(*extras);
+  const std::uint64_t dropped = discard_mailbox(s, s.inbox.close(), extras.get(), why);
+  if (dropped != 0) core.count(&cell_counters::dropped_dead, dropped);
+  if (extras != nullptr) tell_links(s.at(), *extras, why);
+  core.count(&cell_counters::failures);
+  core.count(&cell_counters::ended);
+}
+
+void abandon(const reservation& r) noexcept {
+  cell_slot& s = *r.at.slot;
+  abandon_incarnation(s, exit_reason(exit_reason::kind::start_failed));
+  if (backend_release(s)) release_slot(s);
+}
+
+}  // namespace karyon::detail

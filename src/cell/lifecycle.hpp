@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+
+#include <karyon/cell/detail/spawn.hpp>
+
+#include "cell/slot.hpp"
+
+namespace karyon::detail {
+
+class runtime_core;
+class worker;
+struct run_context;
+
+// The life of a slot's tenant, in order. Every function is for the slot's owner, unless it says otherwise.
+//
+//   take_slot -> begin_incarnation -> (construct the object) -> launch -> run_cell ... -> finish_cell
+//                 ^                                                                        |
+//                 +---- the guardian restarts it ------------------------------------------+--> release_slot
+
+/// Called once for each slot when a slab store carves it; `core` is the runtime_core.
+void initialise_slot(void* slot, void* core);
+
+/// A slot for a class on a node. Throws std::bad_alloc.
+[[nodiscard]] KARYON_API cell_slot& take_slot(runtime_core& core, const class_info& info, std::uint32_t node);
+/// A new incarnation begins: the mailbox accepts, the object is to be constructed by the caller.
+KARYON_API void begin_incarnation(cell_slot& s, const class_info& info) noexcept;
+/// The object is complete.
+KARYON_API void launch_cell(cell_slot& s) noexcept;
+/// The constructor threw: ends the incarnation that begin_incarnation began. The slot stays the caller's.
+KARYON_API void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept;
+/// Back to the slab. For a role: after it was ended.
+KARYON_API void release_slot(cell_slot& s) noexcept;
+
+/// A role begins with the next incarnation of the slot; returns its number for `child`.
+KARYON_API std::uint32_t begin_role(cell_slot& s, guardian& keeper) noexcept;
+/// No child handle finds the role any more. The slot has no tenant.
+KARYON_API void end_role(cell_slot& s) noexcept;
+
+/// task::run of every cell.
+void run_cell(task* t, worker& w);
+/// Ends the running cell. The slot is not the caller's afterwards.
+void finish_cell(run_context& context) noexcept;
+
+/// Asks any cell to end (see cell::exit); any thread.
+KARYON_API void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
+/// The exit reason for the exception being handled.
+[[nodiscard]] KARYON_API exit_reason reason_of_current_exception();
+
+}  // namespace karyon::detail

@@ -1,0 +1,155 @@
+#include "cell/extras.hpp"
+#include "cell/lifecycle.hpp"
+#include "cell/runtime_core.hpp"
+
+namespace karyon::detail {
+
+thread_local constinit run_context* running = nullptr;
+
+reply_address*& current_question() noexcept {
+  static thread_local reply_address* none = nullptr;  // outside handlers: always null
+  if (running != nullptr) return running->question;
+  none = nullptr;
+  return none;
+}
+
+const behavior_table* current_behavior() noexcept {
+  const cell_extras* e = running->slot->extras;
+  return e != nullptr ? e->behavior : nullptr;
+}
+
+void pending_append(cell_slot& s, signal* newest) noexcept {
+  // Reverse: oldest first.
+  signal* oldest = nullptr;
+  while (newest != nullptr) {
+    signal* following = newest->next;
+    newest->next = oldest;
+    oldest = newest;
+    newest = following;
+  }
+  signal* urgent = nullptr;  // newest first again: pushing them to the front one by one restores their order
+  while (oldest != nullptr) {
+    signal* following = oldest->next;
+    if (oldest->ops->urgent) {
+      oldest->next = urgent;
+      urgent = oldest;
+    } else {
+      pending_push_back(s, oldest);
+    }
+    oldest = following;
+  }
+  if (urgent == nullptr) return;
+  // Urgent ones already at the front stay before the new ones.
+  signal* earlier = nullptr;
+  while (s.pending_tail != nullptr && s.pending_tail->next->ops->urgent) {
+    signal* first = pending_pop(s);
+    first->next = earlier;
+    earlier = first;
+  }
+  for (signal* list : {urgent, earlier}) {
+    while (list != nullptr) {
+      signal* following = list->next;
+      pending_push_front(s, list);
+      list = following;
+    }
+  }
+}
+
+namespace {
+
+/// Calls `f`; what it throws becomes the cell's exit reason. False if it threw.
+template <class F>
+bool guarded(run_context& context, F&& f) noexcept {
+  try {
+    f();
+    return true;
+  } catch (...) {
+    context.doomed = true;
+    const cell_extras* e = context.slot->extras;
+    context.why = e != nullptr && e->memory != nullptr && e->memory->over_quota()
+                      ? exit_reason(exit_reason::kind::memory_limit)
+                      : reason_of_current_exception();
+    return false;
+  }
+}
+
+/// Handles one signal and frees it.
+inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
+  const signal_ops* ops = s->ops;
+  if (!guarded(context, [&] { ops->invoke(slot.object(), *s); })) context.failed_handling = ops->type;
+  if (ops->trivial) {
+    free_signal(s);
+  } else {
+    ops->discard(s, errc::cell_failed, context.why);
+  }
+  if (slot.extras != nullptr && slot.extras->memory != nullptr && slot.extras->memory->over_quota() && !context.doomed) {
+    context.doomed = true;
+    context.why = exit_reason::kind::memory_limit;
+  }
+}
+
+}  // namespace
+
+void run_cell(task* t, worker& w) {
+  cell_slot& slot = cell_slot::of(t);
+  auto& core = *static_cast<runtime_core*>(w.owner().user);
+  run_context context(slot, core);
+  running = &context;
+  auto& counters = core.state_of(w.index()).counters;
+  const std::uint32_t turn = core.workers().signals_per_turn();
+  const std::uint64_t started = w.ticks();
+  const bool bounded = slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
+  std::uint64_t settled = started;
+  std::uint32_t n = 0;
+  bool idle = false;
+
+  if (slot.has(cell_slot::starting)) {
+    slot.set(cell_slot::starting, false);
+    guarded(context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); });
+  }
+  // What must be written before the cell is given up: after go_idle it may already run elsewhere.
+  auto settle = [&](std::uint32_t count) {
+    slot.handled += count;
+    counters.handled.store(counters.handled.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+    const std::uint64_t now = w.ticks();
+    slot.busy_ticks += static_cast<std::uint32_t>(now - settled);
+    settled = now;
+  };
+  while (!context.doomed) {
+    signal* s = pending_pop(slot);
+    if (s == nullptr) {
+      if (signal* list = slot.inbox.take_all()) {
+        pending_append(slot, list);
+        continue;
+      }
+      settle(n);
+      n = 0;
+      if (slot.inbox.go_idle()) {
+        idle = true;
+        break;
+      }
+      continue;
+    }
+    if (!s->ops->internal) {
+      ++n;
+      if (bounded) slot.queued.fetch_sub(1, std::memory_order_relaxed);
+    }
+    handle(context, slot, s);
+    if (n >= turn || w.ticks() != started) {
+      if (context.doomed) break;
+      settle(n);
+      core.schedule(slot);
+      idle = true;
+      break;
+    }
+    // Urgent signals overtake: look for them now and then while a backlog is worked off.
+    if ((n & 15u) == 0 && slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
+  }
+  if (!idle) {
+    settle(n);
+    finish_cell(context);
+  }
+  running = nullptr;
+}
+
+}  // namespace karyon::detail

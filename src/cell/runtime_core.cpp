@@ -1,0 +1,202 @@
+#include "cell/runtime_core.hpp"
+
+#include <algorithm>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "cell/backend.hpp"
+#include "cell/lifecycle.hpp"
+
+namespace karyon::detail {
+
+std::uint64_t refused_outside(bool full) noexcept;  // deliver.cpp
+
+namespace {
+
+binding_plan plan_for(const runtime_options& options) {
+  const scheduler_options& s = options.scheduler;
+  if (s.signals_per_turn == 0 || s.signals_per_turn > 1'000'000) {
+    throw runtime_error(error(errc::invalid_argument, "signals_per_turn must be between 1 and 1,000,000"));
+  }
+  if (s.spin.count() < 0 || s.spin.count() > 10'000) {
+    throw runtime_error(error(errc::invalid_argument, "spin must be between 0 and 10,000 microseconds"));
+  }
+  result<binding_plan> plan = [&]() -> result<binding_plan> {
+    if (options.machine != nullptr) return make_binding_plan(*options.machine, s.binding);
+    return topology::detect().and_then([&](const topology& machine) { return make_binding_plan(machine, s.binding); });
+  }();
+  if (!plan) throw runtime_error(plan.error());
+  return *std::move(plan);
+}
+
+std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
+  std::vector<slab_store::node> nodes;
+  for (const node_binding& n : plan.nodes) nodes.push_back(slab_store::node{n.memory_os_index, plan.nodes.size() > 1});
+  return nodes;
+}
+
+}  // namespace
+
+runtime_core::runtime_core(runtime& owner, const runtime_options& options)
+    : owner_(owner), options_(options), reporter_(options.crash_reports_per_second) {
+  scheduler_hooks hooks;
+  hooks.binding_refused = [](const error& e) {
+    log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));
+  };
+  scheduler_ = std::make_unique<scheduler>(plan_for(options), options.scheduler, std::move(hooks));
+  scheduler_->user = this;
+  states_ = std::make_unique<worker_state[]>(scheduler_->size());
+  slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);
+  for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->attach(states_[i].cache, scheduler_->at(i).node());
+  backend_ = std::make_unique<actor_backend>(*scheduler_);
+}
+
+runtime_core::~runtime_core() {
+  backend_.reset();  // stops the workers: the slots are nobody's from here on
+  slabs_->for_each_slot([](void* slot) { backend_destroy(*static_cast<cell_slot*>(slot)); });
+  for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->flush(states_[i].cache);
+  slabs_.reset();
+}
+
+std::uint64_t runtime_core::sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept {
+  std::uint64_t n = (outside_.*which).load(std::memory_order_relaxed);
+  for (unsigned i = 0; i < scheduler_->size(); ++i) n += (states_[i].counters.*which).load(std::memory_order_relaxed);
+  return n;
+}
+
+std::uint64_t runtime_core::live_cells() const noexcept {
+  // Ended first: a cell that starts and ends between the two reads must not make the difference negative.
+  const std::uint64_t ended = sum(&cell_counters::ended);
+  return sum(&cell_counters::spawned) - ended;
+}
+
+runtime_metrics runtime_core::metrics() const {
+  runtime_metrics m;
+  m.cells = live_cells();
+  m.spawned = sum(&cell_counters::spawned);
+  m.handled = sum(&cell_counters::handled);
+  m.restarts = sum(&cell_counters::restarts);
+  m.failures = sum(&cell_counters::failures);
+  m.dropped_dead = sum(&cell_counters::dropped_dead);
+  m.refused_dead = sum(&cell_counters::refused_dead) + refused_outside(false);
+  m.refused_full = sum(&cell_counters::refused_full) + refused_outside(true);
+  m.late_answers = sum(&cell_counters::late_answers);
+  m.crash_reports_suppressed = reporter_.suppressed();
+  m.slab_bytes = slabs_->bytes_mapped();
+  for (unsigned i = 0; i < scheduler_->size(); ++i) {
+    const worker::counters& w = scheduler_->at(i).stats();
+    m.turns += w.turns.load(std::memory_order_relaxed);
+    m.given_same_cache += w.donated.load(std::memory_order_relaxed);
+    m.given_same_node += w.donated_node.load(std::memory_order_relaxed);
+    m.given_other_node += w.donated_remote.load(std::memory_order_relaxed);
+  }
+  return m;
+}
+
+runtime_core::place runtime_core::choose(placement where) {
+  unsigned home = 0;
+  bool pinned = false;
+  switch (where.how) {
+    case placement::kind::parent: {
+      worker* self = worker::current();
+      home = self != nullptr && &self->owner() == scheduler_.get() ? self->index() : scheduler_->next_worker();
+      break;
+    }
+    case placement::kind::spread: home = scheduler_->next_worker(); break;
+    case placement::kind::node:
+      if (where.index >= scheduler_->nodes()) {
+        throw runtime_error(error(errc::not_found, "placement on node " + std::to_string(where.index) + ": this runtime has " +
+                                                       std::to_string(scheduler_->nodes()) + " nodes, counted from 0"));
+      }
+      home = scheduler_->next_worker(where.index);
+      break;
+    case placement::kind::worker:
+      if (where.index >= scheduler_->size()) {
+        throw runtime_error(error(errc::not_found, "placement on worker " + std::to_string(where.index) +
+                                                       ": this runtime has " + std::to_string(scheduler_->size()) +
+                                                       " workers, counted from 0"));
+      }
+      home = where.index;
+      pinned = true;
+      break;
+  }
+  return {scheduler_->at(home).node(), static_cast<std::uint16_t>(home), pinned};
+}
+
+void runtime_core::report_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
+                                std::uint64_t mailbox) noexcept {
+  const std::uint64_t now = monotonic_ns();
+  if (!reporter_.allow(now, to_string(why.why()))) return;
+  try {
+    std::string text = "cell ended: class ";
+    text.append(s.info.load(std::memory_order_relaxed)->name).append(", id ").append(std::to_string(identity(s.at())));
+    text.append(", reason ").append(to_string(why));
+    if (!handling.empty()) text.append(", while handling ").append(handling);
+    text.append(", signals lost ").append(std::to_string(mailbox));
+    reporter_.emit(now, log_level::err, text);
+  } catch (...) {  // no memory for a report: it is one of those suppressed
+  }
+}
+
+// ---- shutdown ------------------------------------------------------------------------------------------------------
+
+void runtime_core::add_participant(std::shared_ptr<shutdown_participant> p) {
+  const std::lock_guard lock(participants_mutex_);
+  if (closing()) throw runtime_error(error(errc::closed, "the runtime is shutting down: no supervisor is started any more"));
+  participants_.push_back(std::move(p));
+}
+
+bool runtime_core::wait_until_empty(std::chrono::steady_clock::time_point deadline) {
+  // Rare and short: a look every now and then is simpler than a count that every cell's end would have to maintain.
+  auto pause = std::chrono::microseconds(50);
+  auto empty = [this] {
+    return live_cells() == 0 && std::all_of(participants_.begin(), participants_.end(), [](const auto& p) { return p->has_ended(); });
+  };
+  while (!empty()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(pause);
+    pause = std::min(pause * 2, std::chrono::microseconds(2000));
+  }
+  return true;
+}
+
+void runtime_core::exit_all(const exit_reason& why) {
+  slabs_->for_each_slot([&](void* memory) {
+    auto& s = *static_cast<cell_slot*>(memory);
+    if (!inbox_word::accepts(s.inbox.look())) return;
+    send_exit({&s, s.incarnation.load(std::memory_order_relaxed)}, {}, why);
+  });
+}
+
+shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
+  const std::lock_guard lock(shutdown_mutex_);
+  if (shut_down_) return report_;
+  {
+    const std::lock_guard participants_lock(participants_mutex_);
+    closing_.store(true, std::memory_order_seq_cst);
+  }
+  // Nobody adds to the list any more. It is kept until the workers have stopped: participants' tasks may still be queued.
+  for (const auto& p : participants_) p->begin_shutdown();
+  const std::uint64_t dropped_before = sum(&cell_counters::dropped_dead);
+  const std::uint64_t alive = live_cells();
+  exit_all(exit_reason::shutdown());
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  report_.complete = wait_until_empty(end);
+  if (!report_.complete) {
+    report_.killed = live_cells();
+    exit_all(exit_reason::killed());
+    report_.complete = wait_until_empty(std::chrono::steady_clock::now() + std::max(deadline, std::chrono::milliseconds(100)));
+    if (!report_.complete) {
+      log(log_level::err, "shutdown: " + std::to_string(live_cells()) +
+                              " cells have handlers that did not return before the deadline; their workers are left behind");
+    }
+  }
+  report_.stopped = alive > report_.killed ? alive - report_.killed : 0;
+  report_.dropped = sum(&cell_counters::dropped_dead) - dropped_before;
+  reporter_.flush(monotonic_ns());
+  shut_down_ = true;
+  return report_;
+}
+
+}  // namespace karyon::detail

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <karyon/cell/runtime.hpp>
+
+#include "cell/slab.hpp"
+#include "cell/slot.hpp"
+#include "core/rate_limit.hpp"
+#include "sched/actor_backend.hpp"
+#include "sched/scheduler.hpp"
+
+namespace karyon::detail {
+
+/// Something that must stop before a runtime's cells are ended one by one: a supervisor, which would restart them.
+class shutdown_participant {
+public:
+  shutdown_participant() = default;
+  shutdown_participant(const shutdown_participant&) = delete;
+  shutdown_participant& operator=(const shutdown_participant&) = delete;
+  virtual ~shutdown_participant() = default;
+  /// From now on nothing is started or restarted. Does not wait.
+  virtual void begin_shutdown() noexcept = 0;
+  /// Whether it has nothing left.
+  [[nodiscard]] virtual bool has_ended() const noexcept = 0;
+};
+
+/// Counters that one thread writes and anyone reads (relaxed: they are sums, and order nothing).
+struct alignas(64) cell_counters {
+  std::atomic<std::uint64_t> spawned{0};
+  std::atomic<std::uint64_t> ended{0};
+  std::atomic<std::uint64_t> handled{0};
+  std::atomic<std::uint64_t> restarts{0};
+  std::atomic<std::uint64_t> failures{0};
+  std::atomic<std::uint64_t> dropped_dead{0};
+  std::atomic<std::uint64_t> refused_dead{0};
+  std::atomic<std::uint64_t> refused_full{0};
+  std::atomic<std::uint64_t> late_answers{0};
+};
+
+/// A worker's part of the runtime.
+struct worker_state {
+  slab_cache cache;
+  cell_counters counters;
+};
+
+/// The inside of a runtime.
+class KARYON_API runtime_core {
+public:
+  runtime_core(runtime& owner, const runtime_options& options);
+  ~runtime_core();
+  runtime_core(const runtime_core&) = delete;
+  runtime_core& operator=(const runtime_core&) = delete;
+
+  [[nodiscard]] scheduler& workers() noexcept { return *scheduler_; }
+  [[nodiscard]] slab_store& slabs() noexcept { return *slabs_; }
+  [[nodiscard]] actor_backend& backend() noexcept { return *backend_; }
+  [[nodiscard]] runtime& owner() noexcept { return owner_; }
+  [[nodiscard]] const runtime_options& options() const noexcept { return options_; }
+  [[nodiscard]] bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
+
+  /// The calling worker's state, or null on a thread that is not one of this runtime's workers.
+  [[nodiscard]] worker_state* local() noexcept {
+    worker* w = worker::current();
+    return w != nullptr && &w->owner() == scheduler_.get() ? &states_[w->index()] : nullptr;
+  }
+  [[nodiscard]] worker_state& state_of(unsigned worker) noexcept { return states_[worker]; }
+
+  /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere.
+  void count(std::atomic<std::uint64_t> cell_counters::*which, std::uint64_t n = 1) noexcept {
+    if (worker_state* s = local()) {
+      auto& c = s->counters.*which;
+      c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    } else {
+      (outside_.*which).fetch_add(n, std::memory_order_relaxed);
+    }
+  }
+  [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept;
+  [[nodiscard]] std::uint64_t live_cells() const noexcept;
+  [[nodiscard]] runtime_metrics metrics() const;
+
+  /// Where a new cell goes: {node, home worker, pinned}. Throws runtime_error for an index that does not exist.
+  struct place {
+    std::uint32_t node;
+    std::uint16_t home;
+    bool pinned;
+  };
+  [[nodiscard]] place choose(placement where);
+
+  void schedule(cell_slot& s) noexcept { scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned)); }
+
+  /// A cell has ended abnormally: into the log, rate-limited.
+  void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
+
+  void add_participant(std::shared_ptr<shutdown_participant> p);
+  shutdown_report shutdown(std::chrono::milliseconds deadline);
+
+private:
+  [[nodiscard]] bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
+  void exit_all(const exit_reason& why);
+
+  runtime& owner_;
+  runtime_options options_;
+  std::unique_ptr<scheduler> scheduler_;
+  std::unique_ptr<worker_state[]> states_;
+  cell_counters outside_;
+  std::unique_ptr<slab_store> slabs_;
+  std::unique_ptr<actor_backend> backend_;
+  rate_limited_reporter reporter_;
+  std::atomic<bool> closing_{false};
+  std::mutex participants_mutex_;
+  std::vector<std::shared_ptr<shutdown_participant>> participants_;  // participants_mutex_, until closing_
+  std::mutex shutdown_mutex_;
+  bool shut_down_ = false;       // shutdown_mutex_
+  shutdown_report report_;       // shutdown_mutex_
+};
+
+/// What runs on this thread right now: set by run_cell around everything a cell does.
+struct run_context {
+  run_context(cell_slot& s, runtime_core& c) noexcept : slot(&s), core(&c) {}
+
+  cell_slot* slot;
+  runtime_core* core;
+  reply_address* question = nullptr;
+  std::string_view failed_handling;  // the type of the signal whose handler threw
+  bool doomed = false;
+  bool closing = false;  // past the cancelling of timers: the cell starts nothing any more
+  exit_reason why;
+};
+extern thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
+
+}  // namespace karyon::detail

@@ -1,0 +1,135 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include <karyon/cell/exit_reason.hpp>
+#include <karyon/cell/ref.hpp>
+
+#include "cell/inbox.hpp"
+#include "sched/task.hpp"
+
+namespace karyon::detail {
+
+struct cell_extras;
+struct cell_slot;
+
+/// Whoever looks after a supervised cell: told of each end of an incarnation, on the worker where it ended, after all
+/// of its cleanup. From that call on the slot is the guardian's, with the reason in `why()`.
+struct guardian {
+  using callback = void (*)(guardian& self, cell_slot& slot) noexcept;
+  explicit guardian(callback f) noexcept : child_ended(f) {}
+  const callback child_ended;
+};
+
+/// Where a cell lives, with everything the runtime knows of it. Type-stable: once carved from a slab a slot stays a slot
+/// until the process ends, so a stale handle may always read `inbox` and `role` (docs/internals/slabs.md).
+///
+/// "Owner" is one thread at a time: the worker that runs the cell, or whoever constructs, restarts or frees it. Ownership
+/// passes through the inbox word, the run queues and the guardian's list, each with release and acquire. Fields without
+/// a word beside them are the owner's. The hot ones share the line at 128, cold senders touch the lines at 0 and 128.
+struct alignas(64) cell_slot {
+  std::byte backend_block[56];       // the actor backend's control block
+  inbox_word inbox;                  // anyone
+
+  std::byte backend_object[56];      // the actor backend's object
+  std::atomic<std::uint32_t> role;   // anyone reads; the incarnation that the role began with, 0 for no role
+  std::atomic<std::uint32_t> queued; // bounded mailboxes: senders add, the owner subtracts
+
+  task run_link;                     // whichever run queue holds the cell
+  std::atomic<const class_info*> info;  // anyone reads, around two looks at the inbox word
+  union {
+    signal* pending_tail;            // taken signals, a circular list by its tail: tail->next is the oldest
+    exit_reason ended_why;           // after the end, for the guardian
+  };
+  std::atomic<std::uint32_t> incarnation;  // anyone reads
+  std::uint16_t home;                // worker
+  std::uint8_t flags;
+  std::atomic<std::uint8_t> keeper_bits;  // the guardian's
+  std::uint64_t handled;
+  cell_extras* extras;               // what few cells use: links, timers, memory, ...
+  std::uint32_t busy_ticks;
+  std::uint32_t keeper_index;        // with keeper..keeper_position: the guardian's
+
+  guardian* keeper;
+  cell_slot* keeper_next;
+  void* keeper_data;
+  std::uint32_t keeper_position;
+  std::uint32_t object_offset;
+
+  enum flag : std::uint8_t {
+    pinned = 1,     // never leaves its home worker
+    starting = 2,   // on_start is due
+    trapping = 4,   // trap_exit
+    in_role = 8,      // set while the role exists, ended or not
+  };
+
+  cell_slot() = delete;
+  ~cell_slot() = delete;
+
+  [[nodiscard]] bool has(flag f) const noexcept { return (flags & f) != 0; }
+  void set(flag f, bool on) noexcept { flags = static_cast<std::uint8_t>(on ? flags | f : flags & ~f); }
+  [[nodiscard]] void* object() noexcept { return reinterpret_cast<std::byte*>(this) + object_offset; }
+  [[nodiscard]] std::uint32_t number() const noexcept { return incarnation.load(std::memory_order_relaxed); }
+  [[nodiscard]] address at() noexcept;
+
+  static cell_slot& of(task* t) noexcept;
+};
+
+inline constexpr std::size_t slot_header_bytes = 224;
+static_assert(sizeof(cell_slot) == 256);
+static_assert(offsetof(cell_slot, inbox) == 56);
+static_assert(offsetof(cell_slot, run_link) == 128);
+static_assert(offsetof(cell_slot, object_offset) + 4 == slot_header_bytes);
+
+inline cell_slot& cell_slot::of(task* t) noexcept {
+  return *reinterpret_cast<cell_slot*>(reinterpret_cast<std::byte*>(t) - offsetof(cell_slot, run_link));
+}
+inline address cell_slot::at() noexcept { return {this, number()}; }
+
+/// Where an object of this class lies in its slot, and how large the slot is.
+[[nodiscard]] constexpr std::size_t object_offset_of(const class_info& info) noexcept {
+  return (slot_header_bytes + info.object_align - 1) / info.object_align * info.object_align;
+}
+[[nodiscard]] constexpr std::size_t slot_bytes_of(const class_info& info) noexcept {
+  return (object_offset_of(info) + info.object_bytes + 63) / 64 * 64;
+}
+
+// ---- the taken signals of a cell (owner only) -----------------------------------------------------------------------
+
+[[nodiscard]] inline signal* pending_pop(cell_slot& s) noexcept {
+  signal* tail = s.pending_tail;
+  if (tail == nullptr) return nullptr;
+  signal* oldest = tail->next;
+  if (oldest == tail) {
+    s.pending_tail = nullptr;
+  } else {
+    tail->next = oldest->next;
+  }
+  return oldest;
+}
+
+inline void pending_push_back(cell_slot& s, signal* n) noexcept {
+  if (s.pending_tail == nullptr) {
+    n->next = n;
+  } else {
+    n->next = s.pending_tail->next;
+    s.pending_tail->next = n;
+  }
+  s.pending_tail = n;
+}
+
+inline void pending_push_front(cell_slot& s, signal* n) noexcept {
+  signal* tail = s.pending_tail;
+  pending_push_back(s, n);
+  if (tail != nullptr) s.pending_tail = tail;
+}
+
+/// Moves a list as taken from the inbox (newest first) behind what is pending, oldest first; urgent ones go to the front, in
+/// their order, behind urgent ones that are there.
+void pending_append(cell_slot& s, signal* newest) noexcept;
+
+}  // namespace karyon::detail

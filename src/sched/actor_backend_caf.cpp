@@ -1,0 +1,151 @@
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <thread>
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/detail/thread_safe_actor_clock.hpp>
+#include <caf/execution_unit.hpp>
+#include <caf/resumable.hpp>
+#include <caf/scheduler/abstract_coordinator.hpp>
+
+#include "sched/actor_backend.hpp"
+#include "sched/scheduler.hpp"
+
+namespace karyon::detail {
+
+namespace {
+
+/// A stock CAF actor (or any resumable) as a task of ours. Holds the reference that CAF passes with each enqueue.
+struct foreign_task : task {
+  caf::resumable* what;
+  explicit foreign_task(caf::resumable* r) noexcept : task(&run_it), what(r) {}
+  static void run_it(task* t, worker& w);
+};
+
+void submit(scheduler& s, caf::resumable* what) {
+  auto* t = new foreign_task(what);
+  s.schedule(t, s.next_worker(), false);
+}
+
+/// What CAF actors see of a worker.
+class worker_unit final : public caf::execution_unit {
+public:
+  worker_unit(caf::actor_system* system, scheduler& s) : caf::execution_unit(system), scheduler_(s) {}
+  void exec_later(caf::resumable* what) override { submit(scheduler_, what); }
+
+private:
+  scheduler& scheduler_;
+};
+
+void foreign_task::run_it(task* t, worker& w) {
+  auto* self = static_cast<foreign_task*>(t);
+  auto* unit = static_cast<worker_unit*>(w.backend);
+  caf::resumable* what = self->what;
+  switch (what->resume(unit, w.owner().signals_per_turn())) {
+    case caf::resumable::resume_later:
+      // Behind the others of this worker.
+      w.push_local(t);
+      return;
+    case caf::resumable::awaiting_message:
+    case caf::resumable::done:
+      delete self;
+      intrusive_ptr_release(what);
+      return;
+    case caf::resumable::shutdown_execution_unit: delete self; return;
+  }
+}
+
+/// CAF's scheduler module: hands everything to our workers. Stock actors get fairness from signals_per_turn.
+class coordinator final : public caf::scheduler::abstract_coordinator {
+public:
+  using super = caf::scheduler::abstract_coordinator;
+  coordinator(caf::actor_system& sys, detail::scheduler& s) : super(sys), scheduler_(s) {}
+
+  void enqueue(caf::resumable* what) override { submit(scheduler_, what); }
+  caf::actor_clock& clock() noexcept override { return clock_; }
+
+  void start() override {
+    scheduler_.start();
+    clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
+    super::start();
+  }
+
+  void stop() override {
+    stop_actors();
+    clock_.cancel_dispatch_loop();
+    clock_thread_.join();
+    scheduler_.stop();
+    scheduler_.drain([](task* t) { actor_backend::release_task(t); });
+  }
+
+private:
+  detail::scheduler& scheduler_;  // qualified: CAF's modules have an enumerator of that name
+  caf::detail::thread_safe_actor_clock clock_;
+  std::thread clock_thread_;
+};
+
+struct config : caf::actor_system_config {
+  explicit config(scheduler& s) {
+    set("scheduler.max-threads", static_cast<std::size_t>(s.size()));
+    set("scheduler.max-throughput", static_cast<std::size_t>(s.signals_per_turn()));
+    set("logger.verbosity", caf::atom("quiet"));
+    module_factories.push_back([&s](caf::actor_system& sys) -> caf::actor_system::module* { return new coordinator(sys, s); });
+  }
+};
+
+}  // namespace
+
+struct actor_backend::state {
+  explicit state(scheduler& s) : owner(s), settings(s) {}
+  scheduler& owner;
+  config settings;
+  std::unique_ptr<caf::actor_system> system;
+};
+
+actor_backend::actor_backend(scheduler& s) : state_(std::make_unique<state>(s)) {
+  // Units must exist before start() lets threads run, and need the system, which starts them in its constructor. They
+  // only keep its address until then.
+  auto* memory = ::operator new(sizeof(caf::actor_system), std::align_val_t{alignof(caf::actor_system)});
+  auto* system = static_cast<caf::actor_system*>(memory);
+  for (unsigned i = 0; i < s.size(); ++i) s.at(i).backend = new worker_unit(system, s);
+  try {
+    ::new (memory) caf::actor_system(state_->settings);
+  } catch (...) {
+    for (unsigned i = 0; i < s.size(); ++i) delete static_cast<worker_unit*>(s.at(i).backend);
+    ::operator delete(memory, std::align_val_t{alignof(caf::actor_system)});
+    throw;
+  }
+  state_->system.reset(system);
+  // Karyon's runtime counts its own cells; stock actors that a host forgot must not hold up the shutdown for ever.
+  system->await_actors_before_shutdown(false);
+}
+
+actor_backend::~actor_backend() {
+  caf::actor_system* system = state_->system.release();
+  system->~actor_system();
+  ::operator delete(system, std::align_val_t{alignof(caf::actor_system)});
+  for (unsigned i = 0; i < state_->owner.size(); ++i) delete static_cast<worker_unit*>(state_->owner.at(i).backend);
+}
+
+void* actor_backend::system() noexcept { return state_->system.get(); }
+
+void actor_backend::thread_starts(worker&) {}
+void actor_backend::thread_ends(worker&) noexcept {}
+
+void* actor_backend::current_unit() noexcept {
+  worker* w = worker::current();
+  return w != nullptr ? w->backend : nullptr;
+}
+
+void actor_backend::release_task(task* t) noexcept {
+  if (t->run != &foreign_task::run_it) return;
+  auto* foreign = static_cast<foreign_task*>(t);
+  caf::resumable* what = foreign->what;
+  delete foreign;
+  // Actors that will never run again answer their requesters; other resumables are just let go.
+  caf::scheduler::abstract_coordinator::cleanup_and_release(what);
+}
+
+}  // namespace karyon::detail
