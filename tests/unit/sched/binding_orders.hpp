@@ -116,4 +116,15 @@ inline const expected_orders uneven_threads = {
     {bind_order::thread_no_node_processor_spread, {0, 2, 1, 3, 4, 5}},
 };
 
+// Two packages of two nodes each, then a node of two packages; one unit in each corner.
+inline const expected_orders two_runs = {
+    {bind_order::no_spread, {0, 1, 2, 3, 4, 5}},
+    {bind_order::thread_spread, {0, 1, 2, 3, 4, 5}},
+    {bind_order::processor_spread, {0, 2, 4, 5, 1, 3}},
+    {bind_order::spread, {0, 4, 2, 5, 1, 3}},
+    {bind_order::no_node_thread_spread, {0, 1, 2, 3, 4, 5}},
+    {bind_order::no_node_processor_spread, {0, 1, 2, 3, 4, 5}},
+    {bind_order::thread_no_node_processor_spread, {0, 1, 2, 3, 4, 5}},
+};
+
 }  // namespace binding_orders

@@ -201,6 +201,10 @@ TEST_CASE("one package of four nodes is bound in Erlang's orders") {
 TEST_CASE("a machine of mixed nesting is bound in Erlang's orders") {
   check_orders(mixed(true), binding_orders::mixed_node_first);
   check_orders(mixed(false), binding_orders::mixed_package_first);
+  const auto two_runs = by_number(6, 5, [](std::uint32_t i) {
+    return processing_unit{.core = i, .package = i < 4 ? i / 2 : i - 2, .node = std::min(i, 4U)};
+  });
+  check_orders(two_runs, binding_orders::two_runs);
 }
 
 TEST_CASE("a machine with uneven packages or uneven hardware threads is bound in Erlang's orders") {

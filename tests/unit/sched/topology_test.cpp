@@ -17,6 +17,11 @@ using karyon::distance;
 using karyon::errc;
 using karyon::topology;
 
+// hwloc 2.9 forgets the objects that it had read from an XML file which ends early. A topology that we forget still
+// shows, by its outermost allocation.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() { return "leak:hwloc_alloc_setup_object\n"; }
+
 namespace {
 
 const std::filesystem::path data = "tests/unit/sched/data";
