@@ -31,9 +31,12 @@ class chunk_pool {
 public:
   struct key {
     std::size_t slot_bytes;
-    std::optional<std::uint32_t> memory_os_index;
+    std::int64_t memory_os_index;  // -1 for memory that is bound to no node
     friend auto operator<=>(const key&, const key&) = default;
   };
+  static key key_of(std::size_t slot_bytes, const slab_store::node& n) noexcept {
+    return {slot_bytes, n.bind && n.memory_os_index ? std::int64_t{*n.memory_os_index} : -1};
+  }
 
   static chunk_pool& instance() {
     static chunk_pool& pool = *new chunk_pool;
@@ -62,7 +65,9 @@ private:
 };
 
 slab_chunk* map_chunk(const chunk_pool::key& k, bool huge) {
-  const auto region = allocate_region(slab_chunk_bytes, k.memory_os_index, page_kind::huge);
+  std::optional<std::uint32_t> memory_node;
+  if (k.memory_os_index >= 0) memory_node = static_cast<std::uint32_t>(k.memory_os_index);
+  const auto region = allocate_region(slab_chunk_bytes, memory_node, page_kind::huge);
   if (!region) throw std::bad_alloc();
   std::byte* const base = region->data;
   // A machine that backs everything by huge pages would make 2 MiB resident for a runtime's first cell.
@@ -101,8 +106,8 @@ struct slab_store::carved {
   std::uint32_t count;
 };
 
-slab_store::slab_store(std::vector<node> nodes, initialise_function initialise, void* context)
-    : nodes_(std::move(nodes)), initialise_(initialise), context_(context) {
+slab_store::slab_store(std::vector<node> nodes, initialise_function prepare, void* context)
+    : nodes_(std::move(nodes)), initialise_(prepare), context_(context) {
   depots_ = std::make_unique<depot[]>(nodes_.size() * slab_classes);
   for (std::size_t i = 0; i < nodes_.size() * slab_classes; ++i) {
     const std::size_t slot_bytes = i % slab_classes * slot_bytes_step;
@@ -113,7 +118,7 @@ slab_store::slab_store(std::vector<node> nodes, initialise_function initialise, 
 slab_store::~slab_store() {
   for (std::size_t i = 0; i < nodes_.size() * slab_classes; ++i) {
     const node& n = nodes_[i / slab_classes];
-    const chunk_pool::key key{i % slab_classes * slot_bytes_step, n.bind ? n.memory_os_index : std::nullopt};
+    const chunk_pool::key key = chunk_pool::key_of(i % slab_classes * slot_bytes_step, n);
     for (slab_chunk* chunk = depots_[i].chunks; chunk != nullptr;) {
       slab_chunk* const next = chunk->rest->next;
       chunk->context.store(nullptr, std::memory_order_relaxed);
@@ -123,8 +128,8 @@ slab_store::~slab_store() {
   }
 }
 
-slab_store::depot& slab_store::depot_of(std::size_t slot_bytes, std::uint32_t node) const noexcept {
-  return depots_[node * slab_classes + slot_bytes / slot_bytes_step];
+slab_store::depot& slab_store::depot_of(std::size_t slot_bytes, std::uint32_t node_index) const noexcept {
+  return depots_[node_index * slab_classes + slot_bytes / slot_bytes_step];
 }
 
 const slab_chunk* slab_store::first_chunk(std::size_t depot_index) const noexcept {
@@ -133,11 +138,11 @@ const slab_chunk* slab_store::first_chunk(std::size_t depot_index) const noexcep
   return d.chunks;
 }
 
-void slab_store::attach(slab_cache& cache, std::uint32_t node) {
-  if (node >= nodes_.size()) programmer_error("slab_store::attach: there is no node of this number");
+void slab_store::attach(slab_cache& cache, std::uint32_t node_index) {
+  if (node_index >= nodes_.size()) programmer_error("slab_store::attach: there is no node of this number");
   const std::lock_guard lock(caches_mutex_);
   caches_.push_back(&cache);
-  cache.node_ = node;
+  cache.node_ = node_index;
   for (std::size_t i = 0; i < slab_classes; ++i) cache.magazines_[i].batch = depots_[i].batch;
 }
 
@@ -173,15 +178,15 @@ void slab_store::give_one(depot& d, void* slot) noexcept {
 }
 
 // Under the depot's lock. Adds a chunk of the pool or of the system.
-void slab_store::add_chunk(depot& d, std::size_t slot_bytes, std::uint32_t node) {
-  const slab_store::node& n = nodes_[node];
-  const chunk_pool::key key{slot_bytes, n.bind ? n.memory_os_index : std::nullopt};
+void slab_store::add_chunk(depot& d, std::size_t slot_bytes, std::uint32_t node_index) {
+  const slab_store::node& n = nodes_[node_index];
+  const chunk_pool::key key = chunk_pool::key_of(slot_bytes, n);
   const std::size_t slots = d.slots + (slab_chunk_bytes - first_slot_offset) / slot_bytes;
   const std::size_t batches = slots / d.batch + 1;
   if (d.batches.capacity() < batches) d.batches.reserve(std::max(batches, 2 * d.batches.capacity()));
   slab_chunk* chunk = chunk_pool::instance().take(key);
   if (chunk == nullptr) chunk = map_chunk(key, d.chunks != nullptr);
-  chunk->node = node;
+  chunk->node = node_index;
   chunk->rest->claimed = 0;
   for (auto& word : chunk->rest->initialised) word.store(0, std::memory_order_relaxed);
   chunk->rest->next = d.chunks;
@@ -192,8 +197,8 @@ void slab_store::add_chunk(depot& d, std::size_t slot_bytes, std::uint32_t node)
 }
 
 // Under the depot's lock.
-slab_store::carved slab_store::claim(depot& d, std::size_t slot_bytes, std::uint32_t node) {
-  if (d.chunks == nullptr || d.chunks->rest->claimed == d.chunks->slots) add_chunk(d, slot_bytes, node);
+slab_store::carved slab_store::claim(depot& d, std::size_t slot_bytes, std::uint32_t node_index) {
+  if (d.chunks == nullptr || d.chunks->rest->claimed == d.chunks->slots) add_chunk(d, slot_bytes, node_index);
   slab_chunk& chunk = *d.chunks;
   const std::size_t fit = std::max<std::size_t>(1, carve_bytes_max / slot_bytes);
   const auto count = static_cast<std::uint32_t>(
@@ -221,8 +226,8 @@ void slab_store::initialise(const carved& c) noexcept {
 }
 
 // Loads an empty magazine, and takes a slot from it.
-void* slab_store::refill(slab_cache::magazine& m, std::size_t slot_bytes, std::uint32_t node) {
-  depot& d = depot_of(slot_bytes, node);
+void* slab_store::refill(slab_cache::magazine& m, std::size_t slot_bytes, std::uint32_t node_index) {
+  depot& d = depot_of(slot_bytes, node_index);
   if (m.spare != nullptr) {
     m.loaded = std::exchange(m.spare, nullptr);
     m.count = m.batch;
@@ -236,7 +241,7 @@ void* slab_store::refill(slab_cache::magazine& m, std::size_t slot_bytes, std::u
       m.loaded = std::exchange(d.loose, nullptr);
       m.count = std::exchange(d.loose_count, 0);
     } else {
-      const carved c = claim(d, slot_bytes, node);
+      const carved c = claim(d, slot_bytes, node_index);
       lock.unlock();
       initialise(c);
       m.loaded = slot_at(*c.chunk, c.first);
@@ -249,18 +254,18 @@ void* slab_store::refill(slab_cache::magazine& m, std::size_t slot_bytes, std::u
   return slot;
 }
 
-void* slab_store::allocate_slow(std::size_t slot_bytes, std::uint32_t node, slab_cache* cache) {
+void* slab_store::allocate_slow(std::size_t slot_bytes, std::uint32_t node_index, slab_cache* cache) {
   if (!is_slot_size(slot_bytes)) programmer_error("a slab slot has 256 to 8,192 bytes, in steps of 64");
-  if (node >= nodes_.size()) programmer_error("slab_store::allocate: there is no node of this number");
+  if (node_index >= nodes_.size()) programmer_error("slab_store::allocate: there is no node of this number");
   if (cache != nullptr && cache->node_ == slab_cache::no_node) {
     programmer_error("a worker's slab_cache is used without slab_store::attach, which tells it its node");
   }
-  if (cache != nullptr && cache->node_ == node) {
-    void* const slot = refill(cache->magazines_[slot_bytes / slot_bytes_step], slot_bytes, node);
+  if (cache != nullptr && cache->node_ == node_index) {
+    void* const slot = refill(cache->magazines_[slot_bytes / slot_bytes_step], slot_bytes, node_index);
     cache->count(1);
     return slot;
   }
-  depot& d = depot_of(slot_bytes, node);
+  depot& d = depot_of(slot_bytes, node_index);
   std::unique_lock lock(d.mutex);
   if (d.loose == nullptr) {
     if (!d.batches.empty()) {
@@ -268,7 +273,7 @@ void* slab_store::allocate_slow(std::size_t slot_bytes, std::uint32_t node, slab
       d.loose_count = d.batch;
       d.batches.pop_back();
     } else {
-      const carved c = claim(d, slot_bytes, node);
+      const carved c = claim(d, slot_bytes, node_index);
       lock.unlock();
       initialise(c);
       lock.lock();

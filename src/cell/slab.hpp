@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -111,7 +112,7 @@ public:
   /// what the last store's use left behind. Must not throw. Runs on the allocating thread, without a lock held.
   using initialise_function = void (*)(void* slot, void* context);
 
-  slab_store(std::vector<node> nodes, initialise_function initialise, void* context);
+  slab_store(std::vector<node> nodes, initialise_function prepare, void* context);
   /// All slots must be free, and no thread may be inside the store.
   ~slab_store();
   slab_store(const slab_store&) = delete;
@@ -119,7 +120,7 @@ public:
 
   /// Makes a cache ready for a worker that runs on this node (a position in the constructor's list). The cache must
   /// stay where it is until it is flushed. Cost: one lock.
-  void attach(slab_cache& cache, std::uint32_t node);
+  void attach(slab_cache& cache, std::uint32_t node_index);
   /// Gives all of a cache's slots back to its node. Once its thread is done with it; attach it again before another use.
   void flush(slab_cache& cache) noexcept;
 
@@ -127,8 +128,9 @@ public:
   /// Throws std::bad_alloc where the system has no more memory; nothing is lost then.
   /// Cost: a few instructions from the cache; else one lock a batch, and a system call a chunk. Without a cache of this
   /// node: one lock.
-  [[nodiscard]] void* allocate(std::size_t slot_bytes, std::uint32_t node, slab_cache* cache) {
-    if (cache != nullptr && cache->node_ == node && slot_bytes <= slot_bytes_max) [[likely]] {
+  [[nodiscard]] void* allocate(std::size_t slot_bytes, std::uint32_t node_index, slab_cache* cache) {
+    assert(is_slot_size(slot_bytes) && "a slot has 256 to 8,192 bytes, in steps of 64");
+    if (cache != nullptr && cache->node_ == node_index && slot_bytes <= slot_bytes_max) [[likely]] {
       slab_cache::magazine& m = cache->magazines_[slot_bytes / slot_bytes_step];
       if (void* slot = m.loaded; slot != nullptr) [[likely]] {
         m.loaded = next_of(slot);
@@ -137,7 +139,7 @@ public:
         return slot;
       }
     }
-    return allocate_slow(slot_bytes, node, cache);
+    return allocate_slow(slot_bytes, node_index, cache);
   }
 
   /// Gives a slot of this store back, on whatever worker; it returns to its own node. Cost: as `allocate`, without the
@@ -188,15 +190,15 @@ private:
     std::memcpy(static_cast<std::byte*>(slot) + free_link_offset, &next, sizeof next);
   }
 
-  [[nodiscard]] void* allocate_slow(std::size_t slot_bytes, std::uint32_t node, slab_cache* cache);
+  [[nodiscard]] void* allocate_slow(std::size_t slot_bytes, std::uint32_t node_index, slab_cache* cache);
   void release_slow(void* slot, slab_cache* cache) noexcept;
-  [[nodiscard]] void* refill(slab_cache::magazine& m, std::size_t slot_bytes, std::uint32_t node);
-  [[nodiscard]] carved claim(depot& d, std::size_t slot_bytes, std::uint32_t node);
-  void add_chunk(depot& d, std::size_t slot_bytes, std::uint32_t node);
+  [[nodiscard]] void* refill(slab_cache::magazine& m, std::size_t slot_bytes, std::uint32_t node_index);
+  [[nodiscard]] carved claim(depot& d, std::size_t slot_bytes, std::uint32_t node_index);
+  void add_chunk(depot& d, std::size_t slot_bytes, std::uint32_t node_index);
   void initialise(const carved& c) noexcept;
   static void give_batch(depot& d, void* first) noexcept;
   static void give_one(depot& d, void* slot) noexcept;
-  [[nodiscard]] depot& depot_of(std::size_t slot_bytes, std::uint32_t node) const noexcept;
+  [[nodiscard]] depot& depot_of(std::size_t slot_bytes, std::uint32_t node_index) const noexcept;
   [[nodiscard]] const slab_chunk* first_chunk(std::size_t depot_index) const noexcept;
 
   const std::vector<node> nodes_;
