@@ -84,7 +84,7 @@ int run(arguments const& asked) {
   context["cells"] = chosen.cells;
   context["runs"] = asked.runs;
   context["clock_overhead_ns"] =
-    clock_overhead_ns(options.programs / chosen.measurements.front().entrants.front().shapes.front().program);
+      clock_overhead_ns(options.programs / chosen.measurements.front().entrants.front().shapes.front().program);
 
   std::vector<result> results;
   for (auto const& row : chosen.measurements) {

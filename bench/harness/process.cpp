@@ -161,10 +161,8 @@ std::string watch(pid_t pid, int out, int err, std::chrono::seconds timeout, std
   auto const ending_set = endings();
   descriptor const endings_fd{signalfd(-1, &ending_set, SFD_CLOEXEC)};
   descriptor const ended{static_cast<int>(syscall(SYS_pidfd_open, pid, 0))};
-  std::array<pollfd, 4> watched{{{ended.number(), POLLIN, 0},
-                                 {endings_fd.number(), POLLIN, 0},
-                                 {out, POLLIN, 0},
-                                 {err, POLLIN, 0}}};
+  std::array<pollfd, 4> watched{
+      {{ended.number(), POLLIN, 0}, {endings_fd.number(), POLLIN, 0}, {out, POLLIN, 0}, {err, POLLIN, 0}}};
   auto const deadline = now_ns() + std::chrono::nanoseconds{timeout}.count();
   while (true) {
     auto const left_ms = (deadline - now_ns()) / 1'000'000;

@@ -10,7 +10,7 @@
 namespace karyon::bench {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;  // peers are reported in the order of the file
 
 /// "@VARIANT word=1 word=2": an optional other build of the peer's driver, then the driver's words.
 shape parse_shape(std::string const& program, std::string const& text) {
@@ -65,13 +65,12 @@ suite load_suite(std::filesystem::path const& file, std::uint64_t cells, bool pe
     if (!in) {
       throw std::runtime_error("can not be read");
     }
-    auto const parsed = nlohmann::ordered_json::parse(in);
-    json const plain = parsed;
+    auto const parsed = json::parse(in);
     suite loaded;
-    loaded.name = plain.at("suite").get<std::string>();
-    loaded.cells = cells > 0 ? cells : plain.at("cells").get<std::uint64_t>();
-    for (auto const& row : plain.at("scenarios")) {
-      loaded.measurements.push_back(parse_measurement(plain, row, loaded.cells, peers));
+    loaded.name = parsed.at("suite").get<std::string>();
+    loaded.cells = cells > 0 ? cells : parsed.at("cells").get<std::uint64_t>();
+    for (auto const& row : parsed.at("scenarios")) {
+      loaded.measurements.push_back(parse_measurement(parsed, row, loaded.cells, peers));
     }
     return loaded;
   } catch (std::exception const& error) {

@@ -111,7 +111,9 @@ nlohmann::ordered_json to_json(std::vector<result> const& results, nlohmann::ord
   auto rows = nlohmann::ordered_json::array();
   for (auto const& one : results) {
     auto const measured = one.failure.empty();
-    auto const figure = [&](double value) { return measured ? nlohmann::ordered_json(value) : nlohmann::ordered_json(); };
+    auto const figure = [&](double value) {
+      return measured ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+    };
     rows.push_back({{"name", one.name},
                     {"peer", one.peer},
                     {"unit", one.unit},

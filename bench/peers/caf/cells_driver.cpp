@@ -252,12 +252,12 @@ private:
       return;
     }
     request(server_, std::chrono::seconds{1}, ask_atom::value)
-      .then(
-        [this, left](std::int64_t answer) {
-          verify(answer == 42, "ask: a wrong answer");
-          ask(left - 1);
-        },
-        [](caf::error const&) { std::_Exit(1); });
+        .then(
+            [this, left](std::int64_t answer) {
+              verify(answer == 42, "ask: a wrong answer");
+              ask(left - 1);
+            },
+            [](caf::error const&) { std::_Exit(1); });
   }
 
   caf::actor server_;
@@ -438,18 +438,18 @@ figure bytes_supervised(work const& asked) {
 }
 
 constexpr scenario scenarios[] = {
-  {"spawn", spawn},
-  {"bytes_idle", bytes_idle},
-  {"bytes_supervised", bytes_supervised},
-  {"roundtrip_local", roundtrip<caf::no_spawn_options>},
-  {"roundtrip_cross", roundtrip<caf::detached>},
-  {"fan_in", fan_in},
-  {"scatter", scatter},
-  {"big", big},
-  {"ring", ring},
-  {"ask", ask},
-  {"idle_cpu", idle_cpu},
-  {"supervise_start", supervise_start},
+    {"spawn", spawn},
+    {"bytes_idle", bytes_idle},
+    {"bytes_supervised", bytes_supervised},
+    {"roundtrip_local", roundtrip<caf::no_spawn_options>},
+    {"roundtrip_cross", roundtrip<caf::detached>},
+    {"fan_in", fan_in},
+    {"scatter", scatter},
+    {"big", big},
+    {"ring", ring},
+    {"ask", ask},
+    {"idle_cpu", idle_cpu},
+    {"supervise_start", supervise_start},
 };
 
 }  // namespace

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The harness, against drivers that are shell scripts: what is measured here is its honesty, not a speed.
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "build_info.hpp"
+#include "harness/process.hpp"
+#include "harness/runner.hpp"
+#include "harness/suite.hpp"
+#include "report/report.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace karyon::bench;
+
+/// A folder for fake drivers, gone with the test. Drivers can write to "$(dirname "$0")/log".
+class driver_folder {
+public:
+  driver_folder() {
+    auto name = (fs::temp_directory_path() / "karyon-bench-test-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    path_ = name;
+  }
+  driver_folder(driver_folder const&) = delete;
+  driver_folder& operator=(driver_folder const&) = delete;
+  ~driver_folder() { fs::remove_all(path_); }
+
+  void add(std::string const& name, std::string const& script) const {
+    std::ofstream{path_ / name} << "#!/bin/sh\nlog=$(dirname \"$0\")/log\n" << script << '\n';
+    fs::permissions(path_ / name, fs::perms::owner_all);
+  }
+
+  [[nodiscard]] std::string log() const {
+    std::ifstream in{path_ / "log"};
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+
+  [[nodiscard]] fs::path const& path() const { return path_; }
+
+private:
+  fs::path path_;
+};
+
+shape shape_of(std::string const& program, std::string const& words) {
+  return {program, words.empty() ? std::vector<std::string>{} : std::vector<std::string>{words}, words};
+}
+
+run_options options_in(driver_folder const& folder) {
+  run_options options;
+  options.programs = folder.path();
+  options.timeout = std::chrono::seconds{20};
+  return options;
+}
+
+measurement row_of(std::vector<entrant> entrants) { return {"s.x_ns", "x", "ns", 10, 20, false, std::move(entrants)}; }
+
+std::string read(fs::path const& file) {
+  std::ifstream in{file};
+  std::string text;
+  std::getline(in, text);
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("the median is the middle value, or the mean of the middle two") {
+  auto const odd = spread_of({5, 1, 9});
+  CHECK(odd.median == 5);
+  CHECK(odd.min == 1);
+  CHECK(odd.max == 9);
+  CHECK(spread_of({4, 1, 2, 100}).median == 3);
+  CHECK(spread_of({7}).median == 7);
+}
+
+TEST_CASE("a figure is taken from the line that is tagged, in the unit that was asked for") {
+  CHECK(parse_figure("a warning\nvalue ns 12.5\n", "ns") == 12.5);
+  CHECK_THROWS_AS(parse_figure("value bytes 12.5\n", "ns"), std::runtime_error);
+  CHECK_THROWS_AS(parse_figure("", "ns"), std::runtime_error);
+  CHECK_THROWS_AS(parse_figure("value ns fast\n", "ns"), std::runtime_error);
+}
+
+TEST_CASE("a process that ends well leaves its output and no failure") {
+  auto const ended = run_process({"/bin/sh", "-c", "echo one; echo two"}, std::chrono::seconds{20});
+  CHECK(ended.failure.empty());
+  CHECK(ended.output == "one\ntwo\n");
+  CHECK(ended.resident_bytes_max > 0);
+}
+
+TEST_CASE("a process that fails is reported with its status and its last words") {
+  auto const ended = run_process({"/bin/sh", "-c", "echo first >&2; echo last >&2; exit 3"}, std::chrono::seconds{20});
+  CHECK(ended.failure == "exit status 3: last");
+  CHECK(run_process({"/bin/sh", "-c", "kill -9 $$"}, std::chrono::seconds{20}).failure == "killed by signal 9");
+  CHECK_FALSE(run_process({"/nonexistent/driver"}, std::chrono::seconds{20}).failure.empty());
+}
+
+TEST_CASE("more output than a pipe holds does not stop a process") {
+  auto const ended =
+      run_process({"/bin/sh", "-c", "yes 0123456789 | head -n 100000; echo end >&2"}, std::chrono::seconds{20});
+  CHECK(ended.failure.empty());
+  CHECK(ended.output.size() == 1'100'000);
+}
+
+TEST_CASE("a process that hangs is killed with all that it has started") {
+  driver_folder const folder;
+  folder.add("hang", "sleep 1000 & echo $! >\"$log\"; wait");
+  auto const ended = run_process({(folder.path() / "hang").string()}, std::chrono::seconds{1});
+  CHECK(ended.failure == "timed out after 1 s");
+  auto const stat = read("/proc/" + read(folder.path() / "log") + "/stat");
+  // Gone, or a zombie that its new parent has not buried yet.
+  CHECK((stat.empty() || stat.find(") Z ") != std::string::npos));
+}
+
+TEST_CASE("peers run in turns, with the work that the suite asks for") {
+  driver_folder const folder;
+  folder.add("ours", "echo \"ours $*\" >>\"$log\"; echo value ns 10");
+  folder.add("theirs", "echo \"theirs $*\" >>\"$log\"; echo value ns 30");
+  auto options = options_in(folder);
+  options.runs = 2;
+  auto const results =
+      measure(row_of({{"karyon", {shape_of("ours", "")}}, {"erlang", {shape_of("theirs", "a=1")}}}), options);
+  CHECK(folder.log() == "ours x 10 20\ntheirs x 10 20 a=1\nours x 10 20\ntheirs x 10 20 a=1\n");
+  REQUIRE(results.size() == 2);
+  CHECK(results[0].median == 10);
+  CHECK(results[1].peer == "erlang");
+  CHECK(results[1].median == 30);
+  CHECK(results[1].runs == 2);
+}
+
+TEST_CASE("a peer is measured in its fastest shape that works") {
+  driver_folder const folder;
+  folder.add("ours", "case $4 in a=1) echo value ns 20 ;; a=2) exit 1 ;; *) echo value ns 10 ;; esac");
+  auto const results =
+      measure(row_of({{"karyon", {shape_of("ours", "a=1"), shape_of("ours", "a=2"), shape_of("ours", "a=3")}}}),
+              options_in(folder));
+  CHECK(results[0].shape == "a=3");
+  CHECK(results[0].median == 10);
+  CHECK(results[0].runs == 5);
+  CHECK(results[0].failure.empty());
+}
+
+TEST_CASE("a peer that fails in one run is reported as failed, and the others go on") {
+  driver_folder const folder;
+  folder.add("ours", "echo value ns 10");
+  folder.add("theirs",
+             "echo run >>\"$log\"; [ $(wc -l <\"$log\") -lt 3 ] || { echo broken >&2; exit 1; }; echo value ns 1");
+  auto const results =
+      measure(row_of({{"karyon", {shape_of("ours", "")}}, {"caf", {shape_of("theirs", "")}}}), options_in(folder));
+  CHECK(results[0].runs == 5);
+  CHECK(results[1].runs == 0);
+  CHECK(results[1].failure == "exit status 1: broken");
+
+  nlohmann::ordered_json const context{
+      {"suite", "s"}, {"cells", 10}, {"runs", 5}, {"cpu_model", "m"}, {"topology", "t"}};
+  auto const report = to_json(results, context);
+  CHECK(report.at("schema") == 1);
+  CHECK(report.at("results")[0].at("median") == 10);
+  CHECK(report.at("results")[1].at("median").is_null());
+  CHECK(report.at("context").at("failures")[0].at("reason") == "exit status 1: broken");
+  std::ostringstream table;
+  print_table(table, results, context);
+  CHECK(table.str().find("failed: s.x_ns of caf: exit status 1: broken") != std::string::npos);
+}
+
+TEST_CASE("a row of the report has exactly the promised keys") {
+  result measured{"s.x_ns", "karyon", "ns", 2, 1, 3, 5, "", "a=1", 4096};
+  auto const row = to_json({measured}, nlohmann::ordered_json::object()).at("results")[0];
+  CHECK(row.dump() == R"({"name":"s.x_ns","peer":"karyon","unit":"ns","median":2.0,"min":1.0,"max":3.0,"runs":5})");
+}
+
+TEST_CASE("the table says how many times Karyon's median a peer's is") {
+  result const ours{"s.x_ns", "karyon", "ns", 20, 10, 30, 5, "", "", 0};
+  result const theirs{"s.x_ns", "erlang", "ns", 50, 40, 60, 5, "", "", 0};
+  std::ostringstream table;
+  print_table(table, {ours, theirs},
+              {{"suite", "s"}, {"cells", 10}, {"runs", 5}, {"cpu_model", "m"}, {"topology", "t"}});
+  CHECK(table.str().find("50.0 (40.0 to 60.0)  2.50x") != std::string::npos);
+}
+
+TEST_CASE("the suite cells measures what was promised, each with both peers") {
+  auto const loaded = load_suite(fs::path{build_info::suites} / "cells.json", 0, true);
+  CHECK(loaded.cells == 500'000);
+  std::set<std::string> names;
+  for (auto const& row : loaded.measurements) {
+    names.insert(row.name);
+    REQUIRE(row.entrants.size() == 3);
+    CHECK(row.entrants[0].peer == "karyon");
+    CHECK(row.entrants[1].peer == "erlang");
+    CHECK(row.entrants[2].peer == "caf");
+  }
+  CHECK(names == std::set<std::string>{"cells.spawn_ns", "cells.bytes_idle", "cells.bytes_supervised",
+                                       "cells.roundtrip_local_ns", "cells.roundtrip_cross_ns", "cells.fan_in_ns",
+                                       "cells.scatter_ns", "cells.big_ns", "cells.ring_ns", "cells.ask_ns",
+                                       "cells.idle_cpu_percent", "supervise.start_ns"});
+}
+
+TEST_CASE("the number of cells on the command line applies where the suite leaves it open") {
+  auto const loaded = load_suite(fs::path{build_info::suites} / "cells.json", 1234, false);
+  for (auto const& row : loaded.measurements) {
+    CHECK(row.entrants.size() == 1);
+    CHECK((row.cells == 1234) == row.memory_grows);
+  }
+}
+
+TEST_CASE("a file that is no suite is refused by name") {
+  driver_folder const folder;
+  for (auto const* text : {"", "{", "{}", R"({"suite":"s","cells":1,"peers":{},"scenarios":[{"name":"n"}]})"}) {
+    auto const file = folder.path() / "broken.json";
+    std::ofstream{file} << text;
+    try {
+      (void)load_suite(file, 0, false);
+      FAIL("accepted: " << text);
+    } catch (std::runtime_error const& error) {
+      CHECK(std::string{error.what()}.find(file.string()) == 0);
+    }
+  }
+}
