@@ -33,6 +33,3 @@ install(FILES
   "${PROJECT_SOURCE_DIR}/cmake/FindHwloc.cmake"
   DESTINATION "${config_dir}")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
-if(TARGET karyon_command)
-  install(TARGETS karyon_command RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
-endif()

@@ -1,4 +1,30 @@
-// SPDX-License-Identifier: Apache-2.0
-#include <karyon/core/version.hpp>
+// The README's example, as a user would paste it.
+#include <cstdint>
 
-int main() { return karyon::library_version() == karyon::header_version ? 0 : 1; }
+#include <karyon/karyon.hpp>
+
+using namespace std::chrono_literals;
+
+struct add {
+  std::int64_t amount;
+};
+struct total {};
+
+class counter : public karyon::cell {
+public:
+  using accepts = karyon::signals<add, total>;
+  void on(add m) { sum_ += m.amount; }
+  std::int64_t on(total) { return sum_; }
+
+private:
+  std::int64_t sum_ = 0;
+};
+
+int main() {
+  karyon::runtime rt;
+  auto tissue = rt.supervise({.strategy = karyon::one_for_one, .intensity = {3, 5s}});
+  auto c = tissue.start<counter>();
+  c.send(add{41});
+  c.send(add{1});
+  return rt.ask(c, total{}, 10s).value() == 42 ? 0 : 1;
+}

@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 // The part of Catch2 that the tests use, from version 2.13 (Debian 12) or 3 (Debian 13). What is spelled differently in the

@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: Apache-2.0
 #if __has_include(<catch2/catch_session.hpp>)
 #include <catch2/catch_session.hpp>
 #else

@@ -30,7 +30,7 @@ public:
   ~temporary_tree() {
     // Directories may have been closed by the test, and be nested beyond what std::filesystem can take back.
     const std::string command = "chmod -R u+rwX '" + path_ + "' 2>/dev/null; rm -rf '" + path_ + "'";
-    static_cast<void>(std::system(command.c_str()) + 0);
+    [[maybe_unused]] const int status = std::system(command.c_str());
   }
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }

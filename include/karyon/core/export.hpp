@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 // Every room is compiled with hidden visibility, so that a shared library exports what is marked here and nothing else.

@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 // The one place that holds the version: CMakeLists.txt reads these three lines, and the package version, the SONAME and

@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: Apache-2.0
 #include <karyon/core/version.hpp>
 
 #include "support/catch.hpp"
