@@ -26,7 +26,10 @@ result<void> bind_current_thread(const worker_binding& worker) {
   const auto unit = *worker.unit_os_index;
   const auto machine = detail::system_topology();
   if (machine == nullptr || hwloc_topology_get_support(machine)->cpubind->set_thisthread_cpubind == 0)
-    return fail(errc::unsupported, "threads can not be bound on this system");
+    return fail(errc::unsupported,
+                detail::system_is_pretended()
+                    ? "threads are not bound, since the environment (HWLOC_*) pretends another machine"
+                    : "threads can not be bound on this system");
   const auto sentence = [unit](const std::string& why) {
     return "the thread can not be bound to processing unit " + std::to_string(unit) + ": " + why;
   };

@@ -39,7 +39,7 @@ std::byte* map_aligned(std::size_t bytes, std::size_t alignment) noexcept {
 }
 
 bool prefer_node(const memory_region& region, std::uint32_t node_os_index) noexcept {
-  if (!system_has_node(node_os_index)) return false;
+  if (system_is_pretended() || !system_has_node(node_os_index)) return false;
   const auto machine = system_topology();
   if (hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_NUMANODE) <= 1) return true;  // All memory is there anyway.
   const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> set(hwloc_bitmap_alloc(), hwloc_bitmap_free);

@@ -8,10 +8,9 @@ namespace {
 hwloc_topology_t load_system_topology() noexcept {
   hwloc_topology_t machine = nullptr;
   if (hwloc_topology_init(&machine) != 0) return nullptr;
-  // IS_THISSYSTEM makes hwloc really bind whatever its environment variables say; the disallowed units stay, because a
-  // process' allowed set can grow after this was read.
-  constexpr auto flags = HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED | HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM;
-  if (hwloc_topology_set_flags(machine, flags) != 0 || hwloc_topology_load(machine) != 0) {
+  // The disallowed units stay, because a process' allowed set can grow after this was read.
+  if (hwloc_topology_set_flags(machine, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) != 0 ||
+      hwloc_topology_load(machine) != 0) {
     hwloc_topology_destroy(machine);
     return nullptr;
   }
@@ -23,6 +22,11 @@ hwloc_topology_t load_system_topology() noexcept {
 hwloc_topology_t system_topology() noexcept {
   static const hwloc_topology_t machine = load_system_topology();
   return machine;
+}
+
+bool system_is_pretended() noexcept {
+  const auto machine = system_topology();
+  return machine != nullptr && hwloc_topology_is_thissystem(machine) == 0;
 }
 
 bool system_has_unit(std::uint32_t os_index) noexcept {

@@ -7,12 +7,15 @@
 
 namespace karyon::detail {
 
-/// hwloc's view of this very machine, for binding threads and memory; made at the first call and kept until the process
+/// hwloc's view of this machine, for binding threads and memory; made at the first call and kept until the process
 /// ends, so that a thread which stops late still finds it. Null where hwloc can not read the machine.
 ///
-/// It is never the machine that HWLOC_XMLFILE or HWLOC_SYNTHETIC pretend: binding to a pretended unit is refused by the
-/// system instead of succeeding without effect. Any thread may call it; hwloc's binding calls only read it.
+/// Any thread may call it; hwloc's binding calls only read it.
 [[nodiscard]] hwloc_topology_t system_topology() noexcept;
+
+/// Whether HWLOC_XMLFILE or HWLOC_SYNTHETIC made hwloc read another machine than this one. Its calls that bind then
+/// succeed without effect, so ask first.
+[[nodiscard]] bool system_is_pretended() noexcept;
 
 /// Whether one of this machine's processing units, or NUMA nodes, has this number.
 [[nodiscard]] bool system_has_unit(std::uint32_t os_index) noexcept;

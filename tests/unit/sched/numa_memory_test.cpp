@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <karyon/sched/topology.hpp>
 
@@ -20,6 +25,15 @@ std::uintptr_t address(const std::byte* p) { return reinterpret_cast<std::uintpt
 
 bool all_zero(const karyon::detail::memory_region& region) {
   return std::all_of(region.data, region.data + region.bytes, [](std::byte b) { return b == std::byte{0}; });
+}
+
+// How much address space this process has, without allocating any to ask.
+std::size_t mapped_bytes() {
+  char text[64] = {};
+  const int file = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  const auto got = ::read(file, text, sizeof text - 1);
+  ::close(file);
+  return got > 0 ? std::strtoull(text, nullptr, 10) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) : 0;
 }
 
 }  // namespace
@@ -55,6 +69,25 @@ TEST_CASE("a region of huge pages is aligned to them, and the ones beside it sta
   release_region(second);
 }
 
+TEST_CASE("a region takes no more address space than it has bytes, and gives it all back") {
+  release_region(allocate_region(1, std::nullopt, page_kind::huge).value());  // What is made once is made now.
+  std::vector<karyon::detail::memory_region> shifts;
+  shifts.reserve(3);
+  for (int shift = 0; shift < 3; ++shift) {
+    // The system maps below what is there: a page in between changes where the next region lies within 2 MiB.
+    shifts.push_back(allocate_region(1, std::nullopt, page_kind::standard).value());
+    const std::size_t before = mapped_bytes();
+    const auto region = allocate_region(5 * huge_page_bytes, std::nullopt, page_kind::huge).value();
+    const std::size_t held = mapped_bytes();
+    release_region(region);
+    const std::size_t after = mapped_bytes();
+    REQUIRE(before > 0);
+    CHECK(held - before == region.bytes);
+    CHECK(after == before);
+  }
+  for (const auto& shift : shifts) release_region(shift);
+}
+
 TEST_CASE("memory is had on every node of this machine, and the region says whether the node was accepted") {
   const auto machine = karyon::topology::detect().value();
   for (const auto& node : machine.nodes()) {
@@ -81,4 +114,12 @@ TEST_CASE("no bytes and more bytes than there can be are refused with typed erro
         errc::invalid_argument);
   CHECK(allocate_region(most / 4, std::nullopt, page_kind::huge).error().code() == errc::out_of_memory);
   release_region({});
+}
+
+// Run by ctest with HWLOC_SYNTHETIC set; hidden otherwise, since this machine's view is made once in a process.
+TEST_CASE("memory for a machine that the environment pretends is had, but on no node", "[.pretended]") {
+  const auto region = allocate_region(1, 0U, page_kind::standard).value();
+  CHECK_FALSE(region.on_preferred_node);
+  CHECK(all_zero(region));
+  release_region(region);
 }

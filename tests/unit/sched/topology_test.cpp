@@ -170,6 +170,15 @@ TEST_CASE("a last-level cache that spans two nodes does not make them near") {
   CHECK(machine.between(0, 2) == distance::other_node);
 }
 
+TEST_CASE("caches of different levels are not taken for one, though both are the first of their level") {
+  const auto machine = topology::from_xml(data / "uneven_caches.xml").value();
+  REQUIRE(machine.units().size() == 4);
+  CHECK(machine.cache_groups() == 2);
+  CHECK(machine.between(0, 1) == distance::same_cache);
+  CHECK(machine.between(1, 2) == distance::same_node);
+  CHECK(machine.between(2, 3) == distance::same_cache);
+}
+
 TEST_CASE("units that a container may not use are listed as not allowed") {
   const auto machine = topology::from_xml(data / "container_allowed.xml").value();
   CHECK(machine.units().size() == 32);
