@@ -155,6 +155,7 @@ void scanner::skip_comment_or_slash() noexcept {
     ++pos_;
     skip_block_comment();
   } else {
+    leave_directive_name();
     line_is_blank_ = false;
     header_name_next_ = false;
   }

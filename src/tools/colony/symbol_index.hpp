@@ -48,9 +48,14 @@ public:
     }
     const symbol_id id = next_.fetch_add(1, std::memory_order_relaxed);
     record& r = reserve(id);
-    r.handle = make(id);
     r.name = s.keep(name);
     r.hash = hash;
+    try {
+      r.handle = make(id);
+    } catch (...) {
+      r.name = {};
+      throw;
+    }
     s.slots[slot] = {static_cast<std::uint32_t>(hash >> 32U), id + 1};
     if (++s.used * 3 > s.slots.size() * 2) {
       grow(s);

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/colony/colony.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include <karyon/cell/runtime.hpp>
+#include <karyon/supervise/supervisor.hpp>
+
+#include "tools/colony/conductor.hpp"
+#include "tools/colony/eye.hpp"
+#include "tools/colony/ground.hpp"
+#include "tools/colony/progress.hpp"
+#include "tools/colony/symbol.hpp"
+
+namespace karyon::tools {
+
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+
+constexpr auto redraw_every = 100ms;
+constexpr auto answer_within = 60s;         // for one cell that has nothing else to do
+constexpr std::size_t questions_at_a_time = 4096;
+constexpr int audits_max = 5;
+constexpr std::uint32_t eyes_a_worker = 4;  // that read at the same time: one at work, others ready to follow
+
+runtime_options options_for(const colony::settings& s) {
+  runtime_options options;
+  options.scheduler.binding.workers = s.workers;
+  return options;
+}
+
+// A killing of any size is this colony's daily bread: no number of restarts is a reason to give up.
+supervisor_options keeper_options() {
+  return {.intensity = {.restarts = std::numeric_limits<std::uint32_t>::max(), .period = 1s}};
+}
+
+double seconds_since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
+
+/// One cell in a draw of lots.
+struct lot {
+  std::uint64_t key;
+  std::uint32_t id;
+  bool is_eye;
+};
+
+}  // namespace
+
+struct colony::parts {
+  parts(std::vector<std::string> files, const settings& s) : host(options_for(s)) {
+    ground.files = std::move(files);
+    ground.file_bytes_max = s.file_bytes_max;
+    ground.symbol_keeper = host.supervise(keeper_options());
+    eye_keeper = host.supervise(keeper_options());
+    ground.lead = host.supervise().start_with<conductor>(
+        {.restart = restart_type::temporary, .where = {}}, &ground, eyes_a_worker * host.workers());
+    resident_before = resident_bytes();
+  }
+  // The cells stand on the ground until the last of them has ended.
+  ~parts() {
+    static_cast<void>(host.shutdown(5s));
+    ground.symbol_keeper = {};
+  }
+
+  parts(const parts&) = delete;
+  parts& operator=(const parts&) = delete;
+
+  [[nodiscard]] std::uint64_t restarts() const { return ground.symbol_keeper.restarts() + eye_keeper.restarts(); }
+
+  /// Asks `count` cells to describe themselves, many at a time; `take` gets what they say.
+  template <class HandleOf, class Take>
+  result<void> describe_all(std::uint32_t count, HandleOf handle_of, Take take) {
+    std::vector<future<self_description>> asked(questions_at_a_time);
+    for (std::size_t i = 0; i < count + questions_at_a_time; ++i) {
+      future<self_description>& f = asked[i % questions_at_a_time];
+      if (i >= questions_at_a_time) {
+        const std::size_t from = i - questions_at_a_time;
+        if (from < count) {
+          const result<self_description> said = f.get(answer_within);
+          if (!said) {
+            return tl::unexpected<error>(said.error());
+          }
+          take(*said);
+        }
+      }
+      if (i < count) {
+        f = host.ask_async(handle_of(static_cast<std::uint32_t>(i)), describe_yourself{});
+      }
+    }
+    return {};
+  }
+
+  colony_ground ground;
+  runtime host;
+  supervisor eye_keeper;
+  settlement settled;
+  census now;
+  std::uint64_t resident_before = 0;
+};
+
+colony::colony(std::vector<std::string> files, const settings& s) : parts_(std::make_unique<parts>(std::move(files), s)) {}
+colony::~colony() = default;
+
+result<void> colony::learn(progress& shown) {
+  shown.begin("reading");
+  const auto start = clock::now();
+  colony_ground* const ground = &parts_->ground;
+  ground->eyes = parts_->eye_keeper.start_each<eye>(
+      ground->files.size(), [ground](std::size_t i) { return std::tuple(ground, static_cast<file_id>(i)); });
+  static_cast<void>(ground->lead.send(begin{}));
+  if (auto settled = settle(shown); !settled) {
+    return settled;
+  }
+  census& c = parts_->now;
+  c.learn_seconds = seconds_since(start);
+  c.uses_a_second = static_cast<double>(ground->uses_told.load(std::memory_order_relaxed)) / c.learn_seconds;
+  c.signals_a_second = static_cast<double>(parts_->host.metrics().handled) / c.learn_seconds;
+  c.bytes_a_cell = c.cells() == 0 ? 0
+                                  : (static_cast<double>(resident_bytes()) - static_cast<double>(parts_->resident_before)) /
+                                        static_cast<double>(c.cells());
+  return {};
+}
+
+// Waits until the conductor has nothing left to do. By then each use was sent, and each symbol gets it before a question
+// that is sent now; the audit does not rest on that, though, but compares what was seen with what is known.
+result<void> colony::settle(progress& shown) {
+  parts& p = *parts_;
+  fingerprint last;
+  for (int round = 0; round < audits_max; ++round) {
+    auto settled = p.host.ask_async(p.ground.lead, when_settled{});
+    for (;;) {
+      result<settlement> s = settled.get(redraw_every);
+      shown.update(p.ground.files_done.load(std::memory_order_relaxed), p.ground.files.size(),
+                   p.ground.uses_told.load(std::memory_order_relaxed));
+      if (s) {
+        p.settled = std::move(*s);
+        break;
+      }
+      if (s.error().code() != errc::timeout) {
+        shown.end();
+        return tl::unexpected<error>(s.error());
+      }
+    }
+    auto audited = audit();
+    if (!audited && round + 1 == audits_max) {  // else a cell was between two incarnations: ask again
+      shown.end();
+      return audited;
+    }
+    if (audited && (p.now.is_exact() || (round > 0 && p.now.symbols_know == last))) {
+      break;
+    }
+    last = p.now.symbols_know;
+  }
+  shown.end();
+  return {};
+}
+
+result<void> colony::audit() {
+  parts& p = *parts_;
+  census& c = p.now;
+  c.by_node.assign(p.host.nodes(), 0);
+  c.by_worker.assign(p.host.workers(), 0);
+  c.eyes = p.ground.eyes.size();
+  c.symbols = 0;
+  c.knowledge_bytes = 0;
+  c.eyes_know = {};
+  c.symbols_know = {};
+  const auto count_in = [&c](const self_description& d) {
+    c.knowledge_bytes += d.knowledge_bytes;
+    ++c.by_node[d.node];
+    ++c.by_worker[d.worker];
+  };
+  std::vector<symbol_id> symbols;
+  for (symbol_id id = 0; id < p.ground.symbols.size(); ++id) {
+    if (!p.ground.symbols.name(id).empty()) {
+      symbols.push_back(id);
+    }
+  }
+  c.symbols = symbols.size();
+  auto heard = p.describe_all(
+      static_cast<std::uint32_t>(symbols.size()),
+      [&](std::uint32_t i) -> const child<symbol>& { return p.ground.symbols.handle(symbols[i]); },
+      [&](const self_description& d) {
+        count_in(d);
+        c.symbols_know += d.known;
+      });
+  if (heard) {
+    heard = p.describe_all(
+        static_cast<std::uint32_t>(p.ground.eyes.size()),
+        [&](std::uint32_t i) -> const child<eye>& { return p.ground.eyes[i]; },
+        [&](const self_description& d) {
+          count_in(d);
+          c.eyes_know += d.known;
+        });
+  }
+  return heard;
+}
+
+census colony::take_census() const {
+  const parts& p = *parts_;
+  census c = p.now;
+  c.outcomes = p.settled.outcomes;
+  c.problems = p.settled.problems;
+  c.resident_bytes = resident_bytes();
+  c.restarts = p.restarts();
+  c.uses_told = p.ground.uses_told.load(std::memory_order_relaxed);
+  c.signals_handled = p.host.metrics().handled;
+  return c;
+}
+
+result<healing> colony::kill(double fraction, std::uint64_t seed, progress& shown) {
+  parts& p = *parts_;
+  std::vector<lot> lots;
+  for (file_id file = 0; file < p.ground.eyes.size(); ++file) {
+    lots.push_back({mix(name_hash(p.ground.files[file]) ^ mix(seed)), file, true});
+  }
+  for (symbol_id id = 0; id < p.ground.symbols.size(); ++id) {
+    if (!p.ground.symbols.name(id).empty()) {
+      lots.push_back({mix(p.ground.symbols.hash(id) ^ mix(seed + 1)), id, false});
+    }
+  }
+  const auto victims = static_cast<std::size_t>(std::llround(fraction * static_cast<double>(lots.size())));
+  std::nth_element(lots.begin(), lots.begin() + static_cast<std::ptrdiff_t>(victims), lots.end(),
+                   [](const lot& a, const lot& b) { return a.key < b.key; });
+  lots.resize(victims);
+
+  expect_rebirths expected;
+  for (const lot& l : lots) {
+    (l.is_eye ? expected.eyes : expected.symbols).push_back(l.id);
+  }
+  healing h;
+  h.fraction = fraction;
+  h.seed = seed;
+  h.eyes_killed = expected.eyes.size();
+  h.symbols_killed = expected.symbols.size();
+  h.before = p.now.symbols_know;
+  const std::uint64_t restarts_before = p.restarts();
+  shown.begin("healing");
+  if (const auto told = p.host.ask(p.ground.lead, std::move(expected), answer_within); !told) {
+    return tl::unexpected<error>(told.error());
+  }
+  const auto start = clock::now();
+  for (const lot& l : lots) {
+    const cell_ref victim = l.is_eye ? cell_ref(p.ground.eyes[l.id].get()) : cell_ref(p.ground.symbols.handle(l.id).get());
+    p.host.exit(victim, exit_reason::killed());
+  }
+  if (const auto settled = settle(shown); !settled) {
+    return tl::unexpected<error>(settled.error());
+  }
+  h.seconds = seconds_since(start);
+  h.after = p.now.symbols_know;
+  h.restarts = p.restarts() - restarts_before;
+  return h;
+}
+
+result<std::vector<location>> colony::who_uses(std::string_view name) {
+  parts& p = *parts_;
+  symbol_id id = 0;
+  if (!p.ground.symbols.find(name, name_hash(name), id)) {
+    return fail(errc::not_found, "no file uses this name");
+  }
+  const result<std::vector<use>> uses = p.host.ask(p.ground.symbols.handle(id), who_uses_you{}, answer_within);
+  if (!uses) {
+    return tl::unexpected<error>(uses.error());
+  }
+  std::vector<location> found;
+  found.reserve(uses->size());
+  for (const use u : *uses) {
+    found.push_back({p.ground.files[u.file], u.line});
+  }
+  return found;
+}
+
+}  // namespace karyon::tools

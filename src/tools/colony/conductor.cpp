@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/colony/conductor.hpp"
+
+#include <utility>
+
+#include "tools/colony/eye.hpp"
+
+namespace karyon::tools {
+
+namespace {
+
+// An eye that can not get through its file (for want of memory, say) must not be restarted for ever.
+constexpr std::uint8_t failures_max = 3;
+
+}  // namespace
+
+conductor::conductor(colony_ground* ground, std::uint32_t eyes_at_once)
+    : ground_(ground), eyes_(ground->files.size()), eyes_at_once_(eyes_at_once) {}
+
+void conductor::on(begin) {
+  begun_ = true;
+  give_turns();
+  advance();
+}
+
+void conductor::on(eye_ready ready) {
+  eye_record& e = eyes_[ready.file];
+  if (e.owes_answer) {
+    e.owes_answer = false;
+    --answers_owed_;
+  }
+  if (e.rebirth_expected) {
+    e.rebirth_expected = false;
+    --rebirths_expected_;
+  } else if (e.state == eye_state::looking) {
+    ++e.failures;
+  }
+  if (e.state == eye_state::looking) {
+    --looking_;
+  } else if (e.state == eye_state::done) {
+    --done_;
+  }
+  ++e.turn;  // whatever the incarnation before may still have said is void
+  e.state = eye_state::waiting;
+  if (e.failures >= failures_max) {
+    finish(e, outcome::unreadable, "its eye failed " + std::to_string(failures_max) + " times");
+  } else {
+    queue_.push_back(ready.file);
+  }
+  give_turns();
+  advance();
+}
+
+void conductor::on(eye_done done) {
+  eye_record& e = eyes_[done.file];
+  if (e.state != eye_state::looking || e.turn != done.turn) {
+    return;
+  }
+  --looking_;
+  e.failures = 0;
+  finish(e, done.what, std::move(done.reason));
+  give_turns();
+  advance();
+}
+
+void conductor::finish(eye_record& e, outcome what, std::string reason) {
+  e.state = eye_state::done;
+  e.what = what;
+  e.reason = std::move(reason);
+  ++done_;
+}
+
+void conductor::give_turns() {
+  while (begun_ && looking_ < eyes_at_once_ && !queue_.empty()) {
+    const file_id file = queue_.front();
+    queue_.pop_front();
+    eye_record& e = eyes_[file];
+    if (e.state == eye_state::waiting && ok(ground_->eyes[file].send(look{e.turn}))) {
+      e.state = eye_state::looking;
+      ++looking_;
+    }  // else it has ended again, and its next incarnation will say that it is ready
+  }
+  ground_->files_done.store(done_, std::memory_order_relaxed);
+}
+
+void conductor::on(symbol_reborn reborn) {
+  if (reborn.id < expected_symbols_.size() && expected_symbols_[reborn.id]) {
+    expected_symbols_[reborn.id] = false;
+    --rebirths_expected_;
+  }
+  if (reborn.id >= forgetful_.size()) {
+    forgetful_.resize(reborn.id + 1);
+  }
+  if (!forgetful_[reborn.id]) {
+    forgetful_[reborn.id] = true;
+    ++forgetful_count_;
+  }
+  advance();
+}
+
+void conductor::on(recall_answered answer) {
+  eye_record& e = eyes_[answer.file];
+  if (e.owes_answer && answer.wave == wave_) {
+    e.owes_answer = false;
+    --answers_owed_;
+    advance();
+  }
+}
+
+void conductor::on(expect_rebirths expected) {
+  for (const file_id file : expected.eyes) {
+    if (!std::exchange(eyes_[file].rebirth_expected, true)) {
+      ++rebirths_expected_;
+    }
+  }
+  expected_symbols_.resize(ground_->symbols.size());
+  for (const symbol_id id : expected.symbols) {
+    if (!expected_symbols_[id]) {
+      expected_symbols_[id] = true;
+      ++rebirths_expected_;
+    }
+  }
+}
+
+karyon::deferred<settlement> conductor::on(when_settled) {
+  waiting_.push_back(defer<settlement>());
+  advance();
+  return {};
+}
+
+// All eyes that have told anything yet are asked: those that wait for their turn will tell everything in it.
+void conductor::start_wave() {
+  ++wave_;
+  auto wanted = std::make_shared<symbol_set>();
+  wanted->members = std::exchange(forgetful_, {});
+  forgetful_count_ = 0;
+  const recall question{std::move(wanted), wave_};
+  for (file_id file = 0; file < eyes_.size(); ++file) {
+    eye_record& e = eyes_[file];
+    const bool has_told = e.state == eye_state::looking || (e.state == eye_state::done && e.what == outcome::scanned);
+    if (has_told && ok(ground_->eyes[file].send(question))) {
+      e.owes_answer = true;
+      ++answers_owed_;
+    }  // an eye that can not be reached is being restarted, and will tell everything
+  }
+}
+
+void conductor::advance() {
+  while (answers_owed_ == 0 && forgetful_count_ > 0) {
+    start_wave();
+  }
+  if (!begun_ || answers_owed_ > 0 || rebirths_expected_ > 0 || done_ < eyes_.size()) {
+    return;
+  }
+  for (karyon::promise<settlement>& promise : std::exchange(waiting_, {})) {
+    settlement s;
+    for (file_id file = 0; file < eyes_.size(); ++file) {
+      s.outcomes.add(eyes_[file].what);
+      if (is_problem(eyes_[file].what)) {
+        s.problems.push_back({ground_->files[file], eyes_[file].what, eyes_[file].reason});
+      }
+    }
+    promise.answer(std::move(s));
+  }
+}
+
+}  // namespace karyon::tools

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/colony/eye.hpp"
+
+#include <utility>
+
+#include "tools/colony/name_table.hpp"
+#include "tools/colony/scanner.hpp"
+#include "tools/colony/source_text.hpp"
+#include "tools/colony/symbol.hpp"
+
+namespace karyon::tools {
+
+namespace {
+
+// What an eye does in one handler: some 0.2 ms of work.
+constexpr std::size_t uses_at_a_time = 1024;
+constexpr std::size_t bytes_at_a_time = 65536;
+
+}  // namespace
+
+struct eye::reading {
+  reading(std::string file_text, std::uint32_t its_turn) : text(std::move(file_text)), scan(text), turn(its_turn) {}
+
+  struct name_state {
+    symbol_id symbol = 0;
+    std::uint32_t uses = 0;
+    std::uint32_t last_line = 0;
+  };
+  struct numbered_use {
+    std::uint32_t name = 0;
+    std::uint32_t line = 0;
+  };
+
+  std::string text;
+  scanner scan;
+  name_table names;
+  std::vector<name_state> states;  // by number of the name
+  std::vector<numbered_use> uses;  // in order of the text
+  std::uint32_t turn;
+  std::optional<recall> question;  // came while reading; answered when all is read
+};
+
+eye::eye(colony_ground* ground, file_id file) noexcept : ground_(ground), file_(file) {}
+eye::~eye() = default;
+
+void eye::on_start() { static_cast<void>(ground_->lead.send(eye_ready{file_})); }
+
+void eye::on(look turn) {
+  source_text source = read_source(ground_->files[file_], ground_->file_bytes_max);
+  reading_ = std::make_unique<reading>(std::move(source.text), turn.turn);
+  if (source.what != outcome::scanned) {
+    finish(source.what, std::move(source.reason));
+  } else {
+    on(look_on{});
+  }
+}
+
+void eye::on(look_on) {
+  reading& r = *reading_;
+  const std::size_t stop = r.scan.consumed() + bytes_at_a_time;
+  identifier_use found;
+  std::uint64_t count = 0;
+  while (count < uses_at_a_time && r.scan.consumed() < stop) {
+    if (!r.scan.next(found)) {
+      ground_->uses_told.fetch_add(count, std::memory_order_relaxed);
+      remember();
+      finish(outcome::scanned, {});
+      return;
+    }
+    bool is_new = false;
+    const std::uint32_t number = r.names.number_of(found.name, is_new);
+    if (is_new) {
+      const std::uint64_t hash = r.names.entries()[number].hash;
+      r.states.push_back({ground_->symbols.find_or_create(found.name, hash, [this](symbol_id id) {
+        return ground_->symbol_keeper.start<symbol>(ground_, id);
+      })});
+    }
+    reading::name_state& state = r.states[number];
+    if (state.last_line != found.line) {  // a second use on one line says nothing new
+      state.last_line = found.line;
+      ++state.uses;
+      r.uses.push_back({number, found.line});
+      tell(state.symbol, found.line);
+      ++count;
+    }
+  }
+  ground_->uses_told.fetch_add(count, std::memory_order_relaxed);
+  static_cast<void>(self(this).send(look_on{}));
+}
+
+// A symbol that can not be reached is being restarted, and will ask for what it has missed.
+void eye::tell(symbol_id symbol, std::uint32_t line) {
+  static_cast<void>(ground_->symbols.handle(symbol).send(use{file_, line}));
+}
+
+// Orders the uses by name, by counting.
+void eye::remember() {
+  const reading& r = *reading_;
+  told_.clear();
+  told_.reserve(r.states.size());
+  std::uint32_t begin = 0;
+  for (const reading::name_state& state : r.states) {
+    told_.push_back({state.symbol, begin});
+    begin += state.uses;
+  }
+  std::vector<std::uint32_t> next(told_.size());
+  for (std::size_t i = 0; i < told_.size(); ++i) {
+    next[i] = told_[i].begin;
+  }
+  std::vector<std::uint32_t>(begin).swap(lines_);
+  for (const reading::numbered_use u : r.uses) {
+    lines_[next[u.name]++] = u.line;
+  }
+}
+
+void eye::finish(outcome what, std::string reason) {
+  const std::unique_ptr<reading> r = std::move(reading_);
+  if (r->question.has_value()) {
+    answer(*r->question);
+  }
+  static_cast<void>(ground_->lead.send(eye_done{file_, r->turn, what, std::move(reason)}));
+}
+
+void eye::on(recall question) {
+  if (reading_ != nullptr) {
+    reading_->question = std::move(question);
+  } else {
+    answer(question);
+  }
+}
+
+void eye::answer(const recall& question) {
+  for (std::size_t i = 0; i < told_.size(); ++i) {
+    if (question.wanted->contains(told_[i].symbol)) {
+      for (std::uint32_t at = told_[i].begin; at < end_of(i); ++at) {
+        tell(told_[i].symbol, lines_[at]);
+      }
+    }
+  }
+  static_cast<void>(ground_->lead.send(recall_answered{file_, question.wave}));
+}
+
+std::uint32_t eye::end_of(std::size_t i) const noexcept {
+  return i + 1 < told_.size() ? told_[i + 1].begin : static_cast<std::uint32_t>(lines_.size());
+}
+
+self_description eye::on(describe_yourself) {
+  self_description d;
+  for (std::size_t i = 0; i < told_.size(); ++i) {
+    const std::uint64_t name = ground_->symbols.hash(told_[i].symbol);
+    for (std::uint32_t at = told_[i].begin; at < end_of(i); ++at) {
+      d.known.add(name, {file_, lines_[at]});
+    }
+  }
+  const karyon::cell_stats s = stats();
+  d.knowledge_bytes = told_.capacity() * sizeof(told) + lines_.capacity() * sizeof(std::uint32_t);
+  d.node = s.node;
+  d.worker = s.worker;
+  return d;
+}
+
+}  // namespace karyon::tools

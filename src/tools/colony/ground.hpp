@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <karyon/cell/ref.hpp>
+#include <karyon/supervise/supervisor.hpp>
+
+#include "tools/colony/symbol_index.hpp"
+#include "tools/colony/use.hpp"
+
+namespace karyon::tools {
+
+class conductor;
+class eye;
+class symbol;
+
+/// What all cells of a colony stand on: where the files are and how to reach one another.
+///
+/// Everything but the index and the counters is set before the first eye is given its turn, and then only read. Cells
+/// share no knowledge through it: what they know of the source code travels in signals alone. It outlives the cells.
+struct colony_ground {
+  std::vector<std::string> files;  // by file_id
+  std::uint64_t file_bytes_max = 0;
+
+  supervisor symbol_keeper;  // eyes start symbols under it
+  symbol_index<child<symbol>> symbols;
+  std::vector<child<eye>> eyes;  // by file_id
+  child<conductor> lead;
+
+  // For the progress bar alone: written by the conductor and the eyes, read by the main thread, in no order (relaxed).
+  std::atomic<std::uint64_t> files_done{0};
+  std::atomic<std::uint64_t> uses_told{0};
+};
+
+}  // namespace karyon::tools
