@@ -24,12 +24,14 @@ struct candidate {
 /// Makes sure that the host has given this machine the memory that the next run touches.
 ///
 /// On a virtual machine the first touch of a page costs several times what a later one costs, and the peer that happens to
-/// run first would pay it for all. So the harness touches as much before every run of a measurement that fills memory.
-void touch_memory(measurement const& row) {
-  constexpr std::uint64_t bytes_per_cell = 4096;
-  auto const pages_free = static_cast<std::uint64_t>(sysconf(_SC_AVPHYS_PAGES));
-  auto const page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  auto const wanted = std::min(row.cells * bytes_per_cell, pages_free * page_bytes / 2);
+/// run first would pay it for all. So before every run of a measurement that fills memory the harness touches as much as the
+/// peer's runs have held so far, and gives it back.
+void touch_memory(measurement const& row, candidate const& one) {
+  constexpr std::uint64_t bytes_per_cell_min = 512;
+  auto const free_bytes =
+      static_cast<std::uint64_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  auto const wanted =
+      std::min(std::max(row.cells * bytes_per_cell_min, one.reported.resident_bytes_max), free_bytes / 2);
   if (!row.memory_grows || wanted == 0) {
     return;
   }
@@ -44,7 +46,7 @@ double run_once(measurement const& row, shape const& how, run_options const& opt
   std::vector<std::string> command{(options.programs / how.program).string(), row.scenario, std::to_string(row.cells),
                                    std::to_string(row.operations)};
   command.insert(command.end(), how.words.begin(), how.words.end());
-  touch_memory(row);
+  touch_memory(row, one);
   auto const ended = run_process(command, options.timeout);
   one.reported.resident_bytes_max = std::max(one.reported.resident_bytes_max, ended.resident_bytes_max);
   if (!ended.failure.empty()) {
