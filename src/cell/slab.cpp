@@ -2,6 +2,7 @@
 #include "cell/slab.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <map>
 #include <new>
 #include <utility>
@@ -140,6 +141,7 @@ const slab_chunk* slab_store::first_chunk(std::size_t depot_index) const noexcep
 
 void slab_store::attach(slab_cache& cache, std::uint32_t node_index) {
   if (node_index >= nodes_.size()) programmer_error("slab_store::attach: there is no node of this number");
+  if (cache.node_ != slab_cache::no_node) programmer_error("slab_store::attach: flush the cache first");
   const std::lock_guard lock(caches_mutex_);
   caches_.push_back(&cache);
   cache.node_ = node_index;
@@ -201,8 +203,8 @@ slab_store::carved slab_store::claim(depot& d, std::size_t slot_bytes, std::uint
   if (d.chunks == nullptr || d.chunks->rest->claimed == d.chunks->slots) add_chunk(d, slot_bytes, node_index);
   slab_chunk& chunk = *d.chunks;
   const std::size_t fit = std::max<std::size_t>(1, carve_bytes_max / slot_bytes);
-  const auto count = static_cast<std::uint32_t>(
-      std::min({fit, std::size_t{d.batch}, std::size_t{chunk.slots - chunk.rest->claimed}}));
+  const auto count =
+      static_cast<std::uint32_t>(std::min({fit, std::size_t{d.batch}, std::size_t{chunk.slots - chunk.rest->claimed}}));
   const carved c{&chunk, chunk.rest->claimed, count};
   chunk.rest->claimed += count;
   slots_carved_.fetch_add(count, std::memory_order_relaxed);
@@ -227,6 +229,7 @@ void slab_store::initialise(const carved& c) noexcept {
 
 // Loads an empty magazine, and takes a slot from it.
 void* slab_store::refill(slab_cache::magazine& m, std::size_t slot_bytes, std::uint32_t node_index) {
+  assert(m.loaded == nullptr && m.count == 0 && "what is counted is in the list");
   depot& d = depot_of(slot_bytes, node_index);
   if (m.spare != nullptr) {
     m.loaded = std::exchange(m.spare, nullptr);

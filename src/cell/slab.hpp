@@ -45,8 +45,8 @@ struct alignas(64) slab_chunk {
   std::atomic<void*> context;  // the store's; stale readers may look while the chunk changes hands
   slab_rest* rest;             // what is written to while slots are carved, on other lines
   std::uint32_t slot_bytes;
-  std::uint32_t node;          // the store's number for it
-  std::uint32_t first_slot;    // offset
+  std::uint32_t node;        // the store's number for it
+  std::uint32_t first_slot;  // offset
   std::uint32_t slots;
 
   // The chunks' addresses differ in high bits only, which choose no cache set: were these lines all at the same offset,
@@ -63,8 +63,8 @@ struct alignas(64) slab_chunk {
 /// A worker's free slots of each size, so that most births and deaths take neither lock nor atomic operation.
 ///
 /// Two magazines a size (Bonwick and Adams, "Magazines and Vmem", 2001): `loaded` is popped and pushed, `spare` is
-/// full or empty; only when both are exhausted, or both full, a whole batch is exchanged with the node. So a worker that
-/// wavers around a batch's border stays off the lock.
+/// full or empty; only when both are exhausted, or both full, a whole batch is exchanged with the node. So a worker
+/// that wavers around a batch's border stays off the lock.
 ///
 /// One worker's thread uses it, but for the counter. `slab_store::attach` before the first use, `flush` after the last.
 class slab_cache {
@@ -79,8 +79,8 @@ private:
 
   struct magazine {
     void* loaded = nullptr;
-    void* spare = nullptr;         // a whole batch, or nothing
-    std::uint32_t count = 0;       // in `loaded`, at most `batch`
+    void* spare = nullptr;    // a whole batch, or nothing
+    std::uint32_t count = 0;  // in `loaded`, at most `batch`
     std::uint32_t batch = 0;
   };
 
@@ -93,11 +93,11 @@ private:
   std::array<magazine, slab_classes> magazines_;
 };
 
-/// Where the slots of a runtime's cells come from: fixed places, by size and NUMA node, that stay what they are forever.
+/// Where the slots of a runtime's cells come from: places, by size and NUMA node, that stay what they are forever.
 ///
-/// A handle to a cell is the slot's address and a number; whoever holds one may look into the slot long after the cell's
-/// death. So slots are type-stable: their memory is never unmapped, zeroed or cut into other sizes while the process lives.
-/// A store that ends gives its chunks to a pool of the process, from where the next one takes them.
+/// A handle to a cell is the slot's address and a number; whoever holds one may look into the slot long after the
+/// cell's death. So slots are type-stable: their memory is never unmapped, zeroed or cut into other sizes while the
+/// process lives. A store that ends gives its chunks to a pool of the process, from where the next one takes them.
 ///
 /// Threads: every function may be called by any thread, with a cache only by the cache's own. Ownership: a slot belongs
 /// to whoever allocated it until it is released, on whatever thread. The store must outlive all use of its slots but
@@ -108,8 +108,8 @@ public:
     std::optional<std::uint32_t> memory_os_index;  ///< Where to take memory from, by the system's number.
     bool bind = false;                             ///< Whether to; otherwise it comes from where it is first touched.
   };
-  /// Prepares a slot for this store's context: called once for each, before it is first handed out. The memory is zero, or
-  /// what the last store's use left behind. Must not throw. Runs on the allocating thread, without a lock held.
+  /// Prepares a slot for this store's context: called once for each, before it is first handed out. The memory is zero,
+  /// or what the last store's use left behind. Must not throw. Runs on the allocating thread, without a lock held.
   using initialise_function = void (*)(void* slot, void* context);
 
   slab_store(std::vector<node> nodes, initialise_function prepare, void* context);
@@ -121,7 +121,7 @@ public:
   /// Makes a cache ready for a worker that runs on this node (a position in the constructor's list). The cache must
   /// stay where it is until it is flushed. Cost: one lock.
   void attach(slab_cache& cache, std::uint32_t node_index);
-  /// Gives all of a cache's slots back to its node. Once its thread is done with it; attach it again before another use.
+  /// Gives all of a cache's slots back to its node, once its thread is done with it. Attach it before another use.
   void flush(slab_cache& cache) noexcept;
 
   /// A slot of this size (see `is_slot_size`) on this node. `cache` is the calling worker's, or null on other threads.
@@ -134,6 +134,9 @@ public:
       slab_cache::magazine& m = cache->magazines_[slot_bytes / slot_bytes_step];
       if (void* slot = m.loaded; slot != nullptr) [[likely]] {
         m.loaded = next_of(slot);
+        // The next birth would wait for memory here: its slot's line is long gone from the caches where cells die in
+        // another order than they were born in.
+        __builtin_prefetch(static_cast<std::byte*>(m.loaded) + free_link_offset, 1);
         --m.count;
         cache->count(1);
         return slot;
@@ -159,7 +162,7 @@ public:
     release_slow(slot, cache);
   }
 
-  /// The context of the store that this slot belongs to; null once that store has ended and no other has taken the slot.
+  /// The context of the store that this slot belongs to; null when that one has ended and no other has the slot yet.
   [[nodiscard]] static void* context_of(const void* slot) noexcept {
     return slab_chunk::of(slot).context.load(std::memory_order_acquire);  // with adopt's release: the context is made
   }
@@ -216,8 +219,8 @@ private:
 struct slab_rest {
   static constexpr std::size_t words = slab_chunk_bytes / slot_bytes_min / 64;
 
-  slab_chunk* next;        // of the same depot, or of the pool; set before the chunk is seen there
-  std::uint32_t claimed;   // slots given out for carving, from the front; the depot's lock
+  slab_chunk* next;       // of the same depot, or of the pool; set before the chunk is seen there
+  std::uint32_t claimed;  // slots given out for carving, from the front; the depot's lock
   std::array<std::atomic<std::uint64_t>, words> initialised;  // one bit a slot; set by its carver, read by anyone
 };
 

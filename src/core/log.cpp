@@ -39,7 +39,7 @@ log_sink standard_error_sink() {
 }
 
 struct log_state {
-  std::recursive_mutex mutex;  // recursive: a sink may replace itself
+  std::recursive_mutex mutex;            // recursive: a sink may replace itself
   std::shared_ptr<const log_sink> sink;  // mutex; null until the default is needed
   bool busy = false;                     // mutex; the thread that has it is in the sink
 };

@@ -26,8 +26,8 @@ public:
   /// At most `burst` reports at once, and `per_second` a second in the long run; 0 a second means none at all.
   explicit report_budget(std::uint32_t per_second, std::uint32_t burst) noexcept;
 
-  /// Whether a report may be made now. If not, it is counted under `kind`, which must be a string that lives as long as the
-  /// budget, such as a literal. The first 15 kinds have counts of their own, later ones are counted as "other".
+  /// Whether a report may be made now. If not, it is counted under `kind`, which must be a string that lives as long as
+  /// the budget, such as a literal. The first 15 kinds have counts of their own, later ones are counted as "other".
   /// Cost of a refusal: three loads and one atomic addition; no lock, no allocation.
   [[nodiscard]] bool allow(std::uint64_t now_ns, const char* kind) noexcept;
 
@@ -48,13 +48,13 @@ private:
 
   [[nodiscard]] counter& counter_of(const char* kind) noexcept;
 
-  const std::uint64_t period_ns_;     // 0: nothing is allowed
+  const std::uint64_t period_ns_;  // 0: nothing is allowed
   const std::uint64_t tolerance_ns_;
   std::atomic<std::uint64_t> full_again_ns_{0};
   std::atomic<std::uint64_t> summed_up_{0};         // what summaries have taken from the counters
   std::atomic<std::uint64_t> pending_since_ns_{0};  // when the first one of those in the next summary was refused
   std::atomic<bool> pending_{false};
-  std::array<counter, kinds> counters_;             // since the last summary
+  std::array<counter, kinds> counters_;  // since the last summary
 };
 
 /// A report_budget in front of the log.

@@ -51,7 +51,9 @@ using no_finding = finding<obstacle::none, void>;
 // ---- and so that the kin of the standard's types in other libraries are recognised as well.
 
 template <class T>
-concept is_complete = requires { sizeof(T); };
+concept is_complete = requires {
+  sizeof(T);
+};
 
 template <class T>
 inline constexpr bool has_verdict = !std::is_same_v<std::remove_cv_t<decltype(enable_sendable<T>)>, undecided>;
@@ -79,17 +81,27 @@ constexpr bool is_closure() noexcept {
 }
 
 template <class T>
-concept is_lockable = requires(T& t) { t.lock(), t.unlock(); };
+concept is_lockable = requires(T& t) {
+  t.lock(), t.unlock();
+};
 template <class T>
-concept is_atomic = requires(T& t) { t.is_lock_free(), t.load(); };
+concept is_atomic = requires(T& t) {
+  t.is_lock_free(), t.load();
+};
 template <class T>
-concept is_condition = requires(T& t) { t.notify_one(), t.notify_all(); };
+concept is_condition = requires(T& t) {
+  t.notify_one(), t.notify_all();
+};
 // std::weak_ptr: a way to an object of others that does not even keep it.
 template <class T>
-concept is_observer = requires(T& t) { t.lock(), t.expired(); };
+concept is_observer = requires(T& t) {
+  t.lock(), t.expired();
+};
 // std::pmr containers and strings: their memory belongs to a resource, which may be the sending cell's own.
 template <class T>
-concept uses_resource = requires(T& t) { t.get_allocator().resource(); };
+concept uses_resource = requires(T& t) {
+  t.get_allocator().resource();
+};
 
 template <class T>
 concept is_smart_pointer = requires(const T& t) {
@@ -97,7 +109,9 @@ concept is_smart_pointer = requires(const T& t) {
   { t.get() } -> std::convertible_to<const volatile std::remove_extent_t<typename T::element_type>*>;
 };
 template <class T>
-concept has_deleter = requires { typename T::deleter_type; };
+concept has_deleter = requires {
+  typename T::deleter_type;
+};
 
 // std::reference_wrapper.
 template <class T>
@@ -106,20 +120,29 @@ concept is_reference_like = requires(const T& t) {
   { t.get() } -> std::same_as<typename T::type&>;
 };
 template <class T>
-concept is_iterator = requires(T& t) { *t, ++t; };
+concept is_iterator = requires(T& t) {
+  *t, ++t;
+};
 // std::any.
 template <class T>
-concept is_any = requires(const T& t) { t.has_value(), t.type(); };
+concept is_any = requires(const T& t) {
+  t.has_value(), t.type();
+};
 // std::coroutine_handle.
 template <class T>
-concept is_coroutine_handle = requires(const T& t) { t.resume(), t.address(); };
+concept is_coroutine_handle = requires(const T& t) {
+  t.resume(), t.address();
+};
 
 template <class T>
-concept has_tuple_protocol = requires { std::tuple_size<T>::value; };
+concept has_tuple_protocol = requires {
+  std::tuple_size<T>::value;
+};
 template <class T>
-concept has_pointer_to_front =
-    requires(const T& t) { requires std::is_pointer_v<decltype(t.data())>; } ||
-    requires(const T& t) { requires std::is_pointer_v<decltype(t.begin())>; };
+concept has_pointer_to_front = requires(const T& t) {
+  requires std::is_pointer_v<decltype(t.data())>;
+}
+|| requires(const T& t) { requires std::is_pointer_v<decltype(t.begin())>; };
 // std::string_view, std::span, std::initializer_list: a range that is copied without its elements.
 template <class T>
 concept is_view = has_pointer_to_front<T> && std::is_trivially_copyable_v<T> && !std::is_aggregate_v<T> &&
@@ -128,13 +151,18 @@ concept is_view = has_pointer_to_front<T> && std::is_trivially_copyable_v<T> && 
 template <class T>
 inline constexpr bool is_variant = false;
 template <template <class...> class Variant, class... Alternative>
-inline constexpr bool is_variant<Variant<Alternative...>> =
-    requires(const Variant<Alternative...>& v) { v.index(), v.valueless_by_exception(); };
+inline constexpr bool is_variant<Variant<Alternative...>> = requires(const Variant<Alternative...>& v) {
+  v.index(), v.valueless_by_exception();
+};
 
 template <class T>
-concept has_value_type = requires { typename T::value_type; };
+concept has_value_type = requires {
+  typename T::value_type;
+};
 template <class T>
-concept has_error_type = requires { typename T::error_type; };
+concept has_error_type = requires {
+  typename T::error_type;
+};
 template <class T>
 concept has_mapped_type = requires {
   typename T::key_type;

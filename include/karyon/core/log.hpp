@@ -33,9 +33,9 @@ using log_sink = std::function<void(log_level level, std::string_view text)>;
 /// Sends the log of all runtimes of the process to the host's own; an empty function brings back the default, which
 /// writes to the standard error stream with time and level.
 ///
-/// Threads: any may call it. The sink is called on whatever thread has something to say, by one thread at a time, and never
-/// again once a later call of `set_log_sink` has returned. It should be quick and must not wait for a cell, since a
-/// worker may be the one that calls; what it throws is swallowed, and what it makes the library log is dropped.
+/// Threads: any may call it. The sink is called on whatever thread has something to say, by one thread at a time, and
+/// never again once a later call of `set_log_sink` has returned. It should be quick and must not wait for a cell, since
+/// a worker may be the one that calls; what it throws is swallowed, and what it makes the library log is dropped.
 KARYON_API void set_log_sink(log_sink sink);
 
 }  // namespace karyon

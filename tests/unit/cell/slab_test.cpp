@@ -3,15 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <memory>
 #include <mutex>
 #include <new>
-#include <numeric>
 #include <optional>
 #include <random>
 #include <set>
@@ -24,8 +19,8 @@
 #include "sched/numa_memory.hpp"
 #include "support/catch.hpp"
 
-// The memory that the store gets in these tests: real pages, but counted, and refused on demand. So this binary links no
-// library that was compiled without ThreadSanitizer. slab_system_test.cpp has the system's memory.
+// The memory that the store gets in these tests: real pages, but counted, and refused on demand. So this binary links
+// no library that was compiled without ThreadSanitizer. slab_system_test.cpp has the system's memory.
 namespace {
 
 struct request {
@@ -45,7 +40,8 @@ result<memory_region> allocate_region(std::size_t bytes, std::optional<std::uint
   const std::lock_guard lock(requests_mutex);
   requests.push_back({bytes, node_os_index});
   const std::size_t alignment = pages == page_kind::huge ? huge_page_bytes : 4096;
-  void* mapped = ::mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* mapped = ::mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (mapped == MAP_FAILED) return fail(errc::out_of_memory, "mmap");
   const auto start = (reinterpret_cast<std::uintptr_t>(mapped) + alignment - 1) / alignment * alignment;
   return memory_region{reinterpret_cast<std::byte*>(start), bytes, true, false};
@@ -81,7 +77,8 @@ std::size_t mapped_regions() {
   return requests.size();
 }
 
-std::vector<void*> take(slab_store& store, std::size_t n, std::size_t slot_bytes, std::uint32_t node, slab_cache* cache) {
+std::vector<void*> take(slab_store& store, std::size_t n, std::size_t slot_bytes, std::uint32_t node,
+                        slab_cache* cache) {
   std::vector<void*> slots(n);
   for (void*& slot : slots) slot = store.allocate(slot_bytes, node, cache);
   return slots;

@@ -153,8 +153,7 @@ TEST_CASE("a reporter logs the sum of the suppressed before the next report, or 
   reporter.flush(5 * second);
   karyon::set_log_sink({});
   CHECK(seen == std::vector<std::string>{
-                    "critical: first", "critical: second",
-                    "critical: suppressed 2 reports of the last 2.0 s: 2 error", "critical: fifth", "critical: sixth",
-                    "critical: suppressed 1 report of the last 2.0 s: 1 error"});
+                    "critical: first", "critical: second", "critical: suppressed 2 reports of the last 2.0 s: 2 error",
+                    "critical: fifth", "critical: sixth", "critical: suppressed 1 report of the last 2.0 s: 1 error"});
   CHECK(reporter.suppressed() == 3);
 }

@@ -30,13 +30,11 @@ inline constexpr std::size_t initialisers_max = 2048;
 template <class Aggregate>
 struct any_field {
   template <class Field>
-    requires(!std::is_same_v<std::remove_cv_t<Field>, Aggregate>)
-  operator Field() const&& noexcept {
+  requires(!std::is_same_v<std::remove_cv_t<Field>, Aggregate>) operator Field() const&& noexcept {
     __builtin_unreachable();
   }
   template <class Field>
-    requires(!std::is_same_v<std::remove_cv_t<Field>, Aggregate>)
-  operator Field&() const& noexcept {
+  requires(!std::is_same_v<std::remove_cv_t<Field>, Aggregate>) operator Field&() const& noexcept {
     __builtin_unreachable();
   }
 };
@@ -45,7 +43,7 @@ struct any_field {
 template <class Aggregate, bool Empty>
 struct any_base {
   template <class Base>
-    requires(std::is_base_of_v<Base, Aggregate> && !std::is_same_v<Base, Aggregate> && std::is_empty_v<Base> == Empty)
+  requires(std::is_base_of_v<Base, Aggregate> && !std::is_same_v<Base, Aggregate> && std::is_empty_v<Base> == Empty)
   operator Base() const&& noexcept {
     __builtin_unreachable();
   }
@@ -75,22 +73,20 @@ constexpr bool takes_list(std::index_sequence<Before...>, std::index_sequence<In
 }
 // Whether T can be initialised from Before initialisers, a `{}` and After initialisers.
 template <class T, std::size_t Before, std::size_t After>
-inline constexpr bool takes_braces_at =
-    takes_braces<T>(std::make_index_sequence<Before>(), std::make_index_sequence<After>());
+inline constexpr bool takes_braces_at = takes_braces<T>(std::make_index_sequence<Before>(),
+                                                        std::make_index_sequence<After>());
 template <class T, std::size_t Before, std::size_t In, std::size_t After>
-inline constexpr bool takes_list_at = takes_list<T>(
-    std::make_index_sequence<Before>(), std::make_index_sequence<In>(), std::make_index_sequence<After>());
+inline constexpr bool takes_list_at = takes_list<T>(std::make_index_sequence<Before>(), std::make_index_sequence<In>(),
+                                                    std::make_index_sequence<After>());
 
 template <class T, bool Empty, std::size_t... Before, std::size_t... After>
 constexpr bool takes_base(std::index_sequence<Before...>, std::index_sequence<After...>) noexcept {
-  return requires {
-    T{repeat<any_field<T>, Before>()..., any_base<T, Empty>(), repeat<any_field<T>, After>()...};
-  };
+  return requires { T{repeat<any_field<T>, Before>()..., any_base<T, Empty>(), repeat<any_field<T>, After>()...}; };
 }
 // Whether place At of Most is a base class of T, which come before its fields.
 template <class T, bool Empty, std::size_t At, std::size_t Most>
-inline constexpr bool takes_base_at =
-    takes_base<T, Empty>(std::make_index_sequence<At>(), std::make_index_sequence<Most - At - 1>());
+inline constexpr bool takes_base_at = takes_base<T, Empty>(std::make_index_sequence<At>(),
+                                                           std::make_index_sequence<Most - At - 1>());
 
 // The least number of initialisers that T takes: 0 where every field has a default.
 template <class T, std::size_t Count = 0>
