@@ -11,15 +11,11 @@ struct alignas(16) exit_reason::details {
   std::string text;
 };
 
-namespace {
-constexpr std::uintptr_t kinds_end = 16;
-}
-
 exit_reason::exit_reason(kind k, std::string type, std::string text)
     : bits_(reinterpret_cast<std::uintptr_t>(new details{{1}, k, std::move(type), std::move(text)})) {}
 
 exit_reason::details* exit_reason::get() const noexcept {
-  return bits_ < kinds_end ? nullptr : reinterpret_cast<details*>(bits_);
+  return !has_details() ? nullptr : reinterpret_cast<details*>(bits_);
 }
 
 void exit_reason::acquire() const noexcept {

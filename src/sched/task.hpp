@@ -14,6 +14,15 @@ struct task {
   task* next = nullptr;
   run_function run = nullptr;
 
+  /// What was made runnable by another thread lies in that thread's cache, or nowhere near: fetch the lines that running it
+  /// will touch (of a cell: inbox word, hot line, object) while the task before it runs.
+  void prefetch() const noexcept {
+    const auto* at = reinterpret_cast<const char*>(this);
+    __builtin_prefetch(at, 1);
+    __builtin_prefetch(at - 128, 1);
+    __builtin_prefetch(at + 64, 1);
+  }
+
   task() noexcept = default;
   explicit task(run_function f) noexcept : run(f) {}
 };

@@ -29,14 +29,18 @@ public:
   exit_reason(kind k) noexcept : bits_(static_cast<std::uintptr_t>(k)) {}  // NOLINT: a kind is a reason
   /// A reason with the type and text of what was thrown, or the words of whoever asks for the exit.
   exit_reason(kind k, std::string type, std::string text);
-  exit_reason(const exit_reason& other) noexcept : bits_(other.bits_) { acquire(); }
+  exit_reason(const exit_reason& other) noexcept : bits_(other.bits_) {
+    if (has_details()) acquire();
+  }
   exit_reason(exit_reason&& other) noexcept : bits_(std::exchange(other.bits_, 0)) {}
   exit_reason& operator=(const exit_reason& other) noexcept { return *this = exit_reason(other); }
   exit_reason& operator=(exit_reason&& other) noexcept {
     std::swap(bits_, other.bits_);
     return *this;
   }
-  ~exit_reason() { release(); }
+  ~exit_reason() {
+    if (has_details()) release();
+  }
 
   static exit_reason normal() noexcept { return {}; }
   static exit_reason shutdown() noexcept { return kind::shutdown; }
@@ -58,6 +62,8 @@ public:
 
 private:
   struct details;
+  static constexpr std::uintptr_t kinds_end = 16;
+  [[nodiscard]] bool has_details() const noexcept { return bits_ >= kinds_end; }
   [[nodiscard]] details* get() const noexcept;
   void acquire() const noexcept;
   void release() noexcept;
