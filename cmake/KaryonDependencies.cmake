@@ -22,6 +22,7 @@ if(KARYON_BUILD_TOOLS OR KARYON_BUILD_BENCH)
 endif()
 if(KARYON_BUILD_TESTS)
   karyon_require(Catch2 catch2 "the tests")
+  karyon_require(Relacy relacy-dev "the models of the lock-free protocols")
 endif()
 
 if(karyon_missing)
