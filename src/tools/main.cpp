@@ -4,10 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <iostream>
+#include <functional>
+#include <limits>
 #include <string>
+#include <utility>
 
 #include <karyon/core/version.hpp>
 #include <karyon/sched/binding.hpp>
@@ -20,28 +23,44 @@ namespace {
 constexpr int status_failed = 1;
 constexpr int status_usage = 2;
 
-void add_colony(CLI::App& app, karyon::tools::colony_options& options, std::string& kill) {
+// CLI11's own reading of numbers takes "-5" and "99999999999999999999" for large ones.
+void add_number(CLI::App* app, const char* name, const char* description, std::uint64_t least, std::uint64_t most,
+                std::function<void(std::uint64_t)> take) {
+  app->add_option_function<std::string>(name, [](const std::string&) {}, description)
+      ->type_name("NUMBER")
+      ->check([least, most, take = std::move(take)](const std::string& text) {
+        std::uint64_t number = 0;
+        if (!karyon::tools::parse_number(text, number) || number < least || number > most) {
+          return "a number from " + std::to_string(least) + " to " + std::to_string(most) + " is needed";
+        }
+        take(number);
+        return std::string();
+      });
+}
+
+void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
   CLI::App* colony = app.add_subcommand("colony", "A live cross-reference of C and C++ sources, made of cells");
   colony->add_option("DIR", options.directories,
                      "Directories (or files) to read; this machine's header directories if none is given");
   colony->add_option("--who-uses", options.who_uses, "Answer where NAME is used; may be given several times")
       ->type_name("NAME")
-      ->expected(1)
       ->allow_extra_args(false);
-  colony->add_option("--kill", kill, "Part of all cells to kill, once the colony has learned (10%)")
+  colony
+      ->add_option_function<std::string>(
+          "--kill", [](const std::string&) {}, "Part of all cells to kill, once the colony has learned (10%)")
       ->type_name("PERCENT")
       ->check([&options](const std::string& text) {
-        return karyon::tools::parse_percentage(text, options.kill_fraction) ? std::string()
-                                                                           : "a percentage from 0% to 100% is needed";
+        return karyon::tools::parse_percentage(text, options.kill_fraction) ? "" : "a percentage from 0% to 100% is needed";
       });
-  colony->add_option("--seed", options.seed, "Decides which cells are killed (1)")->type_name("NUMBER");
-  colony->add_option("--workers", options.workers, "Worker threads (one a core)")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(1U, karyon::workers_max));
-  colony->add_option("--max-file-bytes", options.file_bytes_max, "Longer files are counted and left alone (16777216)")
-      ->type_name("NUMBER");
+  constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
+  add_number(colony, "--seed", "Decides which cells are killed (1)", 0, any, [&](std::uint64_t n) { options.seed = n; });
+  add_number(colony, "--workers", "Worker threads (one a core)", 1, karyon::workers_max,
+             [&](std::uint64_t n) { options.workers = static_cast<std::uint32_t>(n); });
+  add_number(colony, "--max-file-bytes", "Longer files are counted and left alone (16777216)", 1, std::uint64_t{1} << 32U,
+             [&](std::uint64_t n) { options.file_bytes_max = n; });
   colony->add_flag("--json", options.json, "Print one JSON document and nothing else");
-  colony->add_flag("!--no-prompt", options.prompt, "Do not ask for names, even on a terminal");
+  colony->add_flag_callback("--no-prompt", [&options] { options.prompt = false; },
+                            "Do not ask for names, even on a terminal");
 }
 
 // CLI11's messages may be of several lines; a user gets one.
@@ -54,15 +73,16 @@ int complain_of_usage(const std::exception& e) {
 
 int run(int argc, char** argv) {
   karyon::tools::colony_options options;
-  std::string kill;
   CLI::App app("Karyon: hundreds of thousands of supervised cells in one program", "karyon");
   const karyon::version_number& v = karyon::header_version;
   app.set_version_flag("--version", "karyon " + std::to_string(v.major_number) + '.' + std::to_string(v.minor_number) +
                                         '.' + std::to_string(v.patch_number));
-  app.require_subcommand(1);
-  add_colony(app, options, kill);
+  add_colony(app, options);
   try {
     app.parse(argc, argv);
+    if (app.get_subcommands().empty()) {
+      throw CLI::RequiredError("A subcommand is needed: colony", CLI::ExitCodes::RequiredError);
+    }
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {

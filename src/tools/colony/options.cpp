@@ -5,6 +5,12 @@
 
 namespace karyon::tools {
 
+bool parse_number(std::string_view text, std::uint64_t& number) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return !text.empty() && error == std::errc() && stop == end;
+}
+
 bool parse_percentage(std::string_view text, double& fraction) {
   if (!text.empty() && text.back() == '%') {
     text.remove_suffix(1);

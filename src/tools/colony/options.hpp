@@ -20,6 +20,9 @@ struct colony_options {
   bool prompt = true;  // if there is a terminal to type at
 };
 
+/// Reads a number without sign, point or space; false if it is none or does not fit.
+[[nodiscard]] bool parse_number(std::string_view text, std::uint64_t& number);
+
 /// Reads "10%", "10" or "0.5%" as a fraction of 1; false unless it is a number from 0 to 100.
 [[nodiscard]] bool parse_percentage(std::string_view text, double& fraction);
 

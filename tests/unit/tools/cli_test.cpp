@@ -148,7 +148,7 @@ TEST_CASE("a killing heals to the same knowledge, and the seed decides who is ki
   CHECK(killed(one) == 26);  // 25.5, rounded
   CHECK(one["healing"]["restarts"] == 26);
   CHECK(one["healing"]["exact"] == true);
-  CHECK(one["healing"]["before"]["uses"] == 240);
+  CHECK(one["healing"]["before"]["uses"] == 280);
   CHECK(one["healing"]["eyes_killed"] == same["healing"]["eyes_killed"]);
   CHECK(one["knowledge"] == same["knowledge"]);
   CHECK(killed(other) == 26);
