@@ -20,6 +20,8 @@ function(karyon_add_room room)
     EXPORT_NAME ${room}
     VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    # The rooms find each other wherever the prefix lies.
+    INSTALL_RPATH "$ORIGIN"
     # No <target>_EXPORTS macro: an object is the same in both flavours, so the second one comes from the compiler cache.
     DEFINE_SYMBOL "")
   if(BUILD_SHARED_LIBS AND KARYON_BUILD_TESTS)
