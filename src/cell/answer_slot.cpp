@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sched/cpu.hpp"
 #include "sched/parker.hpp"
 
 namespace karyon::detail {

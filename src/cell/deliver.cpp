@@ -71,6 +71,8 @@ bool reserve_place(cell_slot& slot) noexcept {
 }
 
 send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, send_result if_gone) noexcept {
+  // Waking an idle cell writes its hot line too: fetch it while the word is being changed. Not of a busy one, which needs it.
+  if (inbox_word::is_idle(seen)) prefetch_for_write(&slot.run_link);
   const bool counted = inbox_word::is_bounded(seen) && !s->ops->internal;
   if (counted && !reserve_place(slot)) return refuse(s, send_result::full);
   switch (slot.inbox.push(s, seen)) {

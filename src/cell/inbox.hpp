@@ -47,6 +47,7 @@ public:
   [[nodiscard]] static std::uint64_t tag_of(std::uint64_t word) noexcept { return word >> tag_shift; }
   [[nodiscard]] static std::uint64_t tag_of_incarnation(std::uint32_t n) noexcept { return n & tag_max; }
   [[nodiscard]] static bool accepts(std::uint64_t word) noexcept { return (word & state_mask) != vacant; }
+  [[nodiscard]] static bool is_idle(std::uint64_t word) noexcept { return (word & state_mask) == idle; }
   [[nodiscard]] static bool is_bounded(std::uint64_t word) noexcept { return (word & bounded_bit) != 0; }
 
   /// A look at the word for push. Acquire pairs with open's release: a sender that sees an incarnation accept signals

@@ -43,13 +43,4 @@ private:
 /// Monotonic nanoseconds (CLOCK_MONOTONIC): never jumps when the wall clock is set.
 [[nodiscard]] std::uint64_t monotonic_ns() noexcept;
 
-/// A hint to the processor inside a short spin.
-inline void cpu_relax() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield" ::: "memory");
-#endif
-}
-
 }  // namespace karyon::detail

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "sched/cpu.hpp"
+
 namespace karyon::detail {
 
 class worker;
@@ -18,9 +20,9 @@ struct task {
   /// will touch (of a cell: inbox word, hot line, object) while the task before it runs.
   void prefetch() const noexcept {
     const auto* at = reinterpret_cast<const char*>(this);
-    __builtin_prefetch(at, 1);
-    __builtin_prefetch(at - 128, 1);
-    __builtin_prefetch(at + 64, 1);
+    prefetch_for_write(at);
+    prefetch_for_write(at - 128);
+    prefetch_for_write(at + 64);
   }
 
   task() noexcept = default;

@@ -1,9 +1,11 @@
 #include "sched/worker.hpp"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <cstdio>
 
+#include "sched/cpu.hpp"
 #include "sched/scheduler.hpp"
 
 namespace karyon::detail {
@@ -136,21 +138,22 @@ bool worker::has_remote_work() const noexcept {
          owner_.stopping();
 }
 
-bool worker::spin_for_work() noexcept {
-  if (owner_.spin_ns() == 0) return false;
-  // At most half of a node's workers spin, so that spinning never takes the cores that the work needs.
-  const auto limit = static_cast<std::uint32_t>((domain_.workers.size() + 1) / 2);
-  if (domain_.spinning.fetch_add(1, std::memory_order_relaxed) >= limit) {
-    domain_.spinning.fetch_sub(1, std::memory_order_relaxed);
-    return false;
-  }
-  bool found = false;
-  const std::uint64_t end = monotonic_ns() + owner_.spin_ns();
+bool worker::spin_for_work(std::uint64_t for_ns, bool yielding) noexcept {
+  const std::uint64_t end = monotonic_ns() + for_ns;
   do {
     // A look takes the line away from whoever is pushing, so not too often.
     for (unsigned i = 0; i < 16; ++i) cpu_relax();
-    found = has_remote_work();
-  } while (!found && monotonic_ns() < end);
+    if (has_remote_work()) return true;
+    if (yielding) sched_yield();  // the work may come from a thread that waits for this very core
+  } while (monotonic_ns() < end);
+  return false;
+}
+
+bool worker::spin_in_turn() noexcept {
+  // At most half of a node's workers spin, so that spinning never takes the cores that the work needs.
+  const auto limit = static_cast<std::uint32_t>((domain_.workers.size() + 1) / 2);
+  const bool mine = domain_.spinning.fetch_add(1, std::memory_order_relaxed) < limit;
+  const bool found = mine && spin_for_work(owner_.spin_ns(), true);
   domain_.spinning.fetch_sub(1, std::memory_order_relaxed);
   return found;
 }
@@ -162,10 +165,13 @@ void worker::look_no_more() noexcept {
 void worker::idle() {
   counters_.turns.store(turns_, std::memory_order_relaxed);
   release_cancelled();
+  // Most gaps are short: a first look on the quiet, which touches nothing that others use.
+  constexpr std::uint64_t quiet_ns = 2000;
+  if (owner_.spin_ns() >= quiet_ns && spin_for_work(quiet_ns, false)) return;
   hungry_.store(true, std::memory_order_relaxed);
   domain_.hungry.fetch_add(1, std::memory_order_acq_rel);
   const std::uint64_t due = wheel_.next_ns();
-  if (!spin_for_work() && (due == timer_wheel::no_deadline || due > monotonic_ns())) {
+  if (!spin_in_turn() && (due == timer_wheel::no_deadline || due > monotonic_ns())) {
     parker_.prepare();
     if (has_remote_work()) {
       parker_.cancel();

@@ -95,7 +95,8 @@ private:
   void donate(bool also_sleepers) noexcept;
   bool donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) noexcept;
   void idle();
-  [[nodiscard]] bool spin_for_work() noexcept;
+  [[nodiscard]] bool spin_for_work(std::uint64_t for_ns, bool yielding) noexcept;
+  [[nodiscard]] bool spin_in_turn() noexcept;
   [[nodiscard]] bool has_remote_work() const noexcept;
   void look_no_more() noexcept;
   void release_cancelled() noexcept;
