@@ -2,6 +2,7 @@
 
 // All of Karyon's public interface. Single rooms: <karyon/cell/runtime.hpp>, <karyon/supervise/supervisor.hpp>, ...
 
+#include <karyon/cell/broadcast.hpp>
 #include <karyon/cell/cell.hpp>
 #include <karyon/cell/runtime.hpp>
 #include <karyon/core/result.hpp>

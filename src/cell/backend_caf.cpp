@@ -116,8 +116,11 @@ caf::strong_actor_ptr expose_to_caf(const address& a) {
   if (!incarnation_alive(a)) return nullptr;
   // Count first, then look whether the cell still lives; backend_exposed does it the other way round (the mailbox is closed
   // first, then it looks at the counts), so one of the two sees the other. A count that came too late is taken back, and
-  // frees the slot if the cell's end has left that to it.
-  caf::strong_actor_ptr handle(caf_cell::of(*a.slot).block(), true);
+  // frees the slot if the cell's end has left that to it. A count of zero is never raised: the last handle has gone since the
+  // first look, and its thread is about to build the block anew (tests/model/expose_model.cpp).
+  caf::actor_control_block* block = caf_cell::of(*a.slot).block();
+  if (!caf::intrusive_ptr_upgrade_weak(block)) return nullptr;
+  caf::strong_actor_ptr handle(block, false);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!incarnation_alive(a)) return nullptr;
   return handle;

@@ -1,6 +1,7 @@
-#include <mimalloc.h>
-
 #include <new>
+#include <utility>
+
+#include <karyon/cell/broadcast.hpp>
 
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
@@ -21,15 +22,6 @@ const char* to_string(send_result r) noexcept {
 }
 
 namespace detail {
-
-void* allocate_signal(std::size_t bytes) {
-  // mimalloc aligns a block to 16 once it has 16 bytes, and a signal's header alone has as many.
-  void* memory = mi_malloc(bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-void free_signal(void* memory) noexcept { mi_free(memory); }
 
 namespace {
 
@@ -70,7 +62,9 @@ bool reserve_place(cell_slot& slot) noexcept {
   return false;
 }
 
-send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, send_result if_gone) noexcept {
+/// `wake` is called with the slot if the signal made the cell runnable; the caller owns the cell then.
+template <class Wake>
+inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, send_result if_gone, Wake&& wake) noexcept {
   // Waking an idle cell writes its hot line too: fetch it while the word is being changed. Not of a busy one, which needs it.
   if (inbox_word::is_idle(seen)) prefetch_for_write(&slot.run_link);
   const bool counted = inbox_word::is_bounded(seen) && !s->ops->internal;
@@ -79,13 +73,36 @@ send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, send_re
     case inbox_word::push_result::queued: return send_result::accepted;
     case inbox_word::push_result::owner:
       pending_push_back(slot, s);
-      core_at(&slot).schedule(slot);
+      wake(slot);
       return send_result::accepted;
     case inbox_word::push_result::refused: break;
   }
   if (counted) slot.queued.fetch_sub(1, std::memory_order_relaxed);
   return refuse(s, if_gone);
 }
+
+template <class Wake>
+inline send_result deliver_to_incarnation(cell_slot* slot, std::uint32_t generation, signal* s, Wake&& wake) noexcept {
+  if (slot == nullptr) return refuse(s, send_result::dead);
+  const std::uint64_t seen = slot->inbox.look();
+  if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(generation) || !inbox_word::accepts(seen)) {
+    return refuse(s, send_result::dead);
+  }
+  return deliver_seen(*slot, seen, s, send_result::dead, std::forward<Wake>(wake));
+}
+
+template <class Wake>
+inline send_result deliver_to_current(cell_slot* slot, std::uint32_t role, signal* s, Wake&& wake) noexcept {
+  if (slot == nullptr || role == 0) return refuse(s, send_result::dead);
+  // First the word, then the role: a role changes only while the word is vacant, so if the role is still the one meant
+  // after the look, the word's incarnation belongs to it; push fails if the word has changed since.
+  const std::uint64_t seen = slot->inbox.look();
+  if (slot->role.load(std::memory_order_acquire) != role) return refuse(s, send_result::dead);
+  if (!inbox_word::accepts(seen)) return refuse(s, send_result::restarting);
+  return deliver_seen(*slot, seen, s, send_result::restarting, std::forward<Wake>(wake));
+}
+
+inline void schedule_now(cell_slot& slot) noexcept { core_at(&slot).schedule(slot); }
 
 }  // namespace
 
@@ -94,22 +111,59 @@ std::uint64_t refused_outside(bool full) noexcept {
 }
 
 send_result deliver(cell_slot* slot, std::uint32_t generation, signal* s) noexcept {
-  if (slot == nullptr) return refuse(s, send_result::dead);
-  const std::uint64_t seen = slot->inbox.look();
-  if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(generation) || !inbox_word::accepts(seen)) {
-    return refuse(s, send_result::dead);
-  }
-  return deliver_seen(*slot, seen, s, send_result::dead);
+  return deliver_to_incarnation(slot, generation, s, &schedule_now);
 }
 
 send_result deliver_to_role(cell_slot* slot, std::uint32_t role, signal* s) noexcept {
-  if (slot == nullptr || role == 0) return refuse(s, send_result::dead);
-  // First the word, then the role: a role changes only while the word is vacant, so if the role is still the one meant
-  // after the look, the word's incarnation belongs to it; push fails if the word has changed since.
-  const std::uint64_t seen = slot->inbox.look();
-  if (slot->role.load(std::memory_order_acquire) != role) return refuse(s, send_result::dead);
-  if (!inbox_word::accepts(seen)) return refuse(s, send_result::restarting);
-  return deliver_seen(*slot, seen, s, send_result::restarting);
+  return deliver_to_current(slot, role, s, &schedule_now);
+}
+
+// ---- many receivers ------------------------------------------------------------------------------------------------
+
+void bulk_sender::fetch(const cell_slot* slot) noexcept {
+  if (slot == nullptr) return;
+  prefetch_for_write(&slot->inbox);
+  prefetch_for_write(&slot->run_link);
+}
+
+send_result bulk_sender::send(const address& to, bool role, signal* s) noexcept {
+  auto wake_later = [this](cell_slot& slot) noexcept { wake(slot); };
+  return role ? deliver_to_current(to.slot, to.number, s, wake_later)
+              : deliver_to_incarnation(to.slot, to.number, s, wake_later);
+}
+
+void bulk_sender::wake(cell_slot& slot) noexcept {
+  // On a worker, waking costs next to nothing, and a pinned cell has a queue of its own.
+  if (worker::current() != nullptr || slot.has(cell_slot::pinned)) return schedule_now(slot);
+  constexpr std::size_t handed_over_together = 32;
+  worker* target = &core_at(&slot).workers().at(slot.home);
+  chain* mine = nullptr;
+  for (chain& c : chains_) {
+    if (c.target == target) mine = &c;
+  }
+  if (mine == nullptr) {
+    mine = &chains_[next_++ % chains_.size()];
+    hand_over(*mine);
+    mine->target = target;
+  }
+  slot.run_link.next = nullptr;
+  if (mine->first == nullptr) {
+    mine->first = &slot.run_link;
+  } else {
+    mine->last->next = &slot.run_link;
+  }
+  mine->last = &slot.run_link;
+  if (++mine->size == handed_over_together) hand_over(*mine);
+}
+
+void bulk_sender::hand_over(chain& c) noexcept {
+  if (c.first != nullptr) static_cast<worker*>(c.target)->push_remote(c.first, c.last);
+  c.first = nullptr;
+  c.size = 0;
+}
+
+void bulk_sender::flush() noexcept {
+  for (chain& c : chains_) hand_over(c);
 }
 
 send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept {

@@ -84,7 +84,7 @@ void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
   s.extras = nullptr;
   s.set(cell_slot::starting, info.started != nullptr);
   s.set(cell_slot::trapping, false);
-  s.queued.store(0, std::memory_order_relaxed);
+  // `queued` stays: a sender that counted for an earlier incarnation may still be about to take that back.
   // Released by open: whoever sees the new word sees the number and the class.
   s.incarnation.store(n, std::memory_order_relaxed);
   s.inbox.open(n, info.mailbox_limit != 0);
@@ -146,7 +146,13 @@ std::uint64_t discard_mailbox(cell_slot& s, signal* newest, cell_extras* extras,
     if (!lost->ops->internal) ++n;
     lost->ops->discard(lost, errc::cell_failed, why);
   };
-  while (signal* lost = pending_pop(s)) discard(lost);
+  // A bounded mailbox's count is exact over all incarnations: whoever takes a signal out takes it off. Stashed ones are off.
+  const bool limited = s.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
+  while (signal* lost = pending_pop(s)) {
+    const bool bounded = limited && !lost->ops->internal;
+    if (bounded) s.queued.fetch_sub(1, std::memory_order_relaxed);
+    discard(lost);
+  }
   if (extras != nullptr) {
     for (signal* lost : extras->stash) discard(lost);
     extras->stash.clear();

@@ -78,7 +78,7 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   const signal_ops* ops = s->ops;
   if (!guarded(context, [&] { ops->invoke(slot.object(), *s); })) context.failed_handling = ops->type;
   if (ops->trivial) {
-    free_signal(s);
+    free_signal(s, ops->bytes);
   } else {
     ops->discard(s, errc::cell_failed, context.why);
   }

@@ -37,7 +37,7 @@ struct alignas(64) cell_slot {
 
   std::byte backend_object[56];      // the actor backend's object
   std::atomic<std::uint32_t> role;   // anyone reads; the incarnation that the role began with, 0 for no role
-  std::atomic<std::uint32_t> queued; // bounded mailboxes: senders add, the owner subtracts
+  std::atomic<std::uint32_t> queued; // bounded mailboxes: senders add, the owner subtracts; never reset (tests/model)
 
   task run_link;                     // whichever run queue holds the cell
   std::atomic<const class_info*> info;  // anyone reads, around two looks at the inbox word

@@ -32,6 +32,8 @@ struct signal_ops {
   bool trivial = false;
   /// True for the runtime's own signals: neither counted nor refused by a bounded mailbox.
   bool internal = false;
+  /// The node's size; needed where `trivial`.
+  std::uint32_t bytes = 0;
 };
 
 /// A signal in flight: an intrusive list node with its payload behind it. Allocated by the sender, owned by the
@@ -42,10 +44,10 @@ struct signal {
   explicit signal(const signal_ops* o) noexcept : ops(o) {}
 };
 
-/// 16-byte aligned memory for a signal, from the calling thread's heap (its NUMA node when the thread is bound).
-/// Throws std::bad_alloc. Any thread may free it.
+/// 16-byte aligned memory for a signal, from the calling thread's NUMA node where the thread is bound. Throws
+/// std::bad_alloc. Any thread may free it, with the same size.
 [[nodiscard]] KARYON_API void* allocate_signal(std::size_t bytes);
-KARYON_API void free_signal(void* memory) noexcept;
+KARYON_API void free_signal(void* memory, std::size_t bytes) noexcept;
 
 /// Puts a signal into the mailbox of incarnation `generation` of `slot`. Any thread, lock-free, allocates nothing.
 /// Consumes the signal in every case: one that is not accepted is discarded before the call returns.
@@ -71,7 +73,7 @@ template <class Node, class... Args>
     try {
       return ::new (memory) Node(std::forward<Args>(args)...);
     } catch (...) {
-      free_signal(memory);
+      free_signal(memory, sizeof(Node));
       throw;
     }
   }
@@ -80,7 +82,7 @@ template <class Node, class... Args>
 template <class Node>
 void destroy_signal(Node* node) noexcept {
   node->~Node();
-  free_signal(node);
+  free_signal(node, sizeof(Node));
 }
 
 }  // namespace karyon::detail
