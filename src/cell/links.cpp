@@ -40,7 +40,7 @@ struct monitor_down : signal {
 
 /// "Link me", "unlink me", "monitor yourself for me", "no longer": what the other side of a link or monitor is told.
 struct link_request : signal {
-  enum what : std::uint8_t { link, unlink, monitor, demonitor };
+  enum what : std::uint8_t { link, unlink, monitor, demonitor, settled };
   what ask;
   address from;
   address target;
@@ -98,14 +98,16 @@ void run_monitor_down(void* object, signal& s) {
 }
 
 void run_link_request(void*, signal& s) {
-  const auto& request = static_cast<link_request&>(s);
+  auto& request = static_cast<link_request&>(s);
   cell_extras& e = extras_of(*running->slot);
   switch (request.ask) {
     case link_request::link: e.links.insert(request.from); break;
     case link_request::unlink: e.links.erase(request.from); break;
     case link_request::monitor: e.watchers.emplace(request.id, request.from); break;
     case link_request::demonitor: e.watchers.erase(request.id); break;
+    case link_request::settled: break;
   }
+  request.ask = link_request::settled;  // the discard that follows has nothing to tell the asker any more
 }
 
 /// The target was gone, or ended before it saw the request: the asker learns so as if it had been linked to it.
