@@ -35,7 +35,7 @@ bool answer_slot::wait(std::uint64_t timeout_ns) noexcept {
     syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&state_), FUTEX_WAIT_BITSET_PRIVATE, 0, &ts, nullptr,
             FUTEX_BITSET_MATCH_ANY);
   }
-  sleeping_.store(0, std::memory_order_relaxed);
+  sleeping_.store(0, std::memory_order_relaxed);  // a complete() that still sees 1 wakes nobody, and that is all
   return answered();
 }
 

@@ -20,7 +20,7 @@ class parker {
 public:
   /// Owner only.
   void prepare() noexcept { state_.store(parked, std::memory_order_seq_cst); }
-  /// Owner only; after prepare() found work.
+  /// Owner only; after prepare() found work. Relaxed: a waker that still sees `parked` wakes nobody, and that is all.
   void cancel() noexcept { state_.store(awake, std::memory_order_relaxed); }
   /// Owner only: blocks until woken or until the monotonic time `deadline_ns` (0: no deadline). Afterwards awake.
   void sleep(std::uint64_t deadline_ns) noexcept;

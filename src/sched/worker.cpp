@@ -115,6 +115,8 @@ void worker::donate(bool also_sleepers) noexcept {
 }
 
 bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) noexcept {
+  // One exchange decides between donors and the receiver itself; it orders nothing, for the tasks travel through the
+  // receiver's queue (push and take_all).
   if (!receiver.hungry_.exchange(false, std::memory_order_acq_rel)) return false;
   receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
   std::size_t n = queue_.size() / 2;
@@ -168,6 +170,7 @@ void worker::idle() {
   // Most gaps are short: a first look on the quiet, which touches nothing that others use.
   constexpr std::uint64_t quiet_ns = 2000;
   if (owner_.spin_ns() >= quiet_ns && spin_for_work(quiet_ns, false)) return;
+  // A hint to donors: nothing is ordered by it, and a donor that misses it looks again after its next task.
   hungry_.store(true, std::memory_order_relaxed);
   domain_.hungry.fetch_add(1, std::memory_order_acq_rel);
   const std::uint64_t due = wheel_.next_ns();
@@ -207,6 +210,7 @@ void worker::retire_timer(timer& t) noexcept {
 }
 
 void worker::release_cancelled() noexcept {
+  // A look that comes too early is made up for at the next tick; the exchange is retire_timer's partner.
   if (cancelled_.load(std::memory_order_relaxed) == nullptr) return;
   timer* t = cancelled_.exchange(nullptr, std::memory_order_acquire);
   while (t != nullptr) {

@@ -19,7 +19,8 @@ namespace karyon::detail {
 
 class scheduler;
 
-/// Workers of one NUMA node, and how many of them look for work.
+/// Workers of one NUMA node, and how many of them look for work. The counts are hints: they order nothing, and may be
+/// off by one for a moment while a worker and a donor both act on `hungry_` (never in the end: tests/model/sleep_model.cpp).
 struct alignas(64) worker_domain {
   std::atomic<std::uint32_t> hungry{0};
   std::atomic<std::uint32_t> spinning{0};

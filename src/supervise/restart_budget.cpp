@@ -28,6 +28,7 @@ std::atomic<std::uint64_t>& restart_budget::place(std::uint32_t i) {
 
 bool restart_budget::add(std::uint64_t now_ns) {
   if (restarts_ == 0) return false;
+  // Relaxed: the number alone matters. The exchange below decides; its partners are the exchanges on the same place.
   const std::uint64_t k = count_.fetch_add(1, std::memory_order_relaxed);
   const std::uint64_t before =
       place(static_cast<std::uint32_t>(k % restarts_)).exchange(now_ns + 1, std::memory_order_acq_rel);

@@ -10,7 +10,8 @@ namespace karyon::detail {
 ///
 /// I/O-free: time comes in. Restart number k is allowed if and only if k < n, or restart k - n lies more than the period
 /// back; so it is enough to remember the times of the last n restarts, in a ring. O(1), lock-free, any number of threads.
-/// Two restarts that are decided at the same moment on two threads count as one after the other, in either order.
+/// Two restarts that are decided at the same moment on two threads count as one after the other, in either order. Exact
+/// unless a thread is held up for a whole period between its look at the clock and add (tests/model/budget_model.cpp).
 class restart_budget {
 public:
   restart_budget(std::uint32_t restarts, std::uint64_t period_ns);
