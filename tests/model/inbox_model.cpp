@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model.hpp"
+
+#include "cell/inbox.hpp"
+
+// The mailbox word and what goes through it. The word is the real one; around it stands the protocol of deliver.cpp,
+// run.cpp and lifecycle.cpp, held to these lines:
+//
+// mirrors src/cell/deliver.cpp
+//| const std::uint64_t seen = slot->inbox.look();
+//| if (slot->role.load(std::memory_order_acquire) != role) return refuse(s, send_result::dead);
+//| if (!inbox_word::accepts(seen)) return refuse(s, send_result::restarting);
+//
+// mirrors src/cell/lifecycle.cpp
+//| s.incarnation.store(n, std::memory_order_relaxed);
+//| s.inbox.open(n, info.mailbox_limit != 0);
+//
+// mirrors src/cell/run.cpp
+//| if (slot.inbox.go_idle()) {
+
+namespace {
+
+using karyon::detail::inbox_word;
+using karyon::detail::signal;
+
+struct alignas(16) letter : signal {
+  letter() : signal(nullptr) {}
+  rl::var<int> sender{0};
+  rl::var<int> number{0};
+};
+
+/// A cell whose runs happen on whatever thread has become its owner.
+struct mailbox {
+  inbox_word word;
+  rl::var<int> handled{0};           // the cell's state: races if two ever own the cell
+  rl::var<int> last[3] = {0, 0, 0};  // by sender, to see the order
+
+  void handle(letter& l) {
+    handled($) = handled($) + 1;
+    const int sender = l.sender($);
+    RL_ASSERT(l.number($) == last[sender]($) + 1);  // none lost, none twice, in the order sent
+    last[sender]($) = l.number($);
+  }
+  void handle_all(signal* newest) {
+    signal* oldest = nullptr;
+    while (newest != nullptr) {
+      signal* following = newest->next;
+      newest->next = oldest;
+      oldest = newest;
+      newest = following;
+    }
+    for (; oldest != nullptr; oldest = oldest->next) handle(*static_cast<letter*>(oldest));
+  }
+  void run(letter* first) {
+    if (first != nullptr) handle(*first);
+    while (true) {
+      if (signal* list = word.take_all()) {
+        handle_all(list);
+        continue;
+      }
+      if (word.go_idle()) return;
+    }
+  }
+  void send(letter& l) {
+    const std::uint64_t seen = word.look();
+    RL_ASSERT(inbox_word::accepts(seen));
+    switch (word.push(&l, seen)) {
+      case inbox_word::push_result::queued: return;
+      case inbox_word::push_result::owner: return run(&l);
+      case inbox_word::push_result::refused: RL_ASSERT(false);
+    }
+  }
+};
+
+/// Two threads send to a cell that a third has just launched.
+struct conversation : rl::test_suite<conversation, 3> {
+  mailbox cell;
+  letter letters[3][2];
+
+  void before() { cell.word.open(1, false); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      cell.run(nullptr);  // launch: whatever has come already is handled first
+      return;
+    }
+    for (int i = 0; i < 2; ++i) {
+      letter& l = letters[index][i];
+      l.sender($) = static_cast<int>(index);
+      l.number($) = i + 1;
+      cell.send(l);
+    }
+  }
+  void after() {
+    RL_ASSERT(cell.handled($) == 4);
+    RL_ASSERT(!cell.word.has_signals());
+    RL_ASSERT((cell.word.look() & 3u) == 1);  // idle: nobody owns it, and nothing waits
+  }
+};
+
+/// A slot with a tenant of one role, which ends; the next tenant has another role and class.
+template <bool RoleFirst>
+struct succession : rl::test_suite<succession<RoleFirst>, 3> {
+  mailbox cell;
+  std::atomic<std::uint32_t> role;
+  std::atomic<int> info;   // the class, as find_tell reads it
+  rl::var<int> object{0};  // the tenant itself
+  static constexpr int ends = 9;
+  letter letters[3];
+
+  void begin(std::uint32_t n, int with_class) {
+    info.store(with_class, std::memory_order_relaxed);
+    object($) = static_cast<int>(n);
+    cell.word.open(n, false);
+  }
+  /// True if the letter ends the tenant.
+  bool handle(letter& l) {
+    if (l.number($) == ends) return true;
+    const int tenant = object($);
+    RL_ASSERT(l.number($) == tenant);  // meant for this one
+    return false;
+  }
+  void run(letter* first) {
+    bool ended = first != nullptr && handle(*first);
+    while (!ended) {
+      if (signal* list = cell.word.take_all()) {
+        for (; list != nullptr; list = list->next) ended |= handle(*static_cast<letter*>(list));
+        continue;
+      }
+      if (cell.word.go_idle()) return;
+    }
+    for (signal* s = cell.word.close(); s != nullptr; s = s->next) {
+      RL_ASSERT(static_cast<letter*>(s)->number($) == 1);  // discarded, with its content
+    }
+    role.store(0, std::memory_order_release);
+    role.store(2, std::memory_order_release);
+    begin(2, 8);
+    run(nullptr);
+  }
+  void before() {
+    role.store(1, std::memory_order_relaxed);
+    begin(1, 7);
+  }
+  void thread(unsigned index) {
+    letter& l = letters[index];
+    l.number($) = index == 0 ? ends : 1;
+    if (index == 0) run(nullptr);
+    if (index == 1) {
+      send_to_role(l, 1);
+    } else {
+      send_to_incarnation(l, 1);
+    }
+  }
+  void send_to_role(letter& l, std::uint32_t meant) {
+    if (RoleFirst && role.load(std::memory_order_acquire) != meant) return;
+    const std::uint64_t seen = cell.word.look();
+    if (!RoleFirst && role.load(std::memory_order_acquire) != meant) return;
+    if (inbox_word::accepts(seen)) push(l, seen);
+  }
+  void send_to_incarnation(letter& l, std::uint32_t meant) {
+    const std::uint64_t seen = cell.word.look();
+    if (inbox_word::tag_of(seen) != meant || !inbox_word::accepts(seen)) return;
+    push(l, seen);
+  }
+  void push(letter& l, std::uint64_t seen) {
+    if (cell.word.push(&l, seen) == inbox_word::push_result::owner) run(&l);
+  }
+};
+
+/// Whoever sees a word that accepts sees the class and the state that belong to it.
+struct announcement : rl::test_suite<announcement, 2> {
+  inbox_word word;
+  std::atomic<std::uint32_t> role;
+  std::atomic<int> info;
+
+  void before() { role.store(0, std::memory_order_relaxed); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      role.store(1, std::memory_order_relaxed);
+      info.store(7, std::memory_order_relaxed);
+      word.open(1, false);
+    } else if (inbox_word::accepts(word.look())) {
+      RL_ASSERT(info.load(std::memory_order_relaxed) == 7);
+      RL_ASSERT(role.load(std::memory_order_relaxed) == 1);
+    }
+  }
+};
+
+/// A refused sender may free what the cell touched last: so the end of a cell releases, and every way to a refusal acquires
+/// (a timer's record is freed by the wheel's worker once its cell is gone, src/cell/timers.cpp).
+struct farewell : rl::test_suite<farewell, 3> {
+  inbox_word word;
+  rl::var<int> record{0};
+  letter letters[3];
+
+  void before() { word.open(1, false); }
+  void run(letter* first) {
+    bool ended = first != nullptr && first->number($) == 0;
+    while (!ended) {
+      if (signal* list = word.take_all()) {
+        for (; list != nullptr; list = list->next) ended |= static_cast<letter*>(list)->number($) == 0;
+        continue;
+      }
+      if (word.go_idle()) return;
+    }
+    record($) = 1;
+    for (signal* s = word.close(); s != nullptr; s = s->next) RL_ASSERT(static_cast<letter*>(s)->number($) == 2);
+  }
+  void thread(unsigned index) {
+    if (index == 0) run(nullptr);
+    letter& l = letters[index];
+    l.number($) = static_cast<int>(index);  // 0 ends the cell
+    if (index == 1) return;
+    const std::uint64_t seen = word.look();
+    const auto result = inbox_word::accepts(seen) ? word.push(&l, seen) : inbox_word::push_result::refused;
+    if (result == inbox_word::push_result::owner) run(&l);
+    if (result == inbox_word::push_result::refused) record($) = 2;
+  }
+};
+
+}  // namespace
+
+int main() {
+  constexpr const char* role = "the word's open and look, around it, order the role as well";
+  return model::suite("The mailbox word", {"inbox.hpp", "inbox_model.cpp"})
+      .holds<conversation>("each signal is handled once, in its sender's order, by one owner at a time", 60'000)
+      .holds<succession<false>>("no signal reaches the tenant after the one it was meant for", 60'000)
+      .holds<announcement>("who sees an incarnation accept sees its class and role", 5'000)
+      .holds<farewell>("who is refused may free what the cell touched last", 60'000)
+      .fails<succession<true>>("looking at the role before the word", 60'000)
+      .unshown("inbox.hpp push cas acq_rel -> acquire",
+               "who becomes owner publishes nothing before its go_idle or close")
+      .unshown("inbox_model.cpp send_to_role load acquire -> relaxed", role)
+      .unshown("inbox_model.cpp run store release -> relaxed", role)
+      .check();
+}

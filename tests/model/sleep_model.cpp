@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model.hpp"
+
+#include "sched/parker.cpp"
+#include "sched/remote_queue.hpp"
+
+// How a worker falls asleep and is woken: the real queue and parker; around them worker::idle and worker::donate_to.
+//
+// mirrors src/sched/worker.hpp
+//| inbox_.push(first, last);
+//| parker_.wake();
+//
+// mirrors src/sched/worker.cpp
+//| parker_.prepare();
+//| if (has_remote_work()) {
+//| parker_.cancel();
+//
+// mirrors src/sched/worker.cpp
+//| if (!receiver.hungry_.exchange(false, std::memory_order_acq_rel)) return false;
+//| receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
+//
+// mirrors src/sched/worker.cpp
+//| if (hungry_.exchange(false, std::memory_order_acq_rel)) domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
+//
+// mirrors src/sched/worker.cpp
+//| hungry_.store(true, std::memory_order_relaxed);
+//| domain_.hungry.fetch_add(1, std::memory_order_acq_rel);
+
+namespace {
+
+using karyon::detail::parker;
+using karyon::detail::remote_queue;
+using karyon::detail::task;
+
+struct job : task {
+  rl::var<int> content{0};
+};
+
+struct sleeper {
+  remote_queue inbox;
+  parker bed;
+  model::futex kernel;
+
+  void push(task& t) {
+    inbox.push(&t);
+    bed.wake();
+  }
+};
+
+enum class second_look { kept, left_out };
+
+/// Two threads bring work to a worker that sleeps whenever it finds none.
+template <second_look Look>
+struct waking : rl::test_suite<waking<Look>, 3> {
+  sleeper worker;
+  job jobs[4];
+
+  void thread(unsigned index) {
+    if (index != 0) {
+      for (unsigned i = 0; i < 2; ++i) {
+        job& j = jobs[(index - 1) * 2 + i];
+        j.content($) = 7;
+        worker.push(j);
+      }
+      return;
+    }
+    int done = 0;
+    while (true) {
+      for (task* t = worker.inbox.take_all(); t != nullptr; t = t->next) {
+        RL_ASSERT(static_cast<job*>(t)->content($) == 7);
+        static_cast<job*>(t)->content($) = 8;
+        ++done;
+      }
+      if (done == 4) return;
+      worker.bed.prepare();
+      if (Look == second_look::kept && worker.inbox.has_tasks()) {
+        worker.bed.cancel();
+      } else {
+        worker.bed.sleep(0);  // Relacy tells of a deadlock if nobody wakes it
+      }
+    }
+  }
+};
+
+/// Two busy workers share with a hungry one; the last thing that each sends it is a farewell.
+struct sharing : rl::test_suite<sharing, 3> {
+  sleeper worker;
+  std::atomic<bool> hungry;
+  std::atomic<std::uint32_t> all_hungry;
+  job gifts[2];
+  job farewells[2];
+  rl::var<int> run_by_donors[2] = {0, 0};
+  rl::var<int> run_by_worker{0};
+
+  void before() {
+    hungry.store(false, std::memory_order_relaxed);
+    all_hungry.store(0, std::memory_order_relaxed);
+  }
+  void thread(unsigned index) {
+    if (index != 0) {
+      const unsigned me = index - 1;
+      gifts[me].content($) = 1;
+      farewells[me].content($) = 2;
+      if (all_hungry.load(std::memory_order_relaxed) != 0 && hungry.load(std::memory_order_relaxed) &&
+          hungry.exchange(false, std::memory_order_acq_rel)) {
+        all_hungry.fetch_sub(1, std::memory_order_relaxed);
+        worker.push(gifts[me]);
+      } else {
+        run_by_donors[me]($) = 1;
+      }
+      worker.push(farewells[me]);
+      return;
+    }
+    int farewells_seen = 0;
+    while (farewells_seen < 2) {
+      if (task* t = worker.inbox.take_all()) {
+        for (; t != nullptr; t = t->next) {
+          if (static_cast<job*>(t)->content($) == 2) {
+            ++farewells_seen;
+          } else {
+            run_by_worker($) = run_by_worker($) + 1;
+          }
+        }
+        continue;
+      }
+      hungry.store(true, std::memory_order_relaxed);
+      all_hungry.fetch_add(1, std::memory_order_acq_rel);
+      worker.bed.prepare();
+      if (worker.inbox.has_tasks()) {
+        worker.bed.cancel();
+      } else {
+        worker.bed.sleep(0);
+      }
+      if (hungry.exchange(false, std::memory_order_acq_rel)) all_hungry.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
+  void after() {
+    RL_ASSERT(run_by_worker($) + run_by_donors[0]($) + run_by_donors[1]($) == 2);
+    RL_ASSERT(!hungry.load(std::memory_order_relaxed));
+    RL_ASSERT(all_hungry.load(std::memory_order_relaxed) == 0);
+  }
+};
+
+}  // namespace
+
+int main() {
+  constexpr const char* slow = "off the fast path; one rule for all operations on the word but cancel";
+  constexpr const char* hint = "hungry_ is a hint and orders nothing: the tasks travel through the queue";
+  return model::suite("Sleeping and waking", {"parker.hpp", "parker.cpp", "remote_queue.hpp", "sleep_model.cpp"})
+      .holds<waking<second_look::kept>>("whatever is pushed is run, and a worker with work does not sleep", 40'000)
+      .holds<sharing>("a gift is run once, and the count of hungry workers stays true", 20'000)
+      .fails<waking<second_look::left_out>>("no second look before sleeping", 40'000)
+      .unshown("parker.cpp wake_slow cas seq_cst -> acq_rel", slow)
+      .unshown("parker.cpp sleep load seq_cst -> acquire", slow)
+      .unshown("parker.cpp sleep store seq_cst -> release", slow)
+      .unshown("sleep_model.cpp thread exchange acq_rel -> acquire", hint)
+      .unshown("sleep_model.cpp thread exchange acq_rel -> release", hint)
+      .unshown("sleep_model.cpp thread fetch_add acq_rel -> acquire", hint)
+      .unshown("sleep_model.cpp thread fetch_add acq_rel -> release", hint)
+      .check();
+}
