@@ -33,7 +33,7 @@ error unanswered(errc code, const exit_reason& why) {
 
 cell_stats stats_of(cell_slot& s) {
   cell_stats stats;
-  stats.handled = s.handled;
+  stats.handled = s.handled + (running != nullptr && running->slot == &s ? running->unsettled : 0);
   for (const signal* n = s.pending_tail; n != nullptr;) {
     ++stats.mailbox;
     n = n->next == s.pending_tail ? nullptr : n->next;

@@ -38,16 +38,17 @@ errc code_of(send_result r) noexcept {
 std::atomic<std::uint64_t> refused_outside_dead{0};
 std::atomic<std::uint64_t> refused_outside_full{0};
 
-send_result refuse(signal* s, send_result why) noexcept {
-  if (!s->ops->internal) {
-    const bool full = why == send_result::full;
-    worker* w = worker::current();
-    if (w != nullptr) {
-      static_cast<runtime_core*>(w->owner().user)->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
-    } else {
-      (full ? refused_outside_full : refused_outside_dead).fetch_add(1, std::memory_order_relaxed);
-    }
+void count_refusal(bool full) noexcept {
+  worker* w = worker::current();
+  if (w != nullptr) {
+    static_cast<runtime_core*>(w->owner().user)->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
+  } else {
+    (full ? refused_outside_full : refused_outside_dead).fetch_add(1, std::memory_order_relaxed);
   }
+}
+
+send_result refuse(signal* s, send_result why) noexcept {
+  if (!s->ops->internal) count_refusal(why == send_result::full);
   s->ops->discard(s, code_of(why), exit_reason(exit_reason::kind::no_cell));
   return why;
 }
@@ -105,6 +106,11 @@ inline send_result deliver_to_current(cell_slot* slot, std::uint32_t role, signa
 inline void schedule_now(cell_slot& slot) noexcept { core_at(&slot).schedule(slot); }
 
 }  // namespace
+
+void count_late_answer() noexcept {
+  worker* w = worker::current();
+  if (w != nullptr) static_cast<runtime_core*>(w->owner().user)->count(&cell_counters::late_answers);
+}
 
 std::uint64_t refused_outside(bool full) noexcept {
   return (full ? refused_outside_full : refused_outside_dead).load(std::memory_order_relaxed);
@@ -167,14 +173,16 @@ void bulk_sender::flush() noexcept {
 }
 
 send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept {
-  if (a.slot == nullptr) return send_result::dead;
-  const std::uint64_t seen = a.slot->inbox.look();
-  if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(a.number) || !inbox_word::accepts(seen)) {
+  const auto dead = [] {
+    count_refusal(false);
     return send_result::dead;
-  }
+  };
+  if (a.slot == nullptr) return dead();
+  const std::uint64_t seen = a.slot->inbox.look();
+  if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(a.number) || !inbox_word::accepts(seen)) return dead();
   const class_info* info = a.slot->info.load(std::memory_order_relaxed);
   // The class was that of `seen`'s tenant only if the tenant is still there; the push that follows checks once more.
-  if (inbox_word::tag_of(a.slot->inbox.look()) != inbox_word::tag_of(seen)) return send_result::dead;
+  if (inbox_word::tag_of(a.slot->inbox.look()) != inbox_word::tag_of(seen)) return dead();
   ops = info->find_tell(type);
   return ops != nullptr ? send_result::accepted : send_result::no_handler;
 }

@@ -28,21 +28,20 @@ std::string demangled(const char* mangled) {
 
 }  // namespace
 
-exit_reason reason_of_current_exception() {
-  using kind = exit_reason::kind;
+exit_reason reason_of_current_exception(exit_reason::kind as) {
   try {
     throw;
   } catch (const std::exception& e) {
-    return {kind::error, demangled(typeid(e).name()), e.what()};
+    return {as, demangled(typeid(e).name()), e.what()};
   } catch (const std::string& text) {
-    return {kind::error, "std::string", text};
+    return {as, "std::string", text};
   } catch (const char* text) {
-    return {kind::error, "const char*", text != nullptr ? text : "(null)"};
+    return {as, "const char*", text != nullptr ? text : "(null)"};
   } catch (int n) {
-    return {kind::error, "int", std::to_string(n)};
+    return {as, "int", std::to_string(n)};
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
-    return {kind::error, type != nullptr ? demangled(type->name()) : "unknown", ""};
+    return {as, type != nullptr ? demangled(type->name()) : "unknown", ""};
   }
 }
 
@@ -132,7 +131,12 @@ reservation reserve(runtime_core& core, const class_info& info, placement where)
   return {s.at(), s.object()};
 }
 
-void launch(const reservation& r) noexcept { launch_cell(*r.at.slot); }
+void launch(const reservation& r) noexcept {
+  runtime_core& core = core_of(r.at.slot);
+  launch_cell(*r.at.slot);
+  // A shutdown that began after reserve() may have looked for cells before this one was one.
+  if (core.closing()) send_exit(r.at, {}, exit_reason::shutdown());
+}
 
 // ---- the end -------------------------------------------------------------------------------------------------------
 
@@ -221,7 +225,7 @@ void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept {
 
 void abandon(const reservation& r) noexcept {
   cell_slot& s = *r.at.slot;
-  abandon_incarnation(s, exit_reason(exit_reason::kind::start_failed));
+  abandon_incarnation(s, reason_of_current_exception(exit_reason::kind::start_failed));
   if (backend_release(s)) release_slot(s);
 }
 

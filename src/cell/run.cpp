@@ -57,9 +57,9 @@ void pending_append(cell_slot& s, signal* newest) noexcept {
 
 namespace {
 
-/// Calls `f`; what it throws becomes the cell's exit reason. False if it threw.
+/// Calls `f`; what it throws becomes the cell's exit reason, of kind `as`. False if it threw.
 template <class F>
-bool guarded(run_context& context, F&& f) noexcept {
+bool guarded(run_context& context, F&& f, exit_reason::kind as = exit_reason::kind::error) noexcept {
   try {
     f();
     return true;
@@ -68,8 +68,16 @@ bool guarded(run_context& context, F&& f) noexcept {
     const cell_extras* e = context.slot->extras;
     context.why = e != nullptr && e->memory != nullptr && e->memory->over_quota()
                       ? exit_reason(exit_reason::kind::memory_limit)
-                      : reason_of_current_exception();
+                      : reason_of_current_exception(as);
     return false;
+  }
+}
+
+/// Over its quota a cell ends, whether or not it has caught the bad_alloc.
+inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
+  if (slot.extras != nullptr && slot.extras->memory != nullptr && slot.extras->memory->over_quota() && !context.doomed) {
+    context.doomed = true;
+    context.why = exit_reason::kind::memory_limit;
   }
 }
 
@@ -82,10 +90,7 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   } else {
     ops->discard(s, errc::cell_failed, context.why);
   }
-  if (slot.extras != nullptr && slot.extras->memory != nullptr && slot.extras->memory->over_quota() && !context.doomed) {
-    context.doomed = true;
-    context.why = exit_reason::kind::memory_limit;
-  }
+  check_quota(context, slot);
 }
 
 }  // namespace
@@ -105,11 +110,14 @@ void run_cell(task* t, worker& w) {
 
   if (slot.has(cell_slot::starting)) {
     slot.set(cell_slot::starting, false);
-    guarded(context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); });
+    guarded(context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
+            exit_reason::kind::start_failed);
+    check_quota(context, slot);
   }
   // What must be written before the cell is given up: after go_idle it may already run elsewhere.
   auto settle = [&](std::uint32_t count) {
     slot.handled += count;
+    context.unsettled = 0;
     counters.handled.store(counters.handled.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
     const std::uint64_t now = w.ticks();
     slot.busy_ticks += static_cast<std::uint32_t>(now - settled);
@@ -131,7 +139,7 @@ void run_cell(task* t, worker& w) {
       continue;
     }
     if (!s->ops->internal) {
-      ++n;
+      context.unsettled = ++n;
       if (bounded) slot.queued.fetch_sub(1, std::memory_order_relaxed);
     }
     handle(context, slot, s);

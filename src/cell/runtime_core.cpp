@@ -171,7 +171,11 @@ void runtime_core::exit_all(const exit_reason& why) {
 
 shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
   const std::lock_guard lock(shutdown_mutex_);
-  if (shut_down_) return report_;
+  if (shut_down_) {
+    // A spawn that was under way, or a handler that did not return, may have outlasted the first call.
+    report_.complete = wait_until_empty(std::chrono::steady_clock::now() + deadline);
+    return report_;
+  }
   {
     const std::lock_guard participants_lock(participants_mutex_);
     closing_.store(true, std::memory_order_seq_cst);

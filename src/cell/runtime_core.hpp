@@ -129,6 +129,7 @@ struct run_context {
   reply_address* question = nullptr;
   std::string_view failed_handling;  // the type of the signal whose handler threw
   bool doomed = false;
+  std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
   bool closing = false;  // past the cancelling of timers: the cell starts nothing any more
   exit_reason why;
 };

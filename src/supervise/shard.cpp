@@ -27,6 +27,7 @@ void shard::wake() noexcept {
 }
 
 void shard::mark(cell_slot& s, std::uint8_t bit) noexcept {
+  // Partner: the fetch_and in run_events. Its acquire sees why the child ended; its release lets us reuse keeper_next.
   if ((s.keeper_bits.fetch_or(bit, std::memory_order_acq_rel) & (joined | ended)) != 0) return;  // on the list already
   cell_slot* head = events_.load(std::memory_order_relaxed);
   do {
@@ -126,7 +127,7 @@ void shard::restart(cell_slot& s) noexcept {
     factory.construct(s.object(), s.keeper_index);
   } catch (...) {
     // A failed restart counts and is tried again, in a later turn, until the budget ends it.
-    exit_reason why = reason_of_current_exception();
+    exit_reason why = reason_of_current_exception(exit_reason::kind::start_failed);
     abandon_incarnation(s, why);
     owner_.runtime().report_crash(s, why, "its restart", 0);
     ::new (&s.ended_why) exit_reason(std::move(why));

@@ -48,19 +48,20 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
   if (n > 0xffff'fffe) {
     throw runtime_error(error(errc::invalid_argument, "at most 2^32 - 2 children can be started together"));
   }
-  if (core.stopping()) throw runtime_error(error(errc::closed, "the supervisor is stopping: no child is started any more"));
+  core.check_running();
   const auto end_started = [&](std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       if (out[i].slot != nullptr) terminate_role(out[i]);
     }
   };
-  auto& shards = core.shards();
+  const placement where = factory->options().where;
   if (detail::worker::current() != nullptr) {
     // A worker must not wait for shards, one of which may be its own.
     for (std::size_t i = 0; i < n; ++i) {
       try {
+        detail::shard& on = core.choose(where);
         factory->acquire(1);
-        out[i] = core.start(core.choose(factory->options().where), *factory, static_cast<std::uint32_t>(i), true);
+        out[i] = core.start(on, *factory, static_cast<std::uint32_t>(i), true);
       } catch (...) {
         end_started(i);
         throw;
@@ -68,6 +69,7 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
     }
     return;
   }
+  const std::vector<detail::shard*> shards = core.choose_all(where);
   const std::size_t parts = shards.size();
   detail::bulk_start bulk(factory, out, static_cast<std::ptrdiff_t>(parts));
   for (std::size_t p = 0; p < parts; ++p) {

@@ -15,7 +15,24 @@ supervisor_core::supervisor_core(runtime_core& rt, const supervisor_options& opt
   for (unsigned i = 0; i < rt.workers().size(); ++i) shards_.push_back(std::make_unique<shard>(*this, i));
 }
 
+void supervisor_core::check_running() const {
+  if (stopping()) throw runtime_error(error(errc::closed, "the supervisor is stopping: no child is started any more"));
+}
+
+std::vector<shard*> supervisor_core::choose_all(placement where) {
+  shard& one = choose(where);  // also checks the index
+  if (where.how == placement::kind::worker) return {&one};
+  std::vector<shard*> chosen;
+  for (const auto& s : shards_) {
+    if (where.how != placement::kind::node || runtime_.workers().at(s->worker_index()).node() == where.index) {
+      chosen.push_back(s.get());
+    }
+  }
+  return chosen;
+}
+
 shard& supervisor_core::choose(placement where) {
+  check_running();  // first: a supervisor that has ended may be held beyond its runtime
   if (where.how == placement::kind::parent || where.how == placement::kind::spread) {
     return *shards_[turn_.fetch_add(1, std::memory_order_relaxed) % shards_.size()];
   }
@@ -25,7 +42,7 @@ shard& supervisor_core::choose(placement where) {
 address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t index, bool joins) {
   const auto release_factory = [](child_factory* f) { f->release(1); };
   std::unique_ptr<child_factory, decltype(release_factory)> held(&factory, release_factory);
-  if (stopping()) throw runtime_error(error(errc::closed, "the supervisor is stopping: no child is started any more"));
+  check_running();
   cell_slot& s = take_slot(runtime_, factory.info(), runtime_.workers().at(on.worker_index()).node());
   s.home = static_cast<std::uint16_t>(on.worker_index());
   s.flags = 0;
@@ -39,7 +56,7 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
     construction_scope scope(&s);
     factory.construct(s.object(), index);
   } catch (...) {
-    abandon_incarnation(s, reason_of_current_exception());
+    abandon_incarnation(s, reason_of_current_exception(exit_reason::kind::start_failed));
     end_role(s);
     if (backend_release(s)) release_slot(s);
     throw;

@@ -27,8 +27,11 @@ public:
   [[nodiscard]] restart_budget& budget() noexcept { return budget_; }
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
 
-  /// The shard for a new child; throws runtime_error for a placement that does not exist.
+  /// The shard for a new child; throws runtime_error for a placement that does not exist, or if it is stopping.
   [[nodiscard]] shard& choose(placement where);
+  /// The shards that a placement allows, for many children; throws as choose.
+  [[nodiscard]] std::vector<shard*> choose_all(placement where);
+  void check_running() const;
   /// A new child on a shard, on the calling thread. Takes one reference of the factory.
   [[nodiscard]] address start(shard& on, child_factory& factory, std::uint32_t index, bool joins);
   [[nodiscard]] std::vector<std::unique_ptr<shard>>& shards() noexcept { return shards_; }

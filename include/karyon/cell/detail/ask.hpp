@@ -37,6 +37,9 @@ public:
   /// Waiter: true if answered within the time (nanoseconds; spins shortly, then sleeps).
   [[nodiscard]] bool wait(std::uint64_t timeout_ns) noexcept;
   [[nodiscard]] bool answered() const noexcept { return state_.load(std::memory_order_acquire) != 0; }
+  /// Answerer, before complete(): whether the waiter has given up. (After it, a waiter that was served may have gone too.)
+  [[nodiscard]] bool abandoned() const noexcept { return owners_.load(std::memory_order_relaxed) == 1; }
+  /// Acquire-release: whoever is last frees what the other has written before its own drop.
   void drop() noexcept {
     if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
@@ -101,6 +104,9 @@ inline void discard_answer(signal* s, errc, const exit_reason&) noexcept {
 template <class R>
 inline constexpr signal_ops answer_ops{&invoke_answer<R>, &discard_answer<R>, "karyon::answer", false, false, true};
 
+/// Counts an answer that nobody waits for any more, if a cell gives it.
+KARYON_API void count_late_answer() noexcept;
+
 /// Sends `value` to where `to` points and forgets the address: an ask is answered at most once.
 template <class R>
 void answer(reply_address& to, result<R>&& value) noexcept {
@@ -114,6 +120,7 @@ void answer(reply_address& to, result<R>&& value) noexcept {
     case reply_address::kind::waiter: {
       auto* slot = static_cast<typed_answer_slot<R>*>(static_cast<answer_slot*>(address.target));
       slot->value.emplace(std::move(value));
+      if (slot->abandoned()) count_late_answer();
       slot->complete();
       slot->drop();
       return;
