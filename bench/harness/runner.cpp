@@ -21,23 +21,50 @@ struct candidate {
   result reported;
 };
 
+/// Memory of this process whose every page has been touched.
+class touched_memory {
+public:
+  touched_memory(std::uint64_t bytes, bool huge) : bytes_(bytes) {
+    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory_ == MAP_FAILED) {
+      return;
+    }
+    if (huge) {
+      madvise(memory_, bytes_, MADV_HUGEPAGE);  // refused where there are none, and then no driver gets any either
+    }
+    auto const page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    for (std::uint64_t at = 0; at < bytes_; at += page_bytes) {
+      static_cast<volatile char*>(memory_)[at] = 1;
+    }
+  }
+  touched_memory(touched_memory const&) = delete;
+  touched_memory& operator=(touched_memory const&) = delete;
+  ~touched_memory() {
+    if (memory_ != MAP_FAILED) {
+      munmap(memory_, bytes_);
+    }
+  }
+
+private:
+  void* memory_;
+  std::uint64_t bytes_;
+};
+
 /// Makes sure that the host has given this machine the memory that the next run touches.
 ///
-/// On a virtual machine the first touch of a page costs several times what a later one costs, and the peer that happens to
-/// run first would pay it for all. So before every run of a measurement that fills memory the harness touches as much as the
-/// peer's runs have held so far, and gives it back.
+/// On a virtual machine the first touch of a page that the host has taken back costs many times what a later one costs, and
+/// the peer that happens to get such pages would pay for all. So before every run of a measurement that fills memory the
+/// harness touches as much as the peer's runs have held so far, and gives it back. It does so once in small and once in huge
+/// pages, both at the same time: a driver may use either, and the kernel serves them from different places.
 void touch_memory(measurement const& row, candidate const& one) {
   constexpr std::uint64_t bytes_per_cell_min = 512;
   auto const free_bytes =
       static_cast<std::uint64_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   auto const wanted =
-      std::min(std::max(row.cells * bytes_per_cell_min, one.reported.resident_bytes_max), free_bytes / 2);
-  if (!row.memory_grows || wanted == 0) {
-    return;
-  }
-  void* const memory = mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory != MAP_FAILED) {
-    munmap(memory, wanted);
+      std::min(std::max(row.cells * bytes_per_cell_min, one.reported.resident_bytes_max), free_bytes / 4);
+  if (row.memory_grows && wanted > 0) {
+    touched_memory const small{wanted, false};
+    touched_memory const huge{wanted, true};
   }
 }
 
