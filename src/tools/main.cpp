@@ -26,7 +26,8 @@ constexpr int status_usage = 2;
 // CLI11's own reading of numbers takes "-5" and "99999999999999999999" for large ones.
 void add_number(CLI::App* app, const char* name, const char* description, std::uint64_t least, std::uint64_t most,
                 std::function<void(std::uint64_t)> take) {
-  app->add_option_function<std::string>(name, [](const std::string&) {}, description)
+  app->add_option_function<std::string>(
+         name, [](const std::string&) {}, description)
       ->type_name("NUMBER")
       ->check([least, most, take = std::move(take)](const std::string& text) {
         std::uint64_t number = 0;
@@ -50,17 +51,19 @@ void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
           "--kill", [](const std::string&) {}, "Part of all cells to kill, once the colony has learned (10%)")
       ->type_name("PERCENT")
       ->check([&options](const std::string& text) {
-        return karyon::tools::parse_percentage(text, options.kill_fraction) ? "" : "a percentage from 0% to 100% is needed";
+        return karyon::tools::parse_percentage(text, options.kill_fraction) ? ""
+                                                                            : "a percentage from 0% to 100% is needed";
       });
   constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
-  add_number(colony, "--seed", "Decides which cells are killed (1)", 0, any, [&](std::uint64_t n) { options.seed = n; });
+  add_number(colony, "--seed", "Decides which cells are killed (1)", 0, any,
+             [&](std::uint64_t n) { options.seed = n; });
   add_number(colony, "--workers", "Worker threads (one a core)", 1, karyon::workers_max,
              [&](std::uint64_t n) { options.workers = static_cast<std::uint32_t>(n); });
-  add_number(colony, "--max-file-bytes", "Longer files are counted and left alone (16777216)", 1, std::uint64_t{1} << 32U,
-             [&](std::uint64_t n) { options.file_bytes_max = n; });
+  add_number(colony, "--max-file-bytes", "Longer files are counted and left alone (16777216)", 1,
+             std::uint64_t{1} << 32U, [&](std::uint64_t n) { options.file_bytes_max = n; });
   colony->add_flag("--json", options.json, "Print one JSON document and nothing else");
-  colony->add_flag_callback("--no-prompt", [&options] { options.prompt = false; },
-                            "Do not ask for names, even on a terminal");
+  colony->add_flag_callback(
+      "--no-prompt", [&options] { options.prompt = false; }, "Do not ask for names, even on a terminal");
 }
 
 // CLI11's messages may be of several lines; a user gets one.

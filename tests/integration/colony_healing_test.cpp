@@ -82,7 +82,8 @@ TEST_CASE("a colony answers as its files say, before and after a third of it is 
   const auto healed = c.kill(0.3, 42, quiet());
   REQUIRE(healed);
   CHECK(healed->is_exact());
-  CHECK(healed->eyes_killed + healed->symbols_killed == static_cast<std::uint64_t>(0.3 * static_cast<double>(before.cells()) + 0.5));
+  CHECK(healed->eyes_killed + healed->symbols_killed ==
+        static_cast<std::uint64_t>(0.3 * static_cast<double>(before.cells()) + 0.5));
   CHECK(healed->eyes_killed > 0);
   CHECK(healed->restarts == healed->eyes_killed + healed->symbols_killed);
   CHECK(c.take_census().symbols_know == before.symbols_know);

@@ -71,7 +71,9 @@ private:
   }
 
   [[nodiscard]] char at(std::size_t i) const { return i < characters_.size() ? characters_[i].c : '\0'; }
-  [[nodiscard]] static bool is_start(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$'; }
+  [[nodiscard]] static bool is_start(char c) {
+    return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$';
+  }
   [[nodiscard]] static bool is_part(char c) { return is_start(c) || (c >= '0' && c <= '9'); }
 
   // Phase 3. ASCII names only: the test leaves files with others out.
@@ -132,7 +134,8 @@ private:
   [[nodiscard]] std::size_t literal_with_prefix(const std::string& name, std::size_t i) const {
     if (at(i) == '\'' || at(i) == '"') {
       if (name == "L" || name == "u" || name == "U" || name == "u8") return end_of_quoted(i);
-      if (at(i) == '"' && (name == "R" || name == "LR" || name == "uR" || name == "UR" || name == "u8R")) return end_of_raw(i);
+      if (at(i) == '"' && (name == "R" || name == "LR" || name == "uR" || name == "UR" || name == "u8R"))
+        return end_of_raw(i);
     }
     return 0;
   }
@@ -172,13 +175,15 @@ private:
         directive == "sccs") {
       return;
     }
-    const bool header = directive == "include" || directive == "include_next" || directive == "import" || directive == "embed";
+    const bool header =
+        directive == "include" || directive == "include_next" || directive == "import" || directive == "embed";
     if (header && begin < end && tokens_[begin].what != kind::identifier) return;
     for (std::size_t i = begin; i < end; ++i) {
       const token& t = tokens_[i];
       if (t.what != kind::identifier) continue;
       if (t.spelling.rfind("__has_include", 0) == 0) {
-        while (i < end && tokens_[i].spelling != ">" && tokens_[i].what != kind::literal && tokens_[i].spelling != ")") ++i;
+        while (i < end && tokens_[i].spelling != ">" && tokens_[i].what != kind::literal && tokens_[i].spelling != ")")
+          ++i;
       } else if (!((directive == "if" || directive == "elif") && t.spelling == "defined")) {
         found_.emplace_back(t.spelling, t.line);
       }

@@ -41,8 +41,12 @@ public:
     std::ofstream(path(name), std::ios::binary) << text;
   }
   /// A symbolic link at `name` that leads to `target`, which is below the tree and need not exist.
-  void link(std::string_view target, std::string_view name) const { std::filesystem::create_symlink(path(target), path(name)); }
-  void link_to(const std::string& target, std::string_view name) const { std::filesystem::create_symlink(target, path(name)); }
+  void link(std::string_view target, std::string_view name) const {
+    std::filesystem::create_symlink(path(target), path(name));
+  }
+  void link_to(const std::string& target, std::string_view name) const {
+    std::filesystem::create_symlink(target, path(name));
+  }
   void hard_link(std::string_view target, std::string_view name) const {
     std::filesystem::create_hard_link(path(target), path(name));
   }

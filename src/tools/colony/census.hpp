@@ -13,17 +13,17 @@ namespace karyon::tools {
 struct census {
   std::uint64_t eyes = 0;
   std::uint64_t symbols = 0;
-  std::uint64_t knowledge_bytes = 0;       // what eyes and symbols have allocated for what they know
-  std::uint64_t resident_bytes = 0;        // of the process
-  double bytes_a_cell = 0;                 // by which the process has grown since before the first cell, over cells
-  std::vector<std::uint64_t> by_node;      // cells
-  std::vector<std::uint64_t> by_worker;    // cells
-  std::uint64_t uses_told = 0;             // signals from eyes to symbols, repetitions included
-  std::uint64_t signals_handled = 0;       // by all cells
+  std::uint64_t knowledge_bytes = 0;     // what eyes and symbols have allocated for what they know
+  std::uint64_t resident_bytes = 0;      // of the process
+  double bytes_a_cell = 0;               // by which the process has grown since before the first cell, over cells
+  std::vector<std::uint64_t> by_node;    // cells
+  std::vector<std::uint64_t> by_worker;  // cells
+  std::uint64_t uses_told = 0;           // signals from eyes to symbols, repetitions included
+  std::uint64_t signals_handled = 0;     // by all cells
   std::uint64_t restarts = 0;
   double learn_seconds = 0;
-  double uses_a_second = 0;                // while learning
-  double signals_a_second = 0;             // while learning
+  double uses_a_second = 0;     // while learning
+  double signals_a_second = 0;  // while learning
   fingerprint eyes_know;
   fingerprint symbols_know;
   outcome_counts outcomes;

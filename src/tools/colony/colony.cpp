@@ -25,7 +25,7 @@ using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 
 constexpr auto redraw_every = 100ms;
-constexpr auto answer_within = 60s;         // for one cell that has nothing else to do
+constexpr auto answer_within = 60s;  // for one cell that has nothing else to do
 constexpr std::size_t questions_at_a_time = 4096;
 constexpr int audits_max = 5;
 constexpr std::uint32_t eyes_a_worker = 4;  // that read at the same time: one at work, others ready to follow
@@ -58,8 +58,8 @@ struct colony::parts {
     ground.file_bytes_max = s.file_bytes_max;
     ground.symbol_keeper = host.supervise(keeper_options());
     eye_keeper = host.supervise(keeper_options());
-    ground.lead = host.supervise().start_with<conductor>(
-        {.restart = restart_type::temporary, .where = {}}, &ground, eyes_a_worker * host.workers());
+    ground.lead = host.supervise().start_with<conductor>({.restart = restart_type::temporary, .where = {}}, &ground,
+                                                         eyes_a_worker * host.workers());
     resident_before = resident_bytes();
   }
   // The cells stand on the ground until the last of them has ended.
@@ -104,7 +104,8 @@ struct colony::parts {
   std::uint64_t resident_before = 0;
 };
 
-colony::colony(std::vector<std::string> files, const settings& s) : parts_(std::make_unique<parts>(std::move(files), s)) {}
+colony::colony(std::vector<std::string> files, const settings& s)
+    : parts_(std::make_unique<parts>(std::move(files), s)) {}
 colony::~colony() = default;
 
 result<void> colony::learn(progress& shown) {
@@ -121,9 +122,10 @@ result<void> colony::learn(progress& shown) {
   c.learn_seconds = seconds_since(start);
   c.uses_a_second = static_cast<double>(ground->uses_told.load(std::memory_order_relaxed)) / c.learn_seconds;
   c.signals_a_second = static_cast<double>(parts_->host.metrics().handled) / c.learn_seconds;
-  c.bytes_a_cell = c.cells() == 0 ? 0
-                                  : (static_cast<double>(resident_bytes()) - static_cast<double>(parts_->resident_before)) /
-                                        static_cast<double>(c.cells());
+  c.bytes_a_cell = c.cells() == 0
+                       ? 0
+                       : (static_cast<double>(resident_bytes()) - static_cast<double>(parts_->resident_before)) /
+                             static_cast<double>(c.cells());
   return {};
 }
 
@@ -247,7 +249,8 @@ result<healing> colony::kill(double fraction, std::uint64_t seed, progress& show
   }
   const auto start = clock::now();
   for (const lot& l : lots) {
-    const cell_ref victim = l.is_eye ? cell_ref(p.ground.eyes[l.id].get()) : cell_ref(p.ground.symbols.handle(l.id).get());
+    const cell_ref victim =
+        l.is_eye ? cell_ref(p.ground.eyes[l.id].get()) : cell_ref(p.ground.symbols.handle(l.id).get());
     p.host.exit(victim, exit_reason::killed());
   }
   if (const auto settled = settle(shown); !settled) {

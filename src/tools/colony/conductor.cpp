@@ -31,7 +31,7 @@ void conductor::on(eye_ready ready) {
   }
   if (e.rebirth_expected) {
     e.rebirth_expected = false;
-    --rebirths_expected_;
+    --eyes_expected_;
   } else if (e.state == eye_state::looking) {
     ++e.failures;
   }
@@ -71,7 +71,7 @@ void conductor::finish(eye_record& e, outcome what, std::string reason) {
 }
 
 void conductor::give_turns() {
-  while (begun_ && looking_ < eyes_at_once_ && !queue_.empty()) {
+  while (begun_ && symbols_expected_ == 0 && looking_ < eyes_at_once_ && !queue_.empty()) {
     const file_id file = queue_.front();
     queue_.pop_front();
     eye_record& e = eyes_[file];
@@ -86,7 +86,7 @@ void conductor::give_turns() {
 void conductor::on(symbol_reborn reborn) {
   if (reborn.id < expected_symbols_.size() && expected_symbols_[reborn.id]) {
     expected_symbols_[reborn.id] = false;
-    --rebirths_expected_;
+    --symbols_expected_;
   }
   if (reborn.id >= forgetful_.size()) {
     forgetful_.resize(reborn.id + 1);
@@ -96,6 +96,7 @@ void conductor::on(symbol_reborn reborn) {
     ++forgetful_count_;
   }
   advance();
+  give_turns();
 }
 
 void conductor::on(recall_answered answer) {
@@ -110,14 +111,14 @@ void conductor::on(recall_answered answer) {
 void conductor::on(expect_rebirths expected) {
   for (const file_id file : expected.eyes) {
     if (!std::exchange(eyes_[file].rebirth_expected, true)) {
-      ++rebirths_expected_;
+      ++eyes_expected_;
     }
   }
   expected_symbols_.resize(ground_->symbols.size());
   for (const symbol_id id : expected.symbols) {
     if (!expected_symbols_[id]) {
       expected_symbols_[id] = true;
-      ++rebirths_expected_;
+      ++symbols_expected_;
     }
   }
 }
@@ -146,10 +147,10 @@ void conductor::start_wave() {
 }
 
 void conductor::advance() {
-  while (answers_owed_ == 0 && forgetful_count_ > 0) {
+  while (answers_owed_ == 0 && symbols_expected_ == 0 && forgetful_count_ > 0) {
     start_wave();
   }
-  if (!begun_ || answers_owed_ > 0 || rebirths_expected_ > 0 || done_ < eyes_.size()) {
+  if (!begun_ || answers_owed_ > 0 || symbols_expected_ > 0 || eyes_expected_ > 0 || done_ < eyes_.size()) {
     return;
   }
   for (karyon::promise<settlement>& promise : std::exchange(waiting_, {})) {

@@ -68,10 +68,12 @@ struct symbol_set {
 /// Only some eyes read at a time, so that the colony holds a few files in memory and not all, and the signals in flight
 /// stay few. Restarted symbols are gathered, and all eyes are asked for them in one wave; who is restarted meanwhile
 /// waits for the next wave, which starts when the last eye has answered: no timer decides it. An eye that ends instead of
-/// answering counts as having answered, for its next incarnation reads its file anew and tells all of it.
+/// answering counts as having answered, for its next incarnation reads its file anew and tells all of it. While symbols
+/// are missing that are known to come back, nobody is asked or given a turn: what is told to them now is told in vain.
 class conductor : public karyon::cell {
 public:
-  using accepts = karyon::signals<begin, eye_ready, eye_done, recall_answered, symbol_reborn, expect_rebirths, when_settled>;
+  using accepts =
+      karyon::signals<begin, eye_ready, eye_done, recall_answered, symbol_reborn, expect_rebirths, when_settled>;
 
   conductor(colony_ground* ground, std::uint32_t eyes_at_once);
 
@@ -115,7 +117,8 @@ private:
   std::uint32_t answers_owed_ = 0;
 
   std::vector<bool> expected_symbols_;
-  std::uint64_t rebirths_expected_ = 0;
+  std::uint64_t eyes_expected_ = 0;
+  std::uint64_t symbols_expected_ = 0;
   std::vector<karyon::promise<settlement>> waiting_;
 };
 

@@ -71,9 +71,8 @@ void eye::on(look_on) {
     const std::uint32_t number = r.names.number_of(found.name, is_new);
     if (is_new) {
       const std::uint64_t hash = r.names.entries()[number].hash;
-      r.states.push_back({ground_->symbols.find_or_create(found.name, hash, [this](symbol_id id) {
-        return ground_->symbol_keeper.start<symbol>(ground_, id);
-      })});
+      r.states.push_back({ground_->symbols.find_or_create(
+          found.name, hash, [this](symbol_id id) { return ground_->symbol_keeper.start<symbol>(ground_, id); })});
     }
     reading::name_state& state = r.states[number];
     if (state.last_line != found.line) {  // a second use on one line says nothing new

@@ -16,15 +16,15 @@ constexpr std::string_view keywords[] = {
     "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or",
     "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "requires", "return", "short", "signed",
     "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw",
-    "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t",
-    "while", "xor", "xor_eq",
+    "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
+    "wchar_t", "while", "xor", "xor_eq",
     // C11
     "restrict", "_Alignas", "_Alignof", "_Atomic", "_Bool", "_Complex", "_Generic", "_Imaginary", "_Noreturn",
     "_Static_assert", "_Thread_local",
     // GCC and Clang
-    "__alignof", "__alignof__", "__asm", "__asm__", "__attribute", "__attribute__", "__complex__", "__const", "__const__",
-    "__extension__", "__inline", "__inline__", "__label__", "__restrict", "__restrict__", "__signed", "__signed__",
-    "__thread", "__typeof", "__typeof__", "__volatile", "__volatile__"};
+    "__alignof", "__alignof__", "__asm", "__asm__", "__attribute", "__attribute__", "__complex__", "__const",
+    "__const__", "__extension__", "__inline", "__inline__", "__label__", "__restrict", "__restrict__", "__signed",
+    "__signed__", "__thread", "__typeof", "__typeof__", "__volatile", "__volatile__"};
 
 constexpr std::size_t keyword_bytes_max = 16;
 constexpr std::size_t table_size = 512;

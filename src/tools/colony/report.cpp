@@ -12,9 +12,9 @@ namespace {
 
 constexpr std::size_t problems_shown = 10;
 
-constexpr outcome all_outcomes[] = {outcome::scanned,     outcome::binary,    outcome::enormous,
-                                    outcome::unreadable,  outcome::vanished,  outcome::not_regular,
-                                    outcome::duplicate,   outcome::symlink_loop, outcome::not_source};
+constexpr outcome all_outcomes[] = {outcome::scanned,    outcome::binary,       outcome::enormous,
+                                    outcome::unreadable, outcome::vanished,     outcome::not_regular,
+                                    outcome::duplicate,  outcome::symlink_loop, outcome::not_source};
 
 // The outcome as a phrase: "3 unreadable", "1 symlink loop".
 std::string outcome_text(outcome o, std::uint64_t count) {
@@ -36,10 +36,10 @@ std::uint64_t rounded(double value) { return static_cast<std::uint64_t>(std::max
 nlohmann::ordered_json to_json(const fingerprint& f) { return {{"uses", f.uses}, {"digest", hex_text(f.digest)}}; }
 
 nlohmann::ordered_json to_json(const healing& h) {
-  return {{"fraction", h.fraction},         {"seed", h.seed},
-          {"eyes_killed", h.eyes_killed},   {"symbols_killed", h.symbols_killed},
-          {"restarts", h.restarts},         {"seconds", h.seconds},
-          {"before", to_json(h.before)},    {"after", to_json(h.after)},
+  return {{"fraction", h.fraction},       {"seed", h.seed},
+          {"eyes_killed", h.eyes_killed}, {"symbols_killed", h.symbols_killed},
+          {"restarts", h.restarts},       {"seconds", h.seconds},
+          {"before", to_json(h.before)},  {"after", to_json(h.after)},
           {"exact", h.is_exact()}};
 }
 

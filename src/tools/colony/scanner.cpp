@@ -287,7 +287,8 @@ void scanner::skip_punctuation(unsigned char c) noexcept {
 // Reads a universal character name or a well-formed UTF-8 sequence at p; its length, or 0 where there is neither.
 std::size_t scanner::extended_character(const char* p, std::uint32_t& code_point) const noexcept {
   const auto left = static_cast<std::size_t>(end_ - p);
-  const std::size_t length = *p == '\\' ? decode_universal_name({p, left}, code_point) : decode_utf8({p, left}, code_point);
+  const std::size_t length =
+      *p == '\\' ? decode_universal_name({p, left}, code_point) : decode_utf8({p, left}, code_point);
   return length != 0 && is_identifier_code_point(code_point) ? length : 0;
 }
 

@@ -74,8 +74,8 @@ private:
   const char* pos_;
   const char* end_;
   std::uint32_t line_ = 1;
-  bool line_is_blank_ = true;       // nothing but white space and comments since the line began
-  bool header_name_next_ = false;   // after #include and __has_include(
+  bool line_is_blank_ = true;      // nothing but white space and comments since the line began
+  bool header_name_next_ = false;  // after #include and __has_include(
   directive directive_ = directive::none;
   std::deque<std::string> unusual_names_;  // names that do not stand in the text as one piece; a deque never moves them
 };

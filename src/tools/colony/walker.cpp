@@ -136,9 +136,9 @@ private:
 }  // namespace
 
 bool has_source_name(std::string_view file_name) noexcept {
-  static constexpr std::array<std::string_view, 24> extensions{
-      "C",   "H",   "c",   "c++", "cc",  "cpp", "cppm", "cu",  "cuh", "cxx", "def", "h",
-      "h++", "hh",  "hpp", "hxx", "inc", "inl", "ipp",  "ixx", "m",   "mm",  "tcc", "tpp"};
+  static constexpr std::array<std::string_view, 24> extensions{"C",   "H",   "c",   "c++", "cc",  "cpp", "cppm", "cu",
+                                                               "cuh", "cxx", "def", "h",   "h++", "hh",  "hpp",  "hxx",
+                                                               "inc", "inl", "ipp", "ixx", "m",   "mm",  "tcc",  "tpp"};
   const std::size_t dot = file_name.rfind('.');
   return dot != std::string_view::npos && dot != 0 &&
          std::binary_search(extensions.begin(), extensions.end(), file_name.substr(dot + 1));
@@ -154,7 +154,7 @@ walk_result walk(const std::vector<std::string>& roots) {
 
 std::vector<std::string> header_directories() {
   static constexpr std::array<const char*, 6> patterns{
-      "/usr/include",      "/usr/local/include",         "/usr/local/*/include",
+      "/usr/include",   "/usr/local/include",       "/usr/local/*/include",
       "/opt/*/include", "/usr/lib/gcc/*/*/include", "/usr/lib/llvm-*/lib/clang/*/include"};
   std::vector<std::string> directories;
   for (const char* pattern : patterns) {

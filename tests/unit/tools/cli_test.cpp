@@ -50,7 +50,8 @@ TEST_CASE("wrong usage gets one clear line and exit status 2") {
       std::vector<std::string>{"colony", "--seed", "x"}, std::vector<std::string>{"colony", "--max-file-bytes", "-5"},
       std::vector<std::string>{"colony", "--max-file-bytes", "99999999999999999999"},
       std::vector<std::string>{"colony", "/no/such/directory"}, std::vector<std::string>{"colony", ""},
-      std::vector<std::string>{"colony", "/dev/null"}, std::vector<std::string>{"colony", "--json", "/no/such/directory"});
+      std::vector<std::string>{"colony", "/dev/null"},
+      std::vector<std::string>{"colony", "--json", "/no/such/directory"});
   const command_result r = karyon_command(arguments);
   INFO("arguments: " << (arguments.empty() ? "none" : arguments.back()) << "\nstderr: " << r.err);
   CHECK(r.status == 2);

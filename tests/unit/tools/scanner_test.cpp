@@ -190,8 +190,9 @@ TEST_CASE("bytes that are no text harm nothing") {
 TEST_CASE("names may hold UTF-8 and universal character names, which are the same names") {
   CHECK(names("caf\xC3\xA9 caf\\u00E9 \xC3\xA9t\xC3\xA9 \\U000000E9") ==
         list{"caf\xC3\xA9", "caf\xC3\xA9", "\xC3\xA9t\xC3\xA9", "\xC3\xA9"});
-  CHECK(names("a\xC2\xA0" "b") == list{"a", "b"});           // a no-break space
-  CHECK(names("x\xE2\x80\x9Cy\xE2\x80\x9D") == list{"x", "y"});  // quotation marks
+  CHECK(names("a\xC2\xA0"
+              "b") == list{"a", "b"});                               // a no-break space
+  CHECK(names("x\xE2\x80\x9Cy\xE2\x80\x9D") == list{"x", "y"});      // quotation marks
   CHECK(names("x\xC0\xAFy \xED\xA0\x80 z") == list{"x", "y", "z"});  // overlong, surrogate
   CHECK(names("\\u12 \\uGGGG") == list{"u12", "uGGGG"});
 }

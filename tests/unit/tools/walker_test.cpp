@@ -60,10 +60,10 @@ TEST_CASE("a file is taken once, however many paths lead to it") {
 TEST_CASE("loops of symbolic links are reported and left") {
   karyon::tests::temporary_tree tree;
   tree.write("a/b/x.h", "x");
-  tree.link("a", "a/b/up");    // to a directory that it is in
-  tree.link("me.h", "me.h");   // to itself
+  tree.link("a", "a/b/up");   // to a directory that it is in
+  tree.link("me.h", "me.h");  // to itself
   tree.link("two", "one");
-  tree.link("one", "two");     // to each other
+  tree.link("one", "two");  // to each other
   const walk_result result = walk({tree.path()});
   CHECK(below(tree, result) == list{"a/b/x.h"});
   CHECK(result.outcomes.of(outcome::symlink_loop) == 4);
@@ -90,11 +90,13 @@ TEST_CASE("a directory that may not be listed is reported, and the walk goes on"
   tree.mode("closed", 0000);
   bool closed_seen = false;
   std::vector<std::string> files;
-  karyon::tests::as_nobody([&] {  // root may list everything
-    const walk_result result = walk({tree.path()});
-    return result.files.size() == 1 && result.outcomes.of(outcome::unreadable) == 1 && result.problems.size() == 1 &&
-           result.problems[0].reason == "Permission denied";
-  }, closed_seen);
+  karyon::tests::as_nobody(
+      [&] {  // root may list everything
+        const walk_result result = walk({tree.path()});
+        return result.files.size() == 1 && result.outcomes.of(outcome::unreadable) == 1 &&
+               result.problems.size() == 1 && result.problems[0].reason == "Permission denied";
+      },
+      closed_seen);
   CHECK(closed_seen);
 }
 
@@ -102,7 +104,8 @@ TEST_CASE("a root that can not be walked is named with the reason, the others ar
   karyon::tests::temporary_tree tree;
   tree.write("a.h", "x");
   tree.pipe("pipe");
-  const walk_result result = walk({tree.path() + "/absent", "", tree.path(), tree.path() + "/pipe", tree.path() + "/a.h/b"});
+  const walk_result result =
+      walk({tree.path() + "/absent", "", tree.path(), tree.path() + "/pipe", tree.path() + "/a.h/b"});
   CHECK(result.files.size() == 1);
   REQUIRE(result.unusable_roots.size() == 4);
   CHECK(result.unusable_roots[0] == tree.path() + "/absent: No such file or directory");
