@@ -62,7 +62,7 @@ TEST_CASE("a moved list takes its uses along") {
 }
 
 TEST_CASE("a list agrees with a set under any mix of additions and reads") {
-  std::uint64_t random = GENERATE(1, 2, 3, 4, 5);
+  std::uint64_t random = GENERATE(1U, 2U, 3U, 4U, 5U);
   use_list list;
   std::set<use> model;
   for (int step = 0; step < 5000; ++step) {
