@@ -5,5 +5,8 @@
 #include <karyon/cell/broadcast.hpp>
 #include <karyon/cell/cell.hpp>
 #include <karyon/cell/runtime.hpp>
+#include <karyon/core/log.hpp>
 #include <karyon/core/result.hpp>
+#include <karyon/core/version.hpp>
+#include <karyon/sched/options.hpp>
 #include <karyon/supervise/supervisor.hpp>

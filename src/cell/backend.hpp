@@ -20,6 +20,6 @@ void backend_destroy(cell_slot& s) noexcept;
 void backend_ended(cell_slot& s, const exit_reason& why) noexcept;
 /// The slot is to be given back. True: now. False: handles of the framework still point to it; release_slot is called
 /// when the last of them goes, on whatever thread.
-[[nodiscard]] bool backend_release(cell_slot& s) noexcept;
+[[nodiscard]] KARYON_API bool backend_release(cell_slot& s) noexcept;
 
 }  // namespace karyon::detail

@@ -16,7 +16,6 @@ const char* to_string(send_result r) noexcept {
     case send_result::restarting: return "restarting";
     case send_result::full: return "full";
     case send_result::no_handler: return "no_handler";
-    case send_result::closed: return "closed";
   }
   return "unknown";
 }
@@ -29,7 +28,6 @@ errc code_of(send_result r) noexcept {
   switch (r) {
     case send_result::restarting: return errc::restarting;
     case send_result::full: return errc::mailbox_full;
-    case send_result::closed: return errc::closed;
     default: return errc::dead;
   }
 }
@@ -184,7 +182,9 @@ send_result find_tell(const address& a, std::type_index type, const signal_ops*&
   // The class was that of `seen`'s tenant only if the tenant is still there; the push that follows checks once more.
   if (inbox_word::tag_of(a.slot->inbox.look()) != inbox_word::tag_of(seen)) return dead();
   ops = info->find_tell(type);
-  return ops != nullptr ? send_result::accepted : send_result::no_handler;
+  if (ops != nullptr) return send_result::accepted;
+  core_at(a.slot).count(&cell_counters::refused_no_handler);
+  return send_result::no_handler;
 }
 
 bool incarnation_alive(const address& a) noexcept {

@@ -81,6 +81,7 @@ runtime_metrics runtime_core::metrics() const {
   m.dropped_dead = sum(&cell_counters::dropped_dead);
   m.refused_dead = sum(&cell_counters::refused_dead) + refused_outside(false);
   m.refused_full = sum(&cell_counters::refused_full) + refused_outside(true);
+  m.refused_no_handler = sum(&cell_counters::refused_no_handler);
   m.late_answers = sum(&cell_counters::late_answers);
   m.crash_reports_suppressed = reporter_.suppressed();
   m.slab_bytes = slabs_->bytes_mapped();

@@ -40,6 +40,7 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> dropped_dead{0};
   std::atomic<std::uint64_t> refused_dead{0};
   std::atomic<std::uint64_t> refused_full{0};
+  std::atomic<std::uint64_t> refused_no_handler{0};
   std::atomic<std::uint64_t> late_answers{0};
 };
 

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include <karyon/core/export.hpp>
+
 namespace karyon::detail {
 
 /// A sleeper's word: lets one thread sleep until another has something for it, and costs the other nothing while
@@ -16,7 +18,7 @@ namespace karyon::detail {
 /// Protocol (Dekker): the owner calls prepare(), looks once more for work, then sleep() or cancel(). The waker makes
 /// its work visible by a sequentially consistent write, then calls wake(). Either the owner's second look sees the
 /// work or the waker sees `parked`. All operations on the word are sequentially consistent for that reason.
-class parker {
+class KARYON_API parker {
 public:
   /// Owner only.
   void prepare() noexcept { state_.store(parked, std::memory_order_seq_cst); }
@@ -41,6 +43,6 @@ private:
 };
 
 /// Monotonic nanoseconds (CLOCK_MONOTONIC): never jumps when the wall clock is set.
-[[nodiscard]] std::uint64_t monotonic_ns() noexcept;
+[[nodiscard]] KARYON_API std::uint64_t monotonic_ns() noexcept;
 
 }  // namespace karyon::detail

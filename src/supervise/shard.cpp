@@ -173,8 +173,13 @@ bool shard::run_command(command& c, unsigned& work) noexcept {
       if (!role_alive(c.role)) return true;
       s.keeper_bits.fetch_or(leaving, std::memory_order_relaxed);
       if (const address now = incarnation_of_role(c.role); now.number != 0) send_exit(now, {}, exit_reason::shutdown());
+      arm_termination(c.role);
       return true;
     }
+    case command::kill_role:
+      ++work;
+      if (const address now = incarnation_of_role(c.role); now.number != 0) send_exit(now, {}, exit_reason::killed());
+      return true;
     case command::stop:
       if (!c.begun) {
         stopping_ = true;
@@ -227,6 +232,21 @@ void shard::arm_deadline() {
   deadline_.release = [](timer*, worker&) {};
   const auto delay = std::chrono::nanoseconds(owner_.options().shutdown_deadline).count();
   worker::current()->start_timer(deadline_, monotonic_ns() + static_cast<std::uint64_t>(delay > 0 ? delay : 0));
+}
+
+void shard::arm_termination(const address& role) {
+  // Not taken back when the child ends in time, which is the rule: it finds its role gone then.
+  auto* t = new termination();
+  t->owner = this;
+  t->role = role;
+  t->fire = [](timer* fired, worker&) {
+    auto* due = static_cast<termination*>(fired);
+    due->owner->post({command::kill_role, false, nullptr, 0, 0, due->role});
+    delete due;
+  };
+  t->release = [](timer* unfired, worker&) { delete static_cast<termination*>(unfired); };
+  const auto delay = std::chrono::nanoseconds(owner_.options().shutdown_deadline).count();
+  worker::current()->start_timer(*t, monotonic_ns() + static_cast<std::uint64_t>(delay > 0 ? delay : 0));
 }
 
 }  // namespace karyon::detail

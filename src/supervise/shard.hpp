@@ -59,9 +59,14 @@ public:
   [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
 
 private:
+  /// Kills a child that was asked to end and has not.
+  struct termination : timer {
+    shard* owner = nullptr;
+    address role;
+  };
   enum bits : std::uint8_t { joined = 1, ended = 2, leaving = 4 };
   struct command {
-    enum what : std::uint8_t { start, terminate, stop, kill } what;
+    enum what : std::uint8_t { start, terminate, kill_role, stop, kill } what;
     bool begun = false;
     bulk_start* bulk = nullptr;
     std::uint32_t next = 0;
@@ -88,6 +93,7 @@ private:
   void restart(cell_slot& s) noexcept;
   void forget(cell_slot& s) noexcept;
   void arm_deadline();
+  void arm_termination(const address& role);
 
   supervisor_core& owner_;
   const unsigned worker_;

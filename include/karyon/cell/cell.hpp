@@ -54,7 +54,8 @@ struct cell_stats {
 ///
 /// Threads: constructor, handlers, hooks and destructor never run at the same time as each other, and each sees what the one
 /// before did, but they may run on different threads. All member functions below are for the cell itself, within them.
-/// An exception that leaves a handler or hook ends the cell with reason `error` (type and text kept), and nothing else.
+/// An exception that leaves a handler ends the cell with reason `error`, one that leaves its constructor or on_start with
+/// `start_failed` (type and text kept), and nothing else.
 class KARYON_API cell {
 public:
   cell(const cell&) = delete;
@@ -120,6 +121,7 @@ protected:
   void exit(const cell_ref& whom, exit_reason why) noexcept;
   /// Ends both when one ends abnormally (unless it traps exits). Links are mutual; linking twice is one link. If the other
   /// is gone already this cell gets the exit signal `no_cell`.
+  /// Do not link and unlink the same pair from both sides at once: the last word of each side counts for that side.
   void link(const cell_ref& other);
   /// After it returns no exit signal from `other` reaches this cell.
   void unlink(const cell_ref& other) noexcept;

@@ -40,7 +40,7 @@ constexpr void check_signal() {
 [[nodiscard]] KARYON_API address incarnation_of_role(const address& a) noexcept;
 /// The handler table of an incarnation's class for a type found at run time; null if gone or not handled.
 [[nodiscard]] KARYON_API send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept;
-/// A number for logs and maps: slot and incarnation; not reused while the process lives, up to wrap-around at 2^32.
+/// A number for logs and maps: the slot and 23 bits of the incarnation.
 [[nodiscard]] KARYON_API std::uint64_t identity(const address& a) noexcept;
 
 }  // namespace detail
@@ -49,6 +49,8 @@ constexpr void check_signal() {
 ///
 /// A plain value of two words: copying it costs no atomic operation, and holding it to a cell that has ended, or whose
 /// runtime is gone, is safe for as long as the process lives; sends then say `dead`. Any thread may use it.
+/// An incarnation is told from others of its slot by 18 bits: a ref to a supervised child that has since been restarted
+/// exactly 262,144 times (or a multiple) would reach the child again; never a cell of another class or role.
 /// Order: what one cell (or thread) sends through handles to one cell arrives in the order sent.
 template <class C>
 class ref {

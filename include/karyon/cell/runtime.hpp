@@ -47,8 +47,11 @@ struct runtime_metrics {
   std::uint64_t restarts = 0;
   std::uint64_t failures = 0;            ///< incarnations that ended with error, memory_limit or start_failed
   std::uint64_t dropped_dead = 0;        ///< accepted, then lost because the receiver ended first
-  std::uint64_t refused_dead = 0;        ///< refused at the send: dead or restarting
-  std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full
+  /// Refused at the send: dead or restarting. Counted where the sender is, since the receiver's runtime may be long gone:
+  /// sends of this runtime's cells, and those of all threads of the process that are nobody's workers.
+  std::uint64_t refused_dead = 0;
+  std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full; counted likewise
+  std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
   std::uint64_t crash_reports_suppressed = 0;
   std::uint64_t slab_bytes = 0;          ///< address space taken for cells
@@ -164,7 +167,7 @@ public:
   [[nodiscard]] runtime_metrics metrics() const;
 
   /// Ends all cells: asks them (`shutdown`), waits up to `deadline`, kills the rest; every signal not handled is
-  /// counted. From then on spawns throw and sends say `closed` or `dead`. Idempotent. Not from a cell.
+  /// counted. From then on spawns throw and sends say `dead`. Idempotent. Not from a cell.
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
   [[nodiscard]] detail::runtime_core& core() noexcept { return *core_; }

@@ -14,7 +14,6 @@ enum class send_result : std::uint8_t {
   restarting,  ///< The child is between two incarnations; the next one starts within microseconds.
   full,        ///< The receiver's bounded mailbox is full.
   no_handler,  ///< (cell_ref only) the receiver's class has no handler for this type.
-  closed,      ///< The runtime is stopping.
 };
 
 /// The name of a result; never null.

@@ -39,7 +39,7 @@ struct supervisor_options {
   restart_strategy strategy = one_for_one;
   /// For all children together, however many shards they are spread over.
   restart_intensity intensity;
-  /// How long stop() waits for children to end when asked, before it kills them.
+  /// How long stop() and terminate() wait for children to end when asked, before they kill them.
   std::chrono::milliseconds shutdown_deadline{5000};
 };
 
@@ -135,7 +135,7 @@ public:
   }
 
   /// Starts n alike children on all shards in parallel and returns when all accept signals; in order of their index.
-  /// If a constructor throws, those already started are ended and the first exception is thrown. 2^32 - 1 at most.
+  /// If a constructor throws, those already started are ended and the first exception is thrown. 2^32 - 2 at most.
   /// From a cell, it starts them one after the other on the calling worker's shard.
   template <class C, class... Args>
   std::vector<child<C>> start_many(std::size_t n, Args&&... args) {
