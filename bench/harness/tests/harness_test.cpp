@@ -139,6 +139,15 @@ TEST_CASE("peers run in turns, with the work that the suite asks for") {
   CHECK(results[1].runs == 2);
 }
 
+TEST_CASE("the memory that is touched before a run is not counted as the driver's") {
+  driver_folder const folder;
+  folder.add("ours", "echo value bytes 10");
+  measurement const row{"s.x_bytes", "x", "bytes", 1'000'000, 0, true, {{"karyon", {shape_of("ours", "")}}}};
+  auto const results = measure(row, options_in(folder));
+  CHECK(results[0].runs == 5);
+  CHECK(results[0].resident_bytes_max < 100'000'000);  // 512 MB are touched; a shell holds 2
+}
+
 TEST_CASE("a peer is measured in its fastest shape that works") {
   driver_folder const folder;
   folder.add("ours", "case $4 in a=1) echo value ns 20 ;; a=2) exit 1 ;; *) echo value ns 10 ;; esac");
