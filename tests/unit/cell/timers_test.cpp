@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit/cell/cell_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct after {
+  int id = 0;
+  std::chrono::nanoseconds delay{0};
+};
+struct every {
+  std::chrono::nanoseconds period{0};
+};
+struct tick {};
+struct due {
+  int id = 0;
+};
+struct cancel_last {};
+
+/// Starts timers on itself, and writes when one comes early.
+class clockwork : public cell {
+public:
+  using accepts = signals<after, every, due, tick, cancel_last, caught_up, quit, get>;
+  explicit clockwork(diary& d, int from_constructor = 0) : diary_(&d) {
+    for (int i = 0; i < from_constructor; ++i) on(after{i, 1ms * (i + 1)});
+  }
+  void on(after a) {
+    asked_.push_back(std::chrono::steady_clock::now() + a.delay);
+    id_.push_back(a.id);
+    last_ = send_after(self(this), due{static_cast<int>(asked_.size()) - 1}, a.delay);
+  }
+  void on(every e) { last_ = send_every(self(this), tick{}, e.period); }
+  void on(due d) {
+    const auto at = static_cast<std::size_t>(d.id);
+    const bool early = std::chrono::steady_clock::now() < asked_[at];
+    diary_->write((early ? "early " : "due ") + std::to_string(id_[at]));
+  }
+  void on(tick) { diary_->write("tick"); }
+  bool on(cancel_last) { return cancel(last_); }
+  bool on(caught_up) { return true; }
+  void on(quit) { exit(); }
+  int on(get) { return cancel(timer_id{}) || cancel(timer_id{12345}) ? 1 : 0; }
+
+private:
+  diary* diary_;
+  std::vector<std::chrono::steady_clock::time_point> asked_;
+  std::vector<int> id_;
+  timer_id last_;
+};
+
+}  // namespace
+
+TEST_CASE("timers fire in the order of their times, none before its own") {
+  diary d;
+  runtime rt(quiet());
+  const auto c = rt.spawn<clockwork>(d);
+  for (const int id : {5, 3, 1, 4, 2, 0}) c.send(after{id, 10ms * id});
+  REQUIRE(d.has(6));
+  CHECK(d.lines() == lines{"due 0", "due 1", "due 2", "due 3", "due 4", "due 5"});
+}
+
+TEST_CASE("a delay of nothing or less fires at once") {
+  diary d;
+  runtime rt(quiet());
+  const auto c = rt.spawn<clockwork>(d);
+  c.send(after{1, 0ns});
+  c.send(after{2, -5s});
+  REQUIRE(d.has(2));
+}
+
+TEST_CASE("a constructor may start timers, on whatever thread it runs") {
+  diary d;
+  runtime rt(quiet());
+  rt.spawn<clockwork>(d, 3);
+  REQUIRE(d.has(3));
+  CHECK(d.lines() == lines{"due 0", "due 1", "due 2"});
+}
+
+TEST_CASE("a cancelled timer does not fire, and a timer is cancelled once") {
+  diary d;
+  runtime rt(quiet());
+  const auto c = rt.spawn<clockwork>(d);
+  c.send(after{1, 20ms});
+  CHECK(rt.ask(c, cancel_last{}, long_time).value());
+  CHECK_FALSE(rt.ask(c, cancel_last{}, long_time).value());
+  c.send(after{2, 40ms});
+  REQUIRE(d.has(1));
+  CHECK(d.lines() == lines{"due 2"});
+  CHECK_FALSE(rt.ask(c, cancel_last{}, long_time).value());
+  CHECK(rt.ask(c, get{}, long_time).value() == 0);
+}
+
+TEST_CASE("a periodic timer fires again and again until it is cancelled") {
+  diary d;
+  runtime rt(quiet());
+  const auto c = rt.spawn<clockwork>(d);
+  c.send(every{1ms});
+  REQUIRE(d.has(20));
+  CHECK(rt.ask(c, cancel_last{}, long_time).value());
+  // What had fired before may still have been on its way; nothing follows what is sent after.
+  REQUIRE(rt.ask(c, caught_up{}, long_time).has_value());
+  const auto n = d.size();
+  c.send(after{7, 20ms});
+  REQUIRE(eventually([&] { return d.lines().back() == "due 7"; }));
+  CHECK(d.size() == n + 1);
+}
+
+TEST_CASE("timers die with their cell, also many of them, also those of a cell that ends in its first handler") {
+  diary d;
+  runtime rt(quiet());
+  for (int i = 0; i < 200; ++i) {
+    const auto c = rt.spawn<clockwork>(d);
+    for (int k = 0; k < 20; ++k) c.send(after{k, 1h});
+    c.send(every{1h});
+    c.send(quit{});
+  }
+  for (int i = 0; i < 200; ++i) rt.exit(rt.spawn<clockwork>(d, 20), exit_reason::killed());
+  CHECK(eventually([&] { return rt.metrics().cells == 0; }));
+}
+
+TEST_CASE("a runtime goes with timers far in the future, and beyond all time") {
+  diary d;
+  runtime rt(quiet());
+  const auto c = rt.spawn<clockwork>(d);
+  c.send(after{1, 24h * 365 * 100});
+  c.send(after{2, std::chrono::nanoseconds::max()});
+  c.send(every{std::chrono::nanoseconds::max()});
+  c.send(after{3, 1ms});
+  REQUIRE(d.has(1));
+  CHECK(rt.ask(c, caught_up{}, long_time).has_value());
+  CHECK(d.lines() == lines{"due 3"});
+}
+
+namespace {
+
+class sender : public clockwork {
+public:
+  sender(diary& d, const ref<clockwork>& other) : clockwork(d) { send_after(other, caught_up{}, 5ms); }
+};
+
+}  // namespace
+
+TEST_CASE("a timer to a cell that has ended meanwhile is a refused signal and nothing more") {
+  diary d;
+  runtime rt(quiet());
+  const auto other = rt.spawn<clockwork>(d);
+  other.send(quit{});
+  REQUIRE(eventually([&] { return !other.alive(); }));
+  const auto before = rt.metrics().refused_dead;
+  const auto c = rt.spawn<sender>(d, other);
+  REQUIRE(eventually([&] { return rt.metrics().refused_dead == before + 1; }));
+  CHECK(c.alive());
+}
