@@ -94,7 +94,7 @@ int run(arguments const& asked) {
   show_progress("");
   print_table(std::cout, results, context);
   if (json.is_open()) {
-    json << to_json(results, context).dump(2) << '\n';
+    json << karyon::bench::to_json(results, context).dump(2) << '\n';
     json.close();
     if (!json) {
       std::cerr << "karyon-bench: can not write " << asked.json_file << '\n';

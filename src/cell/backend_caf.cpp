@@ -38,7 +38,7 @@ struct attachments {
 };
 
 attachments& attachments_for(const cell_slot* s) {
-  static std::array<attachments, 64> shards;
+  static auto& shards = *new std::array<attachments, 64>();  // never destroyed: a runtime may outlive static objects
   return shards[(reinterpret_cast<std::uintptr_t>(s) >> 6) % shards.size()];
 }
 
@@ -49,7 +49,7 @@ struct converter_table {
 };
 
 converter_table& converters() {
-  static converter_table table;
+  static auto& table = *new converter_table();  // likewise
   return table;
 }
 
@@ -114,7 +114,7 @@ caf::actor_system& caf_system_of(runtime& rt) { return *static_cast<caf::actor_s
 
 caf::strong_actor_ptr expose_to_caf(const address& a) {
   if (!incarnation_alive(a)) return nullptr;
-  // Count first, then look whether the cell still lives; backend_exposed does it the other way round (the mailbox is closed
+  // Count first, then look whether the cell still lives; exposed() does it the other way round (the mailbox is closed
   // first, then it looks at the counts), so one of the two sees the other. A count that came too late is taken back, and
   // frees the slot if the cell's end has left that to it. A count of zero is never raised: the last handle has gone since the
   // first look, and its thread is about to build the block anew (tests/model/expose_model.cpp).

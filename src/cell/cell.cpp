@@ -9,8 +9,6 @@ namespace karyon {
 
 namespace detail {
 
-cell_slot* slot_under_construction() noexcept;  // lifecycle.cpp
-
 void set_behavior(cell_slot* self, const behavior_table* table) {
   if (table != nullptr || self->extras != nullptr) extras_of(*self).behavior = table;
 }
@@ -33,6 +31,7 @@ error unanswered(errc code, const exit_reason& why) {
 
 cell_stats stats_of(cell_slot& s) {
   cell_stats stats;
+  if (signal* arrived = s.inbox.take_all()) pending_append(s, arrived);
   stats.handled = s.handled + (running != nullptr && running->slot == &s ? running->unsettled : 0);
   for (const signal* n = s.pending_tail; n != nullptr;) {
     ++stats.mailbox;

@@ -30,7 +30,7 @@ namespace karyon::detail {
 ///   active(g, list)     vacant(g)                   owner           close: exchange      acq_rel
 ///
 /// Whoever makes idle -> active owns the cell from then on and must get it run; the signal it brought is handed over
-/// beside the word (cell_slot::pending), so a lone signal costs its receiver no exchange. Because the incarnation is
+/// beside the word (cell_slot::pending_tail), so a lone signal costs its receiver no exchange. Because the incarnation is
 /// part of the word, a sender's CAS fails if the tenant has changed since it looked, however long ago that was: no
 /// signal reaches a successor. The 18 bits are enough: a slot is given to another class or role only while its
 /// incarnations fit in them (cell_slot, release_slot).

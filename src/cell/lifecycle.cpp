@@ -28,7 +28,9 @@ std::string demangled(const char* mangled) {
 
 }  // namespace
 
-exit_reason reason_of_current_exception(exit_reason::kind as) {
+namespace {
+
+exit_reason describe_current_exception(exit_reason::kind as) {
   try {
     throw;
   } catch (const std::exception& e) {
@@ -42,6 +44,16 @@ exit_reason reason_of_current_exception(exit_reason::kind as) {
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return {as, type != nullptr ? demangled(type->name()) : "unknown", ""};
+  }
+}
+
+}  // namespace
+
+exit_reason reason_of_current_exception(exit_reason::kind as) noexcept {
+  try {
+    return describe_current_exception(as);
+  } catch (...) {
+    return as;  // no memory for its words, or a what() that throws: the bare kind allocates nothing
   }
 }
 
@@ -188,6 +200,7 @@ void finish_cell(run_context& context) noexcept {
   cell_slot& s = *context.slot;
   runtime_core& core = *context.core;
   const class_info& info = *s.info.load(std::memory_order_relaxed);
+  context.closing = true;  // from here on the cell starts no timer, and its reason is settled
   if (info.exiting != nullptr) {
     try {
       info.exiting(s.object(), context.why);
@@ -196,7 +209,6 @@ void finish_cell(run_context& context) noexcept {
     }
   }
   if (s.extras != nullptr) cancel_all_timers(*s.extras);
-  context.closing = true;
   const std::uint64_t dropped = discard_mailbox(s, s.inbox.close(), s.extras, context.why);
   if (dropped != 0) core.count(&cell_counters::dropped_dead, dropped);
   // Questions first: their continuations refer to the object. Then the object, which may refer to its memory.
@@ -206,8 +218,9 @@ void finish_cell(run_context& context) noexcept {
     core.count(&cell_counters::failures);
     core.report_crash(s, context.why, context.failed_handling, dropped);
   }
-  const std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
+  std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
   if (extras != nullptr) tell_links(s.at(), *extras, context.why);
+  extras.reset();  // with the cell's memory, before anybody can start the next incarnation
   backend_ended(s, context.why);
   pass_on(s, std::move(context.why));
 }
@@ -219,14 +232,16 @@ void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept {
   const std::uint64_t dropped = discard_mailbox(s, s.inbox.close(), extras.get(), why);
   if (dropped != 0) core.count(&cell_counters::dropped_dead, dropped);
   if (extras != nullptr) tell_links(s.at(), *extras, why);
+  backend_ended(s, why);
   core.count(&cell_counters::failures);
-  core.count(&cell_counters::ended);
 }
 
 void abandon(const reservation& r) noexcept {
   cell_slot& s = *r.at.slot;
+  runtime_core& core = core_of(&s);
   abandon_incarnation(s, reason_of_current_exception(exit_reason::kind::start_failed));
   if (backend_release(s)) release_slot(s);
+  core.count(&cell_counters::ended);  // last, as in pass_on
 }
 
 }  // namespace karyon::detail

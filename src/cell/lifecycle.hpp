@@ -27,7 +27,8 @@ void initialise_slot(void* slot, void* core);
 KARYON_API void begin_incarnation(cell_slot& s, const class_info& info) noexcept;
 /// The object is complete.
 KARYON_API void launch_cell(cell_slot& s) noexcept;
-/// The constructor threw: ends the incarnation that begin_incarnation began. The slot stays the caller's.
+/// The constructor threw: ends the incarnation that begin_incarnation began. The slot stays the caller's, who counts the
+/// incarnation as ended once it has dealt with the slot.
 KARYON_API void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept;
 /// Back to the slab. For a role: after it was ended.
 KARYON_API void release_slot(cell_slot& s) noexcept;
@@ -37,6 +38,9 @@ KARYON_API std::uint32_t begin_role(cell_slot& s, guardian& keeper) noexcept;
 /// No child handle finds the role any more. The slot has no tenant.
 KARYON_API void end_role(cell_slot& s) noexcept;
 
+/// The slot whose object is being constructed on this thread, or null.
+[[nodiscard]] cell_slot* slot_under_construction() noexcept;
+
 /// task::run of every cell.
 void run_cell(task* t, worker& w);
 /// Ends the running cell. The slot is not the caller's afterwards.
@@ -45,6 +49,6 @@ void finish_cell(run_context& context) noexcept;
 /// Asks any cell to end (see cell::exit); any thread.
 KARYON_API void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
 /// The exit reason of kind `as` for the exception being handled.
-[[nodiscard]] KARYON_API exit_reason reason_of_current_exception(exit_reason::kind as = exit_reason::kind::error);
+[[nodiscard]] KARYON_API exit_reason reason_of_current_exception(exit_reason::kind as = exit_reason::kind::error) noexcept;
 
 }  // namespace karyon::detail

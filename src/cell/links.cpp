@@ -160,6 +160,7 @@ using detail::handle_access;
 
 void cell::exit(exit_reason why) noexcept {
   if (detail::running != nullptr && detail::running->slot == slot_) {
+    if (detail::running->closing) return;  // it is ending already, for the reason that on_exit was told
     detail::running->doomed = true;
     detail::running->why = std::move(why);
   } else {

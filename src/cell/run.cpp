@@ -8,7 +8,8 @@ thread_local constinit run_context* running = nullptr;
 
 reply_address*& current_question() noexcept {
   static thread_local reply_address* none = nullptr;  // outside handlers: always null
-  if (running != nullptr) return running->question;
+  // A cell constructed by a handler has no part in the question that the handler answers.
+  if (running != nullptr && slot_under_construction() == nullptr) return running->question;
   none = nullptr;
   return none;
 }

@@ -7,6 +7,7 @@
 
 #include "cell/backend.hpp"
 #include "cell/lifecycle.hpp"
+#include "core/programmer_error.hpp"
 
 namespace karyon::detail {
 
@@ -53,7 +54,10 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
 }
 
 runtime_core::~runtime_core() {
-  backend_.reset();  // stops the workers: the slots are nobody's from here on
+  // Stops the workers, which use backend() to the last: the pointer stays until the destructor has returned. The slots are
+  // nobody's from here on.
+  delete backend_.get();
+  static_cast<void>(backend_.release());
   slabs_->for_each_slot([](void* slot) { backend_destroy(*static_cast<cell_slot*>(slot)); });
   for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->flush(states_[i].cache);
   slabs_.reset();
@@ -171,6 +175,7 @@ void runtime_core::exit_all(const exit_reason& why) {
 }
 
 shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
+  if (local() != nullptr) programmer_error("runtime::shutdown (or ~runtime) was called by one of its own cells, which it would wait for");
   const std::lock_guard lock(shutdown_mutex_);
   if (shut_down_) {
     // A spawn that was under way, or a handler that did not return, may have outlasted the first call.

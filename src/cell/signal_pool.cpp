@@ -3,6 +3,7 @@
 #include <mimalloc.h>
 #include <sched.h>
 
+#include <atomic>
 #include <mutex>
 #include <new>
 
@@ -69,6 +70,23 @@ std::uint32_t node_of_this_thread() noexcept {
   return getcpu(&cpu, &numa_node) == 0 ? numa_node % depot_nodes : 0;
 }
 
+/// The highest node that any cache was made on; on a machine with one node there are no others to look at.
+std::atomic<std::uint32_t> highest_node{0};
+
+/// A steady flow from one node to another leaves its memory there: before fresh memory is carved it is fetched back.
+bool take_batch_of_other_node(std::uint32_t mine, std::size_t size_class, node*& out) noexcept {
+  for (std::uint32_t n = 0; n <= highest_node.load(std::memory_order_relaxed); ++n) {
+    if (n == mine) continue;
+    depot& d = depot_of(n, size_class);
+    const std::lock_guard lock(d.mutex);
+    if (d.batches == nullptr) continue;
+    out = d.batches;
+    d.batches = out->next_batch;
+    return true;
+  }
+  return false;
+}
+
 /// The calling thread's cache: made at its first signal, emptied when it ends. A pointer beside the object, because
 /// signals may still be freed by destructors that run after the object's own.
 thread_local constinit signal_cache* cache = nullptr;
@@ -101,7 +119,11 @@ constexpr bool pooled = true;
 
 }  // namespace
 
-signal_cache::signal_cache() noexcept : node_(node_of_this_thread()) {}
+signal_cache::signal_cache() noexcept : node_(node_of_this_thread()) {
+  std::uint32_t seen = highest_node.load(std::memory_order_relaxed);
+  while (seen < node_ && !highest_node.compare_exchange_weak(seen, node_, std::memory_order_relaxed)) {
+  }
+}
 
 signal_cache::~signal_cache() {
   for (std::size_t c = 0; c < classes; ++c) {
@@ -146,6 +168,7 @@ void* signal_cache::refill(std::size_t size_class) {
         }
       }
     }
+    if (m.loaded == nullptr && take_batch_of_other_node(node_, size_class, m.loaded)) m.count = batch;
     if (m.loaded == nullptr) {
       const std::size_t bytes = size_class * step;
       std::byte* memory = chunks_of(node_).take(bytes * batch);

@@ -14,7 +14,8 @@ namespace karyon::detail {
 /// sender and receiver was the allocator before.
 ///
 /// Memory is first touched by the thread that carves it, so it lies on the node of that (pinned) worker; batches go back
-/// to the depot of the node that their thread runs on. It is never returned to the system: the pool's size is the most
+/// to the depot of the node that their thread runs on. Where a node has none left, it takes
+/// one from another node before it carves. It is never returned to the system: the pool's size is the most
 /// signals that ever were in flight.
 class signal_cache {
 public:

@@ -24,9 +24,6 @@ public:
 
   /// The caf::actor_system.
   [[nodiscard]] void* system() noexcept;
-  /// Each worker's thread calls these first and last.
-  void thread_starts(worker& w);
-  void thread_ends(worker& w) noexcept;
   /// The caf::execution_unit of the calling worker; null on other threads.
   [[nodiscard]] static void* current_unit() noexcept;
   /// Whether `t` is a task of the backend (a stock actor); release_task frees it unrun.

@@ -123,16 +123,15 @@ actor_backend::actor_backend(scheduler& s) : state_(std::make_unique<state>(s)) 
 }
 
 actor_backend::~actor_backend() {
-  caf::actor_system* system = state_->system.release();
+  // Workers ask for the system until its destructor has stopped them.
+  caf::actor_system* system = state_->system.get();
   system->~actor_system();
+  static_cast<void>(state_->system.release());
   ::operator delete(system, std::align_val_t{alignof(caf::actor_system)});
   for (unsigned i = 0; i < state_->owner.size(); ++i) delete static_cast<worker_unit*>(state_->owner.at(i).backend);
 }
 
 void* actor_backend::system() noexcept { return state_->system.get(); }
-
-void actor_backend::thread_starts(worker&) {}
-void actor_backend::thread_ends(worker&) noexcept {}
 
 void* actor_backend::current_unit() noexcept {
   worker* w = worker::current();

@@ -15,7 +15,7 @@ class remote_queue {
 public:
   /// Pushes the chain first..last, which the caller has linked through `next`.
   ///
-  /// Sequentially consistent because it is one half of the sleep protocol (worker::park): the pusher writes the head,
+  /// Sequentially consistent because it is one half of the sleep protocol (worker::idle): the pusher writes the head,
   /// then reads the sleeper's word; the sleeper writes its word, then reads the head. One of them sees the other.
   void push(task* first, task* last) noexcept {
     task* head = head_.load(std::memory_order_relaxed);

@@ -74,14 +74,6 @@ unsigned scheduler::next_worker() noexcept {
   return workers[turn / nodes.size() % workers.size()];
 }
 
-void scheduler::thread_starts(worker& w) const {
-  if (hooks_.thread_starts) hooks_.thread_starts(w);
-}
-
-void scheduler::thread_ends(worker& w) const {
-  if (hooks_.thread_ends) hooks_.thread_ends(w);
-}
-
 void scheduler::binding_refused(const error& e) {
   if (!refusal_told_.exchange(true) && hooks_.binding_refused) hooks_.binding_refused(e);
 }

@@ -15,8 +15,6 @@ namespace karyon::detail {
 
 /// What the scheduler tells its user. Called on the threads named.
 struct scheduler_hooks {
-  std::function<void(worker&)> thread_starts;              ///< on each worker's thread, before its first task
-  std::function<void(worker&)> thread_ends;                ///< on each worker's thread, after its last
   std::function<void(const error&)> binding_refused;       ///< once, on the first worker that could not be bound
 };
 
@@ -72,8 +70,6 @@ public:
 
 private:
   friend class worker;
-  void thread_starts(worker& w) const;
-  void thread_ends(worker& w) const;
   void binding_refused(const error& e);
 
   pulse pulse_;

@@ -31,11 +31,9 @@ void worker::main() noexcept {
   pthread_setname_np(pthread_self(), name);
   current_worker = this;
   if (auto bound = bind_current_thread(binding_); !bound) owner_.binding_refused(bound.error());
-  owner_.thread_starts(*this);
   pulse_.worker_wakes();
   run_until_stopped();
   pulse_.worker_sleeps();
-  owner_.thread_ends(*this);
   current_worker = nullptr;
 }
 
@@ -193,6 +191,7 @@ void worker::idle() {
 
 void worker::start_timer(timer& t, std::uint64_t deadline_ns) noexcept {
   t.home = this;
+  if (wheel_.empty()) wheel_.advance(monotonic_ns(), *this);  // an empty wheel's time stands still; it costs nothing to catch up
   wheel_.start(t, deadline_ns);
 }
 

@@ -49,12 +49,12 @@ void shard::post(command c) {
 }
 
 void shard::start(bulk_start& bulk, std::uint32_t first, std::uint32_t last) {
-  post({command::start, false, &bulk, first, last, {}});
+  post({command::to_start, false, &bulk, first, last, {}});
 }
 
-void shard::terminate(const address& role) { post({command::terminate, false, nullptr, 0, 0, role}); }
+void shard::terminate(const address& role) { post({command::to_terminate, false, nullptr, 0, 0, role}); }
 
-void shard::stop() { post({command::stop, false, nullptr, 0, 0, {}}); }
+void shard::stop() { post({command::to_stop, false, nullptr, 0, 0, {}}); }
 
 // ---- on the shard's worker -----------------------------------------------------------------------------------------
 
@@ -93,7 +93,10 @@ void shard::take_in(cell_slot& s) noexcept {
   children_.push_back(&s);
   size_.store(children_.size(), std::memory_order_relaxed);
   // Started while the supervisor was told to stop: told so in its turn.
-  if (owner_.stopping()) send_exit(s.at(), {}, exit_reason::shutdown());
+  if (owner_.stopping()) {
+    send_exit(s.at(), {}, exit_reason::shutdown());
+    arm_termination({&s, s.role.load(std::memory_order_relaxed)});
+  }
 }
 
 void shard::end_of(cell_slot& s) noexcept {
@@ -112,7 +115,7 @@ void shard::end_of(cell_slot& s) noexcept {
   }
   if (!allowed) {
     forget(s);
-    return owner_.begin_stop();
+    return owner_.give_up(why);
   }
   restart(s);
 }
@@ -131,18 +134,19 @@ void shard::restart(cell_slot& s) noexcept {
     abandon_incarnation(s, why);
     owner_.runtime().report_crash(s, why, "its restart", 0);
     ::new (&s.ended_why) exit_reason(std::move(why));
+    owner_.runtime().count(&cell_counters::ended);
     return mark(s, ended);
   }
   launch_cell(s);
 }
 
 void shard::forget(cell_slot& s) noexcept {
+  end_role(s);  // before it is no longer counted: whoever sees the count sees the handle dead
   children_[s.keeper_position] = children_.back();
   children_[s.keeper_position]->keeper_position = s.keeper_position;
   children_.pop_back();
-  size_.store(children_.size(), std::memory_order_relaxed);
+  size_.store(children_.size(), std::memory_order_release);
   auto* factory = static_cast<child_factory*>(s.keeper_data);
-  end_role(s);
   s.keeper_bits.store(0, std::memory_order_relaxed);
   if (backend_release(s)) release_slot(s);
   factory->release(1);
@@ -166,8 +170,8 @@ bool shard::run_commands(unsigned& work) noexcept {
 
 bool shard::run_command(command& c, unsigned& work) noexcept {
   switch (c.what) {
-    case command::start: return run_start(c, work);
-    case command::terminate: {
+    case command::to_start: return run_start(c, work);
+    case command::to_terminate: {
       cell_slot& s = *c.role.slot;
       ++work;
       if (!role_alive(c.role)) return true;
@@ -176,17 +180,17 @@ bool shard::run_command(command& c, unsigned& work) noexcept {
       arm_termination(c.role);
       return true;
     }
-    case command::kill_role:
+    case command::to_kill_role:
       ++work;
       if (const address now = incarnation_of_role(c.role); now.number != 0) send_exit(now, {}, exit_reason::killed());
       return true;
-    case command::stop:
+    case command::to_stop:
       if (!c.begun) {
         stopping_ = true;
         arm_deadline();
       }
       return run_exit_all(c, work);
-    case command::kill: return run_exit_all(c, work);
+    case command::to_kill: return run_exit_all(c, work);
   }
   return true;
 }
@@ -211,7 +215,7 @@ bool shard::run_start(command& c, unsigned& work) noexcept {
 }
 
 bool shard::run_exit_all(command& c, unsigned& work) noexcept {
-  const exit_reason why = c.what == command::stop ? exit_reason::shutdown() : exit_reason::killed();
+  const exit_reason why = c.what == command::to_stop ? exit_reason::shutdown() : exit_reason::killed();
   if (!c.begun) {
     c.begun = true;
     c.next = static_cast<std::uint32_t>(children_.size());
@@ -227,7 +231,7 @@ bool shard::run_exit_all(command& c, unsigned& work) noexcept {
 void shard::arm_deadline() {
   deadline_.state_word.store(timer::armed, std::memory_order_relaxed);
   deadline_.fire = [](timer* t, worker&) {
-    static_cast<deadline_timer*>(t)->owner->post({command::kill, false, nullptr, 0, 0, {}});
+    static_cast<deadline_timer*>(t)->owner->post({command::to_kill, false, nullptr, 0, 0, {}});
   };
   deadline_.release = [](timer*, worker&) {};
   const auto delay = std::chrono::nanoseconds(owner_.options().shutdown_deadline).count();
@@ -236,12 +240,13 @@ void shard::arm_deadline() {
 
 void shard::arm_termination(const address& role) {
   // Not taken back when the child ends in time, which is the rule: it finds its role gone then.
-  auto* t = new termination();
+  auto* t = new (std::nothrow) termination();
+  if (t == nullptr) return;  // asked to end, but not killed if it ignores that
   t->owner = this;
   t->role = role;
   t->fire = [](timer* fired, worker&) {
     auto* due = static_cast<termination*>(fired);
-    due->owner->post({command::kill_role, false, nullptr, 0, 0, due->role});
+    due->owner->post({command::to_kill_role, false, nullptr, 0, 0, due->role});
     delete due;
   };
   t->release = [](timer* unfired, worker&) { delete static_cast<termination*>(unfired); };

@@ -56,7 +56,7 @@ public:
   void take_in(cell_slot& s) noexcept;
 
   [[nodiscard]] unsigned worker_index() const noexcept { return worker_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }  // partner: forget
 
 private:
   /// Kills a child that was asked to end and has not.
@@ -66,7 +66,7 @@ private:
   };
   enum bits : std::uint8_t { joined = 1, ended = 2, leaving = 4 };
   struct command {
-    enum what : std::uint8_t { start, terminate, kill_role, stop, kill } what;
+    enum kind : std::uint8_t { to_start, to_terminate, to_kill_role, to_stop, to_kill } what;
     bool begun = false;
     bulk_start* bulk = nullptr;
     std::uint32_t next = 0;

@@ -1,9 +1,12 @@
 #include "supervise/supervisor_core.hpp"
 
+#include <new>
+#include <string>
 #include <utility>
 
 #include "cell/backend.hpp"
 #include "cell/lifecycle.hpp"
+#include "core/log.hpp"
 
 namespace karyon::detail {
 
@@ -59,6 +62,7 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
     abandon_incarnation(s, reason_of_current_exception(exit_reason::kind::start_failed));
     end_role(s);
     if (backend_release(s)) release_slot(s);
+    runtime_.count(&cell_counters::ended);
     throw;
   }
   held.release();  // the slot's, until the shard forgets it
@@ -74,6 +78,17 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
 void supervisor_core::begin_stop() noexcept {
   if (stopping_.exchange(true, std::memory_order_acq_rel)) return;
   for (auto& s : shards_) s->stop();
+}
+
+void supervisor_core::give_up(const exit_reason& why) noexcept {
+  if (stopping()) return;
+  begin_stop();
+  try {
+    log(log_level::err, "supervisor gives up: more than " + std::to_string(options_.intensity.restarts) + " restarts within " +
+                            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(options_.intensity.period).count()) +
+                            " ms; its children are ended; the last of them had ended with " + to_string(why));
+  } catch (const std::bad_alloc&) {  // it stops all the same
+  }
 }
 
 void supervisor_core::shard_is_empty() noexcept {

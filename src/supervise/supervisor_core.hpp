@@ -38,6 +38,8 @@ public:
 
   void begin_shutdown() noexcept override { begin_stop(); }
   void begin_stop() noexcept;
+  /// The restart intensity was exceeded by a child that ended so: stops, and says why.
+  void give_up(const exit_reason& why) noexcept;
   /// A shard has no child left and gets no more.
   void shard_is_empty() noexcept;
   void wait_until_ended();

@@ -236,7 +236,7 @@ struct behavior_of {
     return {entry<Ts>()...};
   }
   static constexpr auto functions = entries(typename C::accepts{});
-  static constexpr behavior_table table{&functions, functions.data()};
+  static constexpr behavior_table table{functions.data()};
 };
 
 template <class B, class... Bs>
@@ -264,6 +264,7 @@ void cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeou
   using question_type = std::remove_cvref_t<T>;
   detail::check_signal<C, question_type>();
   using R = detail::answer_of<C, question_type>;
+  detail::check_answer<R>();
   static_assert(std::is_invocable_v<std::decay_t<Then>&, result<R>>,
                 "karyon: the continuation of this ask takes a karyon::result of what the handler returns");
   const std::uint64_t token = detail::add_request(

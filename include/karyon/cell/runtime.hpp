@@ -27,7 +27,8 @@ struct runtime_options {
   std::uint32_t crash_reports_per_second = 10;
 };
 
-/// Thrown by the constructor of `runtime`: the options or the machine do not allow it.
+/// Thrown where a constructor or a start can not return an error: options or a machine that do not allow it, a runtime or
+/// supervisor that is stopping, a placement that does not exist.
 class KARYON_API runtime_error : public std::exception {
 public:
   explicit runtime_error(error e) : error_(std::move(e)) {}
@@ -110,7 +111,9 @@ public:
   /// Starts the workers. Throws runtime_error with a sentence for options that can not work, std::system_error if threads
   /// can not be had.
   explicit runtime(const runtime_options& options = {});
-  /// shutdown(), then frees everything. Not from a cell. If a handler never returns, the runtime's memory is left to it.
+  /// shutdown(), then frees everything. Not from a cell, and not while another thread is inside a send to a cell that still
+  /// lives: end or join your producers first. (Afterwards any handle may be used; it finds its cell dead.)
+  /// If a handler never returns, the runtime's memory is left to it.
   ~runtime();
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
@@ -142,6 +145,7 @@ public:
     using question_type = std::remove_cvref_t<T>;
     detail::check_signal<C, question_type>();
     using R = detail::answer_of<C, question_type>;
+    detail::check_answer<R>();
     auto* slot = new detail::typed_answer_slot<R>();
     future<R> f(slot);
     detail::deliver_through(
@@ -167,7 +171,7 @@ public:
   [[nodiscard]] runtime_metrics metrics() const;
 
   /// Ends all cells: asks them (`shutdown`), waits up to `deadline`, kills the rest; every signal not handled is
-  /// counted. From then on spawns throw and sends say `dead`. Idempotent. Not from a cell.
+  /// counted. From then on spawns throw and sends say `dead`. Idempotent. From a cell it aborts with a sentence.
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
   [[nodiscard]] detail::runtime_core& core() noexcept { return *core_; }

@@ -55,7 +55,6 @@ using answer_of = typename answer_type<std::remove_cvref_t<handler_return<C, T>>
 
 /// A class's other behaviours, installed by cell::become; null where the class's own `on` applies.
 struct behavior_table {
-  const void* identity = nullptr;
   /// The replacement for `on` of the signal with this position in `accepts`; null for none. Takes the cell, the payload and
   /// a place for the answer (result<R>*, or null if nobody asked).
   using function = void (*)(void* object, void* payload, void* answer);
@@ -161,7 +160,8 @@ struct handler_index;
 template <class C, class... Ts>
 struct handler_index<C, signals<Ts...>> {
   static const signal_ops* find(std::type_index type) noexcept {
-    static const std::unordered_map<std::type_index, const signal_ops*> index{
+    // Never destroyed: a runtime may outlive the static objects that its program made after it.
+    static const auto& index = *new std::unordered_map<std::type_index, const signal_ops*>{
         {std::type_index(typeid(Ts)), &tell_ops<C, Ts>}...};
     const auto found = index.find(type);
     return found != index.end() ? found->second : nullptr;
@@ -184,6 +184,10 @@ struct class_info_of {
                 "karyon: a cell class names the signals it accepts: using accepts = karyon::signals<...>;");
   static_assert(handler_index<C, typename C::accepts>::all_handled,
                 "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
+
+  static_assert(sizeof(C) <= 7936, "karyon: a cell object has at most 7,936 bytes: hold large state in a container");
+  static_assert(alignof(C) <= 64, "karyon: a cell object is aligned to 64 bytes at most");
+  static_assert(std::is_nothrow_destructible_v<C>, "karyon: a cell's destructor must not throw");
 
   static void destroy(void* object) noexcept { static_cast<C*>(object)->~C(); }
   static constexpr auto started() noexcept -> void (*)(void*) {

@@ -242,7 +242,6 @@ TEST_CASE("no signal reaches a successor in the same place, however many threads
   CHECK(strays == 0);
   rt.shutdown(long_time);
   const runtime_metrics m = rt.metrics();
-  CHECK(got > 0);
   // 10,000 quits were accepted too.
   CHECK(m.handled + m.dropped_dead == accepted + 10'000);
 }

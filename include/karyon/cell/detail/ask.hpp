@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <karyon/cell/detail/signal.hpp>
+#include <karyon/cell/sendable.hpp>
 #include <karyon/core/result.hpp>
 
 namespace karyon::detail {
@@ -107,6 +108,13 @@ inline constexpr signal_ops answer_ops{&invoke_answer<R>, &discard_answer<R>, "k
 /// Counts an answer that nobody waits for any more, if a cell gives it.
 KARYON_API void count_late_answer() noexcept;
 
+template <class R>
+constexpr void check_answer() {
+  static_assert(std::is_void_v<R> || is_sendable<R>,
+                "karyon: this type can not be an answer: what a handler returns travels as a signal does, and must be a plain "
+                "value without pointers, references or views (see karyon/cell/sendable.hpp)");
+}
+
 /// Sends `value` to where `to` points and forgets the address: an ask is answered at most once.
 template <class R>
 void answer(reply_address& to, result<R>&& value) noexcept {
@@ -166,7 +174,7 @@ template <class R>
 class promise {
 public:
   promise() = default;
-  explicit promise(const detail::reply_address& to) noexcept : to_(to) {}
+  explicit promise(const detail::reply_address& to) noexcept : to_(to) { detail::check_answer<R>(); }
   promise(promise&& other) noexcept : to_(std::exchange(other.to_, {})) {}
   promise& operator=(promise&& other) noexcept {
     std::swap(to_, other.to_);

@@ -19,7 +19,7 @@ struct reservation {
   void* object = nullptr;
 };
 
-/// Throws std::bad_alloc, or karyon_closed if the runtime is stopping.
+/// Throws std::bad_alloc, or runtime_error (`closed`) if the runtime is stopping.
 [[nodiscard]] KARYON_API reservation reserve(runtime_core& core, const class_info& info, placement where);
 /// The cell is constructed: it accepts signals from now on.
 KARYON_API void launch(const reservation& r) noexcept;
