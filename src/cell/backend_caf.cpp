@@ -149,7 +149,8 @@ namespace {
 bool exposed(cell_slot& s) noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: expose_to_caf
   const caf::actor_control_block* block = caf_cell::of(s).block();
-  return block->strong_refs.load(std::memory_order_acquire) != 1 || block->weak_refs.load(std::memory_order_acquire) != 1;
+  return block->strong_refs.load(std::memory_order_acquire) != 1 ||
+         block->weak_refs.load(std::memory_order_acquire) != 1;
 }
 
 }  // namespace
@@ -168,9 +169,7 @@ bool backend_release(cell_slot& s) noexcept {
 
 caf_cell::~caf_cell() = default;
 
-caf_cell& caf_cell::of(cell_slot& s) noexcept {
-  return *std::launder(reinterpret_cast<caf_cell*>(&s.backend_object));
-}
+caf_cell& caf_cell::of(cell_slot& s) noexcept { return *std::launder(reinterpret_cast<caf_cell*>(&s.backend_object)); }
 
 cell_slot& caf_cell::slot() noexcept {
   return *reinterpret_cast<cell_slot*>(reinterpret_cast<std::byte*>(this) - offsetof(cell_slot, backend_object));
@@ -260,7 +259,8 @@ void caf_cell::remove_link(caf::abstract_actor* other) {
   } else {
     other->exclusive_critical_section([&] { return other->remove_backlink(this); });
   }
-  detach(caf::attachable::token(caf::default_attachable::observe_token{other->address(), caf::default_attachable::link}));
+  detach(
+      caf::attachable::token(caf::default_attachable::observe_token{other->address(), caf::default_attachable::link}));
 }
 
 bool caf_cell::add_backlink(caf::abstract_actor* other) {

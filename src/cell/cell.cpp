@@ -55,7 +55,8 @@ cell_stats stats_of(cell_slot& s) {
 }  // namespace detail
 
 cell::cell() noexcept : slot_(detail::slot_under_construction()) {
-  if (slot_ == nullptr) detail::programmer_error("a cell is made by runtime::spawn, cell::spawn or supervisor::start, never by itself");
+  if (slot_ == nullptr)
+    detail::programmer_error("a cell is made by runtime::spawn, cell::spawn or supervisor::start, never by itself");
 }
 
 cell_ref cell::self() const noexcept { return detail::handle_access::make<cell_ref>(slot_->at()); }

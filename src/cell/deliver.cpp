@@ -39,7 +39,8 @@ std::atomic<std::uint64_t> refused_outside_full{0};
 void count_refusal(bool full) noexcept {
   worker* w = worker::current();
   if (w != nullptr) {
-    static_cast<runtime_core*>(w->owner().user)->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
+    static_cast<runtime_core*>(w->owner().user)
+        ->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
   } else {
     (full ? refused_outside_full : refused_outside_dead).fetch_add(1, std::memory_order_relaxed);
   }
@@ -63,7 +64,8 @@ bool reserve_place(cell_slot& slot) noexcept {
 
 /// `wake` is called with the slot if the signal made the cell runnable; the caller owns the cell then.
 template <class Wake>
-inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, send_result if_gone, Wake&& wake) noexcept {
+inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, send_result if_gone,
+                                Wake&& wake) noexcept {
   // Waking an idle cell writes its hot line too: fetch it while the word is being changed. Not of a busy one, which needs it.
   if (inbox_word::is_idle(seen)) prefetch_for_write(&slot.run_link);
   const bool counted = inbox_word::is_bounded(seen) && !s->ops->internal;
@@ -202,7 +204,8 @@ address incarnation_of_role(const address& a) noexcept {
   const std::uint64_t seen = a.slot->inbox.look();
   const std::uint32_t number = a.slot->incarnation.load(std::memory_order_relaxed);
   // As in deliver_to_role; a number that is not the word's belongs to a neighbour in time.
-  if (!inbox_word::accepts(seen) || inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(number) || !role_alive(a)) {
+  if (!inbox_word::accepts(seen) || inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(number) ||
+      !role_alive(a)) {
     return {a.slot, 0};
   }
   return {a.slot, number};

@@ -117,10 +117,10 @@ private:
 struct cell_timer : timer, signal {
   explicit cell_timer(const signal_ops* o) noexcept : signal(o) {}
   address owner;
-  std::uint64_t request = 0;    // the request this is the timeout of, or 0
-  std::uint64_t number = 0;     // in extras.timers, where it is not a request's
-  bool suppressed = false;      // owner: cancelled after it fired
-  bool rearmed = false;         // owner: back in a wheel
+  std::uint64_t request = 0;  // the request this is the timeout of, or 0
+  std::uint64_t number = 0;   // in extras.timers, where it is not a request's
+  bool suppressed = false;    // owner: cancelled after it fired
+  bool rearmed = false;       // owner: back in a wheel
   std::uint64_t due_ns = 0;
   std::uint64_t period_ns = 0;  // 0: once
   address whom;

@@ -115,7 +115,9 @@ private:
   static constexpr std::uint64_t list_mask = ((std::uint64_t{1} << tag_shift) - 1) & ~std::uint64_t{7};
 
   // User-space addresses have 47 bits and signals are aligned to 16 bytes: 43 bits remain.
-  [[nodiscard]] static std::uint64_t pack(const signal* s) noexcept { return (reinterpret_cast<std::uint64_t>(s) >> 4) << 3; }
+  [[nodiscard]] static std::uint64_t pack(const signal* s) noexcept {
+    return (reinterpret_cast<std::uint64_t>(s) >> 4) << 3;
+  }
   [[nodiscard]] static signal* list_of(std::uint64_t word) noexcept {
     return reinterpret_cast<signal*>(((word & list_mask) >> 3) << 4);
   }

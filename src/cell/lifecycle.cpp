@@ -22,7 +22,8 @@ thread_local constinit cell_slot* constructing = nullptr;
 
 std::string demangled(const char* mangled) {
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status), &std::free);
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
+                                                    &std::free);
   return status == 0 ? std::string(text.get()) : std::string(mangled);
 }
 
@@ -133,7 +134,8 @@ void end_role(cell_slot& s) noexcept {
 // ---- spawning ------------------------------------------------------------------------------------------------------
 
 reservation reserve(runtime_core& core, const class_info& info, placement where) {
-  if (core.closing()) throw runtime_error(error(errc::closed, "the runtime is shutting down: no cell is started any more"));
+  if (core.closing())
+    throw runtime_error(error(errc::closed, "the runtime is shutting down: no cell is started any more"));
   const runtime_core::place place = core.choose(where);
   cell_slot& s = take_slot(core, info, place.node);
   s.home = place.home;

@@ -49,6 +49,7 @@ void finish_cell(run_context& context) noexcept;
 /// Asks any cell to end (see cell::exit); any thread.
 KARYON_API void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
 /// The exit reason of kind `as` for the exception being handled.
-[[nodiscard]] KARYON_API exit_reason reason_of_current_exception(exit_reason::kind as = exit_reason::kind::error) noexcept;
+[[nodiscard]] KARYON_API exit_reason
+reason_of_current_exception(exit_reason::kind as = exit_reason::kind::error) noexcept;
 
 }  // namespace karyon::detail

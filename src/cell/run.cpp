@@ -76,7 +76,8 @@ bool guarded(run_context& context, F&& f, exit_reason::kind as = exit_reason::ki
 
 /// Over its quota a cell ends, whether or not it has caught the bad_alloc.
 inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
-  if (slot.extras != nullptr && slot.extras->memory != nullptr && slot.extras->memory->over_quota() && !context.doomed) {
+  if (slot.extras != nullptr && slot.extras->memory != nullptr && slot.extras->memory->over_quota() &&
+      !context.doomed) {
     context.doomed = true;
     context.why = exit_reason::kind::memory_limit;
   }
@@ -111,8 +112,9 @@ void run_cell(task* t, worker& w) {
 
   if (slot.has(cell_slot::starting)) {
     slot.set(cell_slot::starting, false);
-    guarded(context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
-            exit_reason::kind::start_failed);
+    guarded(
+        context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
+        exit_reason::kind::start_failed);
     check_quota(context, slot);
   }
   // What must be written before the cell is given up: after go_idle it may already run elsewhere.

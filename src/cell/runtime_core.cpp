@@ -111,8 +111,9 @@ runtime_core::place runtime_core::choose(placement where) {
     case placement::kind::spread: home = scheduler_->next_worker(); break;
     case placement::kind::node:
       if (where.index >= scheduler_->nodes()) {
-        throw runtime_error(error(errc::not_found, "placement on node " + std::to_string(where.index) + ": this runtime has " +
-                                                       std::to_string(scheduler_->nodes()) + " nodes, counted from 0"));
+        throw runtime_error(error(errc::not_found, "placement on node " + std::to_string(where.index) +
+                                                       ": this runtime has " + std::to_string(scheduler_->nodes()) +
+                                                       " nodes, counted from 0"));
       }
       home = scheduler_->next_worker(where.index);
       break;
@@ -148,7 +149,8 @@ void runtime_core::report_crash(cell_slot& s, const exit_reason& why, std::strin
 
 void runtime_core::add_participant(std::shared_ptr<shutdown_participant> p) {
   const std::lock_guard lock(participants_mutex_);
-  if (closing()) throw runtime_error(error(errc::closed, "the runtime is shutting down: no supervisor is started any more"));
+  if (closing())
+    throw runtime_error(error(errc::closed, "the runtime is shutting down: no supervisor is started any more"));
   participants_.push_back(std::move(p));
 }
 
@@ -156,7 +158,8 @@ bool runtime_core::wait_until_empty(std::chrono::steady_clock::time_point deadli
   // Rare and short: a look every now and then is simpler than a count that every cell's end would have to maintain.
   auto pause = std::chrono::microseconds(50);
   auto empty = [this] {
-    return live_cells() == 0 && std::all_of(participants_.begin(), participants_.end(), [](const auto& p) { return p->has_ended(); });
+    return live_cells() == 0 &&
+           std::all_of(participants_.begin(), participants_.end(), [](const auto& p) { return p->has_ended(); });
   };
   while (!empty()) {
     if (std::chrono::steady_clock::now() >= deadline) return false;
@@ -175,7 +178,8 @@ void runtime_core::exit_all(const exit_reason& why) {
 }
 
 shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
-  if (local() != nullptr) programmer_error("runtime::shutdown (or ~runtime) was called by one of its own cells, which it would wait for");
+  if (local() != nullptr)
+    programmer_error("runtime::shutdown (or ~runtime) was called by one of its own cells, which it would wait for");
   const std::lock_guard lock(shutdown_mutex_);
   if (shut_down_) {
     // A spawn that was under way, or a handler that did not return, may have outlasted the first call.
@@ -196,10 +200,12 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
   if (!report_.complete) {
     report_.killed = live_cells();
     exit_all(exit_reason::killed());
-    report_.complete = wait_until_empty(std::chrono::steady_clock::now() + std::max(deadline, std::chrono::milliseconds(100)));
+    report_.complete =
+        wait_until_empty(std::chrono::steady_clock::now() + std::max(deadline, std::chrono::milliseconds(100)));
     if (!report_.complete) {
-      log(log_level::err, "shutdown: " + std::to_string(live_cells()) +
-                              " cells have handlers that did not return before the deadline; their workers are left behind");
+      log(log_level::err,
+          "shutdown: " + std::to_string(live_cells()) +
+              " cells have handlers that did not return before the deadline; their workers are left behind");
     }
   }
   report_.stopped = alive > report_.killed ? alive - report_.killed : 0;

@@ -117,8 +117,8 @@ private:
   std::mutex participants_mutex_;
   std::vector<std::shared_ptr<shutdown_participant>> participants_;  // participants_mutex_, until closing_
   std::mutex shutdown_mutex_;
-  bool shut_down_ = false;       // shutdown_mutex_
-  shutdown_report report_;       // shutdown_mutex_
+  bool shut_down_ = false;  // shutdown_mutex_
+  shutdown_report report_;  // shutdown_mutex_
 };
 
 /// What runs on this thread right now: set by run_cell around everything a cell does.
@@ -131,7 +131,7 @@ struct run_context {
   std::string_view failed_handling;  // the type of the signal whose handler threw
   bool doomed = false;
   std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
-  bool closing = false;  // past the cancelling of timers: the cell starts nothing any more
+  bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
   exit_reason why;
 };
 extern thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));

@@ -42,7 +42,8 @@ public:
 
   void release(void* memory, std::size_t bytes) noexcept {
     magazine& m = magazines_[size_class(bytes)];
-    if (m.count == batch) [[unlikely]] make_room(size_class(bytes));
+    if (m.count == batch) [[unlikely]]
+      make_room(size_class(bytes));
     auto* n = static_cast<free_signal_node*>(memory);
     n->next = m.loaded;
     m.loaded = n;
@@ -61,7 +62,9 @@ public:
 private:
   // Two words are the least: a batch is linked through both.
   static constexpr std::size_t classes = bytes_max / step + 1;
-  [[nodiscard]] static constexpr std::size_t size_class(std::size_t bytes) noexcept { return (bytes + step - 1) / step; }
+  [[nodiscard]] static constexpr std::size_t size_class(std::size_t bytes) noexcept {
+    return (bytes + step - 1) / step;
+  }
 
   struct magazine {
     free_signal_node* loaded = nullptr;

@@ -32,27 +32,27 @@ struct guardian {
 /// passes through the inbox word, the run queues and the guardian's list, each with release and acquire. Fields without
 /// a word beside them are the owner's. The hot ones share the line at 128, cold senders touch the lines at 0 and 128.
 struct alignas(64) cell_slot {
-  std::byte backend_block[56];       // the actor backend's control block
-  inbox_word inbox;                  // anyone
+  std::byte backend_block[56];  // the actor backend's control block
+  inbox_word inbox;             // anyone
 
-  std::byte backend_object[56];      // the actor backend's object
-  std::atomic<std::uint32_t> role;   // anyone reads; the incarnation that the role began with, 0 for no role
-  std::atomic<std::uint32_t> queued; // bounded mailboxes: senders add, the owner subtracts; never reset (tests/model)
+  std::byte backend_object[56];       // the actor backend's object
+  std::atomic<std::uint32_t> role;    // anyone reads; the incarnation that the role began with, 0 for no role
+  std::atomic<std::uint32_t> queued;  // bounded mailboxes: senders add, the owner subtracts; never reset (tests/model)
 
-  task run_link;                     // whichever run queue holds the cell
+  task run_link;                        // whichever run queue holds the cell
   std::atomic<const class_info*> info;  // anyone reads, around two looks at the inbox word
   union {
-    signal* pending_tail;            // taken signals, a circular list by its tail: tail->next is the oldest
-    exit_reason ended_why;           // after the end, for the guardian
+    signal* pending_tail;   // taken signals, a circular list by its tail: tail->next is the oldest
+    exit_reason ended_why;  // after the end, for the guardian
   };
   std::atomic<std::uint32_t> incarnation;  // anyone reads
-  std::uint16_t home;                // worker
+  std::uint16_t home;                      // worker
   std::uint8_t flags;
   std::atomic<std::uint8_t> keeper_bits;  // the guardian's
   std::uint64_t handled;
-  cell_extras* extras;               // what few cells use: links, timers, memory, ...
+  cell_extras* extras;  // what few cells use: links, timers, memory, ...
   std::uint32_t busy_ticks;
-  std::uint32_t keeper_index;        // with keeper..keeper_position: the guardian's
+  std::uint32_t keeper_index;  // with keeper..keeper_position: the guardian's
 
   guardian* keeper;
   cell_slot* keeper_next;
@@ -61,10 +61,10 @@ struct alignas(64) cell_slot {
   std::uint32_t object_offset;
 
   enum flag : std::uint8_t {
-    pinned = 1,     // never leaves its home worker
-    starting = 2,   // on_start is due
-    trapping = 4,   // trap_exit
-    in_role = 8,      // set while the role exists, ended or not
+    pinned = 1,    // never leaves its home worker
+    starting = 2,  // on_start is due
+    trapping = 4,  // trap_exit
+    in_role = 8,   // set while the role exists, ended or not
   };
 
   cell_slot() = delete;

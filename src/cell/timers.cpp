@@ -82,9 +82,7 @@ void begin(cell_slot& self, cell_timer* t, std::chrono::nanoseconds delay) {
   }
 }
 
-cell_timer* new_timer() {
-  return ::new (allocate_signal(sizeof(cell_timer))) cell_timer(&timer_ops);
-}
+cell_timer* new_timer() { return ::new (allocate_signal(sizeof(cell_timer))) cell_timer(&timer_ops); }
 
 }  // namespace
 

@@ -91,7 +91,8 @@ struct config : caf::actor_system_config {
     set("scheduler.max-threads", static_cast<std::size_t>(s.size()));
     set("scheduler.max-throughput", static_cast<std::size_t>(s.signals_per_turn()));
     set("logger.verbosity", caf::atom("quiet"));
-    module_factories.push_back([&s](caf::actor_system& sys) -> caf::actor_system::module* { return new coordinator(sys, s); });
+    module_factories.push_back(
+        [&s](caf::actor_system& sys) -> caf::actor_system::module* { return new coordinator(sys, s); });
   }
 };
 
@@ -107,14 +108,14 @@ struct actor_backend::state {
 actor_backend::actor_backend(scheduler& s) : state_(std::make_unique<state>(s)) {
   // Units must exist before start() lets threads run, and need the system, which starts them in its constructor. They
   // only keep its address until then.
-  auto* memory = ::operator new(sizeof(caf::actor_system), std::align_val_t{alignof(caf::actor_system)});
+  auto* memory = ::operator new (sizeof(caf::actor_system), std::align_val_t{alignof(caf::actor_system)});
   auto* system = static_cast<caf::actor_system*>(memory);
   for (unsigned i = 0; i < s.size(); ++i) s.at(i).backend = new worker_unit(system, s);
   try {
     ::new (memory) caf::actor_system(state_->settings);
   } catch (...) {
     for (unsigned i = 0; i < s.size(); ++i) delete static_cast<worker_unit*>(s.at(i).backend);
-    ::operator delete(memory, std::align_val_t{alignof(caf::actor_system)});
+    ::operator delete (memory, std::align_val_t{alignof(caf::actor_system)});
     throw;
   }
   state_->system.reset(system);
@@ -127,7 +128,7 @@ actor_backend::~actor_backend() {
   caf::actor_system* system = state_->system.get();
   system->~actor_system();
   static_cast<void>(state_->system.release());
-  ::operator delete(system, std::align_val_t{alignof(caf::actor_system)});
+  ::operator delete (system, std::align_val_t{alignof(caf::actor_system)});
   for (unsigned i = 0; i < state_->owner.size(); ++i) delete static_cast<worker_unit*>(state_->owner.at(i).backend);
 }
 

@@ -15,7 +15,7 @@ namespace karyon::detail {
 
 /// What the scheduler tells its user. Called on the threads named.
 struct scheduler_hooks {
-  std::function<void(const error&)> binding_refused;       ///< once, on the first worker that could not be bound
+  std::function<void(const error&)> binding_refused;  ///< once, on the first worker that could not be bound
 };
 
 /// The workers of one runtime, and the way in for tasks from anywhere.

@@ -191,7 +191,8 @@ void worker::idle() {
 
 void worker::start_timer(timer& t, std::uint64_t deadline_ns) noexcept {
   t.home = this;
-  if (wheel_.empty()) wheel_.advance(monotonic_ns(), *this);  // an empty wheel's time stands still; it costs nothing to catch up
+  if (wheel_.empty())
+    wheel_.advance(monotonic_ns(), *this);  // an empty wheel's time stands still; it costs nothing to catch up
   wheel_.start(t, deadline_ns);
 }
 

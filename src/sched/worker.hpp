@@ -73,8 +73,8 @@ public:
 
   /// Counters for metrics; written by the worker alone, read by anyone (relaxed).
   struct counters {
-    std::atomic<std::uint64_t> turns{0};      ///< tasks run
-    std::atomic<std::uint64_t> donated{0};    ///< tasks given to hungry workers of the same last-level cache
+    std::atomic<std::uint64_t> turns{0};           ///< tasks run
+    std::atomic<std::uint64_t> donated{0};         ///< tasks given to hungry workers of the same last-level cache
     std::atomic<std::uint64_t> donated_node{0};    ///< the same, to others of the node
     std::atomic<std::uint64_t> donated_remote{0};  ///< the same, to other nodes
     std::atomic<std::uint64_t> sleeps{0};

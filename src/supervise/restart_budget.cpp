@@ -12,7 +12,8 @@ restart_budget::restart_budget(std::uint32_t restarts, std::uint64_t period_ns)
       chunks_(std::make_unique<std::atomic<chunk*>[]>(chunks_for(restarts, chunk_size))) {}
 
 restart_budget::~restart_budget() {
-  for (std::uint32_t i = 0; i < chunks_for(restarts_, chunk_size); ++i) delete chunks_[i].load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < chunks_for(restarts_, chunk_size); ++i)
+    delete chunks_[i].load(std::memory_order_relaxed);
 }
 
 std::atomic<std::uint64_t>& restart_budget::place(std::uint32_t i) {
@@ -21,7 +22,8 @@ std::atomic<std::uint64_t>& restart_budget::place(std::uint32_t i) {
   if (c == nullptr) {
     auto fresh = std::make_unique<chunk>();
     // Release: whoever finds the chunk finds it zeroed. The loser of a race frees its own.
-    if (slot.compare_exchange_strong(c, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire)) c = fresh.release();
+    if (slot.compare_exchange_strong(c, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire))
+      c = fresh.release();
   }
   return c->at[i % chunk_size];
 }

@@ -69,7 +69,8 @@ void shard::run_turn(task* t, worker&) {
   } else if (self.stopping_ && self.children_.empty() && self.drained_ == nullptr &&
              self.events_.load(std::memory_order_acquire) == nullptr) {
     self.stopping_ = false;
-    if (self.deadline_.linked && self.deadline_.claim(timer::cancelled)) self.deadline_.home->retire_timer(self.deadline_);
+    if (self.deadline_.linked && self.deadline_.claim(timer::cancelled))
+      self.deadline_.home->retire_timer(self.deadline_);
     self.owner_.shard_is_empty();
   }
 }
@@ -80,7 +81,8 @@ bool shard::run_events(unsigned& work) noexcept {
     cell_slot* s = drained_;
     if (s == nullptr) return true;
     drained_ = s->keeper_next;
-    const std::uint8_t happened = s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
+    const std::uint8_t happened =
+        s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
     if ((happened & joined) != 0) take_in(*s);
     if ((happened & ended) != 0) end_of(*s);
     ++work;

@@ -84,9 +84,10 @@ void supervisor_core::give_up(const exit_reason& why) noexcept {
   if (stopping()) return;
   begin_stop();
   try {
-    log(log_level::err, "supervisor gives up: more than " + std::to_string(options_.intensity.restarts) + " restarts within " +
-                            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(options_.intensity.period).count()) +
-                            " ms; its children are ended; the last of them had ended with " + to_string(why));
+    log(log_level::err,
+        "supervisor gives up: more than " + std::to_string(options_.intensity.restarts) + " restarts within " +
+            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(options_.intensity.period).count()) +
+            " ms; its children are ended; the last of them had ended with " + to_string(why));
   } catch (const std::bad_alloc&) {  // it stops all the same
   }
 }

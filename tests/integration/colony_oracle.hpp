@@ -181,11 +181,11 @@ private:
     for (std::size_t i = begin; i < end; ++i) {
       const token& t = tokens_[i];
       if (t.what != kind::identifier) continue;
-      const bool names_header = t.spelling.rfind("__has_include", 0) == 0 && i + 2 < end && tokens_[i + 1].spelling == "(" &&
-                                (tokens_[i + 2].spelling == "<" || tokens_[i + 2].what == kind::literal);
-      if (names_header) {
-        while (i < end && tokens_[i].spelling != ">" && tokens_[i].what != kind::literal && tokens_[i].spelling != ")")
-          ++i;
+      if (t.spelling.rfind("__has_include", 0) == 0) {
+        // Only a parenthesised header name after it is no text of the program.
+        const bool names_header = i + 2 < end && tokens_[i + 1].spelling == "(" &&
+                                  (tokens_[i + 2].spelling == "<" || tokens_[i + 2].what == kind::literal);
+        while (names_header && i < end && tokens_[i].spelling != ">" && tokens_[i].what != kind::literal) ++i;
       } else if (!((directive == "if" || directive == "elif") && t.spelling == "defined")) {
         found_.emplace_back(t.spelling, t.line);
       }

@@ -73,13 +73,13 @@ TEST_CASE("a CAF actor sends to a cell and requests its answers") {
     caf::scoped_actor self(karyon::caf_system(rt));
     self->send(a, std::string("hello"));
     std::int32_t answer = 0;
-    self->request(a, long_time, std::int32_t{21}).receive([&](std::int32_t n) { answer = n; }, [](const caf::error&) {});
+    self->request(a, long_time, std::int32_t{21})
+        .receive([&](std::int32_t n) { answer = n; }, [](const caf::error&) {});
     CHECK(answer == 42);
     CHECK(d.lines() == lines{"hello"});
     bool unexpected = false;
-    self->request(a, long_time, 1.5).receive([](std::int32_t) {}, [&](const caf::error& e) {
-      unexpected = e == caf::sec::unexpected_message;
-    });
+    self->request(a, long_time, 1.5)
+        .receive([](std::int32_t) {}, [&](const caf::error& e) { unexpected = e == caf::sec::unexpected_message; });
     CHECK(unexpected);
   }
 }
@@ -93,7 +93,8 @@ TEST_CASE("a CAF request to a cell that fails or has ended gets an error") {
     caf::scoped_actor self(karyon::caf_system(rt));
     for (int i = 0; i < 2; ++i) {
       bool failed = false;
-      self->request(a, long_time, std::int32_t{-1}).receive([](std::int32_t) {}, [&](const caf::error&) { failed = true; });
+      self->request(a, long_time, std::int32_t{-1})
+          .receive([](std::int32_t) {}, [&](const caf::error&) { failed = true; });
       CHECK(failed);
       REQUIRE(eventually([&] { return !c.alive(); }));
     }
@@ -127,8 +128,8 @@ TEST_CASE("stock CAF actors run on the runtime's workers") {
     const caf::actor a = system.spawn(stock, std::int32_t{1});
     for (int i = 0; i < 20; ++i) {
       std::string name;
-      self->request(a, long_time, std::string("where?")).receive([&](const std::string& n) { name = n; },
-                                                                  [](const caf::error&) {});
+      self->request(a, long_time, std::string("where?"))
+          .receive([&](const std::string& n) { name = n; }, [](const caf::error&) {});
       REQUIRE(name.substr(0, 8) == "karyon.w");
     }
     self->send_exit(a, caf::exit_reason::user_shutdown);
@@ -151,7 +152,8 @@ TEST_CASE("a link between a cell and a CAF actor ends either when the other fail
     self->monitor(other);
     // Answered: the link is made.
     bool there = false;
-    self->request(other, long_time, std::int32_t{1}).receive([&](std::int32_t n) { there = n == 2; }, [](const caf::error&) {});
+    self->request(other, long_time, std::int32_t{1})
+        .receive([&](std::int32_t n) { there = n == 2; }, [](const caf::error&) {});
     REQUIRE(there);
     if (cell_fails) {
       c.send(std::string("fail"));
@@ -213,7 +215,8 @@ TEST_CASE("the handle of a child's role is good after its restart") {
       self->send(a, std::string("fail"));
       REQUIRE(eventually([&] { return s.restarts() == static_cast<std::uint64_t>(i) + 1 && c.get(); }));
       std::int32_t answer = 0;
-      self->request(a, long_time, std::int32_t{i}).receive([&](std::int32_t n) { answer = n; }, [](const caf::error&) {});
+      self->request(a, long_time, std::int32_t{i})
+          .receive([&](std::int32_t n) { answer = n; }, [](const caf::error&) {});
       CHECK(answer == 2 * i);
     }
   }

@@ -9,7 +9,8 @@
 //| auto fresh = std::make_unique<chunk>();
 //
 // mirrors src/supervise/restart_budget.cpp
-//| if (slot.compare_exchange_strong(c, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire)) c = fresh.release();
+//| if (slot.compare_exchange_strong(c, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire))
+//| c = fresh.release();
 //
 // mirrors src/supervise/restart_budget.cpp
 //| const std::uint64_t k = count_.fetch_add(1, std::memory_order_relaxed);

@@ -26,7 +26,8 @@
 //| cell_slot* s = drained_;
 //| if (s == nullptr) return true;
 //| drained_ = s->keeper_next;
-//| const std::uint8_t happened = s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
+//| const std::uint8_t happened =
+//| s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
 
 namespace {
 

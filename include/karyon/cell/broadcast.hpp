@@ -51,7 +51,7 @@ struct shared_signal : signal {
 template <class C, class T>
 void invoke_shared(void* object, signal& s) {
   const T& shared = *static_cast<shared_signal<T>&>(s).payload;
-  if constexpr (!uses_behaviors<C>() && requires(C& c) { c.on(shared); }) {
+  if constexpr (!uses_behaviors<C>() && requires(C & c) { c.on(shared); }) {
     (void)static_cast<C*>(object)->on(shared);
   } else {
     T copy = shared;
@@ -100,7 +100,8 @@ broadcast_result broadcast(const Handles& to, const T& value) {
   detail::bulk_sender sender;
   broadcast_result result;
   for (std::size_t i = 0; i < n; ++i) {
-    if (i + ahead < n) detail::bulk_sender::fetch(detail::handle_access::of(first[static_cast<std::ptrdiff_t>(i + ahead)]).slot);
+    if (i + ahead < n)
+      detail::bulk_sender::fetch(detail::handle_access::of(first[static_cast<std::ptrdiff_t>(i + ahead)]).slot);
     detail::signal* s = nullptr;
     if constexpr (copied) {
       s = detail::make_signal<detail::payload_signal<T>>(&detail::tell_ops<C, T>, value);

@@ -24,15 +24,15 @@ struct timer_id {
 
 /// What a cell has used so far.
 struct cell_stats {
-  std::uint64_t handled = 0;        ///< signals handled by this incarnation
-  std::uint64_t mailbox = 0;        ///< signals waiting
-  std::uint64_t stashed = 0;        ///< signals put aside
-  std::uint64_t memory_bytes = 0;   ///< held from memory(), headers included
+  std::uint64_t handled = 0;       ///< signals handled by this incarnation
+  std::uint64_t mailbox = 0;       ///< signals waiting
+  std::uint64_t stashed = 0;       ///< signals put aside
+  std::uint64_t memory_bytes = 0;  ///< held from memory(), headers included
   std::uint64_t memory_peak_bytes = 0;
-  std::uint64_t slot_bytes = 0;     ///< the cell itself with all its bookkeeping
-  std::uint32_t restarts = 0;       ///< of its role, if it is supervised
-  std::uint32_t node = 0;           ///< NUMA node, an index into the binding plan's nodes
-  std::uint32_t worker = 0;         ///< home worker
+  std::uint64_t slot_bytes = 0;  ///< the cell itself with all its bookkeeping
+  std::uint32_t restarts = 0;    ///< of its role, if it is supervised
+  std::uint32_t node = 0;        ///< NUMA node, an index into the binding plan's nodes
+  std::uint32_t worker = 0;      ///< home worker
   /// Time in handlers, from the runtime's tick of 0.52 ms: right on average, zero for a cell that is never met by a tick.
   std::chrono::nanoseconds in_handlers{0};
 };
@@ -165,7 +165,8 @@ struct behaviors {};
 
 namespace detail {
 
-KARYON_API std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler, std::chrono::nanoseconds timeout);
+KARYON_API std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler,
+                                     std::chrono::nanoseconds timeout);
 KARYON_API reply_address request_address(cell_slot* self, std::uint64_t token) noexcept;
 /// `make` builds the signal to send, each time the timer fires; owned by the timer.
 class timer_payload {
@@ -225,7 +226,7 @@ struct behavior_of {
   }
   template <class T>
   static constexpr behavior_table::function entry() {
-    if constexpr (requires(C& c, T&& m) { B::on(c, std::move(m)); }) {
+    if constexpr (requires(C & c, T && m) { B::on(c, std::move(m)); }) {
       return &run<T>;
     } else {
       return nullptr;
@@ -270,18 +271,18 @@ void cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeou
   const std::uint64_t token = detail::add_request(
       slot_, std::make_unique<detail::typed_request<R, std::decay_t<Then>>>(std::forward<Then>(then)), timeout);
   // A refused question is discarded, which answers it with the refusal: the continuation is called in every case.
-  detail::deliver_through(whom, detail::make_signal<detail::ask_signal<question_type>>(
-                                    &detail::ask_ops<C, question_type>, detail::request_address(slot_, token),
-                                    std::forward<T>(question)));
+  detail::deliver_through(
+      whom, detail::make_signal<detail::ask_signal<question_type>>(
+                &detail::ask_ops<C, question_type>, detail::request_address(slot_, token), std::forward<T>(question)));
 }
 
 template <class C, class T>
 timer_id cell::send_after(const ref<C>& whom, T&& value, std::chrono::nanoseconds delay) {
   using signal_type = std::remove_cvref_t<T>;
   detail::check_signal<C, signal_type>();
-  return {detail::add_timer(slot_, detail::handle_access::of(whom),
-                            std::make_unique<detail::typed_timer_payload<C, signal_type>>(std::forward<T>(value), false),
-                            delay, false)};
+  return {detail::add_timer(
+      slot_, detail::handle_access::of(whom),
+      std::make_unique<detail::typed_timer_payload<C, signal_type>>(std::forward<T>(value), false), delay, false)};
 }
 
 template <class C, class T>

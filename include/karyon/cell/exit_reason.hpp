@@ -25,7 +25,7 @@ public:
     start_failed,  ///< Its constructor or start hook threw.
   };
 
-  exit_reason() noexcept = default;  ///< normal
+  exit_reason() noexcept = default;                                        ///< normal
   exit_reason(kind k) noexcept : bits_(static_cast<std::uintptr_t>(k)) {}  // NOLINT: a kind is a reason
   /// A reason with the type and text of what was thrown, or the words of whoever asks for the exit.
   exit_reason(kind k, std::string type, std::string text);

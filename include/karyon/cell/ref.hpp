@@ -27,11 +27,13 @@ struct handle_access;
 
 template <class C, class T>
 constexpr void check_signal() {
-  static_assert(is_sendable<T>,
-                "karyon: this type can not be a signal: signals are plain values without pointers, references or views, and "
-                "are moved without throwing");
-  static_assert(C::accepts::template contains<T>,
-                "karyon: this cell class does not accept this signal: add the type to its `accepts` and a handler on(T)");
+  static_assert(
+      is_sendable<T>,
+      "karyon: this type can not be a signal: signals are plain values without pointers, references or views, and "
+      "are moved without throwing");
+  static_assert(
+      C::accepts::template contains<T>,
+      "karyon: this cell class does not accept this signal: add the type to its `accepts` and a handler on(T)");
 }
 
 [[nodiscard]] KARYON_API bool incarnation_alive(const address& a) noexcept;
@@ -66,8 +68,8 @@ public:
     using signal_type = std::remove_cvref_t<T>;
     detail::check_signal<C, signal_type>();
     return detail::deliver(at_.slot, at_.number,
-                           detail::make_signal<detail::payload_signal<signal_type>>(
-                               &detail::tell_ops<C, signal_type>, std::forward<T>(value)));
+                           detail::make_signal<detail::payload_signal<signal_type>>(&detail::tell_ops<C, signal_type>,
+                                                                                    std::forward<T>(value)));
   }
 
   /// Whether this incarnation accepts signals right now; it may end before you act on the answer.

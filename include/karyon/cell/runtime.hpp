@@ -42,12 +42,12 @@ private:
 /// Sums over a runtime's life; each number only grows, but for `cells`. Read while cells run, they are of slightly
 /// different moments.
 struct runtime_metrics {
-  std::uint64_t cells = 0;               ///< alive now
-  std::uint64_t spawned = 0;             ///< incarnations started, restarts included
-  std::uint64_t handled = 0;             ///< signals handled
+  std::uint64_t cells = 0;    ///< alive now
+  std::uint64_t spawned = 0;  ///< incarnations started, restarts included
+  std::uint64_t handled = 0;  ///< signals handled
   std::uint64_t restarts = 0;
-  std::uint64_t failures = 0;            ///< incarnations that ended with error, memory_limit or start_failed
-  std::uint64_t dropped_dead = 0;        ///< accepted, then lost because the receiver ended first
+  std::uint64_t failures = 0;      ///< incarnations that ended with error, memory_limit or start_failed
+  std::uint64_t dropped_dead = 0;  ///< accepted, then lost because the receiver ended first
   /// Refused at the send: dead or restarting. Counted where the sender is, since the receiver's runtime may be long gone:
   /// sends of this runtime's cells, and those of all threads of the process that are nobody's workers.
   std::uint64_t refused_dead = 0;
@@ -55,19 +55,19 @@ struct runtime_metrics {
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
   std::uint64_t crash_reports_suppressed = 0;
-  std::uint64_t slab_bytes = 0;          ///< address space taken for cells
-  std::uint64_t turns = 0;               ///< runs of a cell by a worker
-  std::uint64_t given_same_cache = 0;    ///< cells handed to an idle worker of the same last-level cache
-  std::uint64_t given_same_node = 0;     ///< to one of the same node
-  std::uint64_t given_other_node = 0;    ///< to one of another node (only with steal_across_nodes)
+  std::uint64_t slab_bytes = 0;        ///< address space taken for cells
+  std::uint64_t turns = 0;             ///< runs of a cell by a worker
+  std::uint64_t given_same_cache = 0;  ///< cells handed to an idle worker of the same last-level cache
+  std::uint64_t given_same_node = 0;   ///< to one of the same node
+  std::uint64_t given_other_node = 0;  ///< to one of another node (only with steal_across_nodes)
 };
 
 /// How a shutdown went.
 struct shutdown_report {
-  std::uint64_t stopped = 0;       ///< cells that ended when asked
-  std::uint64_t killed = 0;        ///< cells that had to be killed at the deadline
-  std::uint64_t dropped = 0;       ///< signals they had not handled, counted
-  bool complete = true;            ///< false if a handler did not return before the deadline and is still running
+  std::uint64_t stopped = 0;  ///< cells that ended when asked
+  std::uint64_t killed = 0;   ///< cells that had to be killed at the deadline
+  std::uint64_t dropped = 0;  ///< signals they had not handled, counted
+  bool complete = true;       ///< false if a handler did not return before the deadline and is still running
 };
 
 /// What a thread holds of an ask it has not waited for yet.
@@ -134,7 +134,8 @@ public:
   template <class Handle, class T>
   [[nodiscard]] auto ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout)
       -> result<detail::answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>> {
-    if (on_worker()) return fail(errc::would_block, "a cell must not block its worker: use cell::ask with a continuation");
+    if (on_worker())
+      return fail(errc::would_block, "a cell must not block its worker: use cell::ask with a continuation");
     return ask_async(whom, std::forward<T>(question)).get(timeout);
   }
   /// Asks and returns at once; the future has the answer.
@@ -148,11 +149,11 @@ public:
     detail::check_answer<R>();
     auto* slot = new detail::typed_answer_slot<R>();
     future<R> f(slot);
-    detail::deliver_through(
-        whom, detail::make_signal<detail::ask_signal<question_type>>(
-                  &detail::ask_ops<C, question_type>,
-                  detail::reply_address{static_cast<detail::answer_slot*>(slot), 0, 0, detail::reply_address::kind::waiter},
-                  std::forward<T>(question)));
+    detail::deliver_through(whom, detail::make_signal<detail::ask_signal<question_type>>(
+                                      &detail::ask_ops<C, question_type>,
+                                      detail::reply_address{static_cast<detail::answer_slot*>(slot), 0, 0,
+                                                            detail::reply_address::kind::waiter},
+                                      std::forward<T>(question)));
     return f;
   }
 

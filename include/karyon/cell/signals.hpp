@@ -44,7 +44,9 @@ struct answer_type<result<T>> {
 };
 
 template <class C, class T>
-concept handles = requires(C& c, T&& m) { c.on(std::move(m)); };
+concept handles = requires(C& c, T&& m) {
+  c.on(std::move(m));
+};
 
 template <class C, class T>
 using handler_return = decltype(std::declval<C&>().on(std::declval<T&&>()));
@@ -136,8 +138,9 @@ void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
 }
 
 template <class C, class T>
-inline constexpr signal_ops tell_ops{&invoke_tell<C, T>, &discard_tell<T>, type_name<T>(), false,
-                                     std::is_trivially_destructible_v<T>, false, sizeof(payload_signal<T>)};
+inline constexpr signal_ops tell_ops{
+    &invoke_tell<C, T>,       &discard_tell<T>, type_name<T>(), false, std::is_trivially_destructible_v<T>, false,
+    sizeof(payload_signal<T>)};
 template <class C, class T>
 inline constexpr signal_ops ask_ops{&invoke_ask<C, T>, &discard_ask<C, T>, type_name<T>(), false, false, false};
 
@@ -148,11 +151,11 @@ struct class_info {
   std::uint32_t object_align;
   std::uint32_t mailbox_limit;  // 0: unbounded
   void (*destroy)(void* object) noexcept;
-  void (*started)(void* object);                                         // null: no on_start
-  void (*exiting)(void* object, const exit_reason& why);                 // null: no on_exit
-  void (*trapped_exit)(void* object, const exit_signal& s);              // null: does not handle exit_signal
-  void (*monitored_down)(void* object, const down& d);                   // null: does not handle down
-  const signal_ops* (*find_tell)(std::type_index type) noexcept;         // null result: no handler
+  void (*started)(void* object);                                  // null: no on_start
+  void (*exiting)(void* object, const exit_reason& why);          // null: no on_exit
+  void (*trapped_exit)(void* object, const exit_signal& s);       // null: does not handle exit_signal
+  void (*monitored_down)(void* object, const down& d);            // null: does not handle down
+  const signal_ops* (*find_tell)(std::type_index type) noexcept;  // null result: no handler
 };
 
 template <class C, class Signals>
@@ -161,8 +164,8 @@ template <class C, class... Ts>
 struct handler_index<C, signals<Ts...>> {
   static const signal_ops* find(std::type_index type) noexcept {
     // Never destroyed: a runtime may outlive the static objects that its program made after it.
-    static const auto& index = *new std::unordered_map<std::type_index, const signal_ops*>{
-        {std::type_index(typeid(Ts)), &tell_ops<C, Ts>}...};
+    static const auto& index =
+        *new std::unordered_map<std::type_index, const signal_ops*>{{std::type_index(typeid(Ts)), &tell_ops<C, Ts>}...};
     const auto found = index.find(type);
     return found != index.end() ? found->second : nullptr;
   }
@@ -180,8 +183,9 @@ constexpr std::uint32_t mailbox_limit_of() noexcept {
 
 template <class C>
 struct class_info_of {
-  static_assert(requires { typename C::accepts; },
-                "karyon: a cell class names the signals it accepts: using accepts = karyon::signals<...>;");
+  static_assert(
+      requires { typename C::accepts; },
+      "karyon: a cell class names the signals it accepts: using accepts = karyon::signals<...>;");
   static_assert(handler_index<C, typename C::accepts>::all_handled,
                 "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
 
@@ -191,44 +195,37 @@ struct class_info_of {
 
   static void destroy(void* object) noexcept { static_cast<C*>(object)->~C(); }
   static constexpr auto started() noexcept -> void (*)(void*) {
-    if constexpr (requires(C& c) { c.on_start(); }) {
+    if constexpr (requires(C & c) { c.on_start(); }) {
       return [](void* object) { static_cast<C*>(object)->on_start(); };
     } else {
       return nullptr;
     }
   }
   static constexpr auto exiting() noexcept -> void (*)(void*, const exit_reason&) {
-    if constexpr (requires(C& c, const exit_reason& why) { c.on_exit(why); }) {
+    if constexpr (requires(C & c, const exit_reason& why) { c.on_exit(why); }) {
       return [](void* object, const exit_reason& why) { static_cast<C*>(object)->on_exit(why); };
     } else {
       return nullptr;
     }
   }
   static constexpr auto trapped_exit() noexcept -> void (*)(void*, const exit_signal&) {
-    if constexpr (requires(C& c, const exit_signal& s) { c.on(s); }) {
+    if constexpr (requires(C & c, const exit_signal& s) { c.on(s); }) {
       return [](void* object, const exit_signal& s) { static_cast<C*>(object)->on(s); };
     } else {
       return nullptr;
     }
   }
   static constexpr auto monitored_down() noexcept -> void (*)(void*, const down&) {
-    if constexpr (requires(C& c, const down& d) { c.on(d); }) {
+    if constexpr (requires(C & c, const down& d) { c.on(d); }) {
       return [](void* object, const down& d) { static_cast<C*>(object)->on(d); };
     } else {
       return nullptr;
     }
   }
 
-  static constexpr class_info value{type_name<C>(),
-                                    sizeof(C),
-                                    alignof(C),
-                                    mailbox_limit_of<C>(),
-                                    &destroy,
-                                    started(),
-                                    exiting(),
-                                    trapped_exit(),
-                                    monitored_down(),
-                                    &handler_index<C, typename C::accepts>::find};
+  static constexpr class_info value{
+      type_name<C>(), sizeof(C), alignof(C),     mailbox_limit_of<C>(), &destroy,
+      started(),      exiting(), trapped_exit(), monitored_down(),      &handler_index<C, typename C::accepts>::find};
 };
 
 }  // namespace detail

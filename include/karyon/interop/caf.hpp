@@ -100,14 +100,11 @@ public:
     });
   }
   template <class T>
-    requires(std::is_same_v<T, Ts> || ...)
-  void on(T value) {
-    caf::anon_send(actor_, std::move(value));
-  }
+  requires(std::is_same_v<T, Ts> || ...) void on(T value) { caf::anon_send(actor_, std::move(value)); }
   void on_exit(const exit_reason& why) {
     if (why.why() != exit_reason::kind::normal) {
-      caf::anon_send_exit(actor_, why.why() == exit_reason::kind::killed ? caf::exit_reason::kill
-                                                                         : caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(
+          actor_, why.why() == exit_reason::kind::killed ? caf::exit_reason::kill : caf::exit_reason::user_shutdown);
     }
   }
 

@@ -139,7 +139,8 @@ public:
   /// From a cell, it starts them one after the other on the calling worker's shard.
   template <class C, class... Args>
   std::vector<child<C>> start_many(std::size_t n, Args&&... args) {
-    return start_all<C>(n, new detail::fixed_factory<C, std::decay_t<Args>...>(child_options{}, std::forward<Args>(args)...));
+    return start_all<C>(
+        n, new detail::fixed_factory<C, std::decay_t<Args>...>(child_options{}, std::forward<Args>(args)...));
   }
   /// The same with arguments by index: `args_of(index)` returns a tuple of constructor arguments; it is called again
   /// for each restart, from several threads.

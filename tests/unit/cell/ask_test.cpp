@@ -208,7 +208,8 @@ public:
     ask(whom_, later{}, std::chrono::nanoseconds(q.timeout_ns), [this](result<int> r) { write("later", r); });
   }
   void on(ask_blow_up) {
-    ask(whom_, blow_up{}, long_time, [this, keep = std::make_unique<int>(1)](const result<int>& r) { write("blow_up", r); });
+    ask(whom_, blow_up{}, long_time,
+        [this, keep = std::make_unique<int>(1)](const result<int>& r) { write("blow_up", r); });
   }
   void on(ask_ping) {
     ask(whom_, ping{}, long_time, [this](const result<void>& r) { diary_->write(r ? "pinged" : "not pinged"); });

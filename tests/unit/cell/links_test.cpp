@@ -38,7 +38,8 @@ struct wait_here {};
 /// A cell that does what it is told with links and monitors, and writes what it is told of them.
 class social : public cell {
 public:
-  using accepts = signals<link_to, unlink_from, watch_it, unwatch, trap, end, end_other, fail_now, caught_up, word, wait_here>;
+  using accepts =
+      signals<link_to, unlink_from, watch_it, unwatch, trap, end, end_other, fail_now, caught_up, word, wait_here>;
   explicit social(diary& d, const door* wait = nullptr, door* arrived = nullptr)
       : diary_(&d), door_(wait), arrived_(arrived) {}
 
@@ -338,9 +339,7 @@ namespace {
 class talker : public cell {
 public:
   using accepts = signals<number>;
-  explicit talker(ref<social> to) : to_(to) {
-    link(to_);
-  }
+  explicit talker(ref<social> to) : to_(to) { link(to_); }
   void on(number n) {
     for (int i = 0; i < n.value; ++i) to_.send(word{"w"});
     throw std::runtime_error("that was all");

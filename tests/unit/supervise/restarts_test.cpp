@@ -224,9 +224,8 @@ TEST_CASE("a hundred thousand children that are killed at once all come back, ea
   registry r;
   runtime rt(quiet());
   auto s = rt.supervise(generous());
-  const auto children = s.start_each<ward>(n, [&r](std::uint32_t i) {
-    return std::tuple<registry&, int>(r, static_cast<int>(i));
-  });
+  const auto children =
+      s.start_each<ward>(n, [&r](std::uint32_t i) { return std::tuple<registry&, int>(r, static_cast<int>(i)); });
   REQUIRE(children.size() == n);
   CHECK(r.born == static_cast<int>(n));
   for (const auto& c : children) rt.exit(c.get(), exit_reason::killed());

@@ -17,9 +17,9 @@ namespace karyon::detail {
 /// Where the answer to an ask goes: a request of a cell, a thread that waits, or nowhere (any more).
 struct reply_address {
   enum class kind : std::uint8_t { none, request, waiter, foreign };
-  void* target = nullptr;         // request: the asker's cell_slot; waiter: an answer_slot; foreign: a foreign_reply
-  std::uint64_t token = 0;        // request: its number
-  std::uint32_t generation = 0;   // request: the asker's incarnation
+  void* target = nullptr;        // request: the asker's cell_slot; waiter: an answer_slot; foreign: a foreign_reply
+  std::uint64_t token = 0;       // request: its number
+  std::uint32_t generation = 0;  // request: the asker's incarnation
   kind to = kind::none;
 };
 
@@ -110,9 +110,10 @@ KARYON_API void count_late_answer() noexcept;
 
 template <class R>
 constexpr void check_answer() {
-  static_assert(std::is_void_v<R> || is_sendable<R>,
-                "karyon: this type can not be an answer: what a handler returns travels as a signal does, and must be a plain "
-                "value without pointers, references or views (see karyon/cell/sendable.hpp)");
+  static_assert(
+      std::is_void_v<R> || is_sendable<R>,
+      "karyon: this type can not be an answer: what a handler returns travels as a signal does, and must be a plain "
+      "value without pointers, references or views (see karyon/cell/sendable.hpp)");
 }
 
 /// Sends `value` to where `to` points and forgets the address: an ask is answered at most once.
