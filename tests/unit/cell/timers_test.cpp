@@ -28,7 +28,8 @@ public:
     for (int i = 0; i < from_constructor; ++i) on(after{i, 1ms * (i + 1)});
   }
   void on(after a) {
-    asked_.push_back(std::chrono::steady_clock::now() + a.delay);
+    using clock = std::chrono::steady_clock;
+    asked_.push_back(a.delay > std::chrono::hours(1) ? clock::time_point::max() : clock::now() + a.delay);
     id_.push_back(a.id);
     last_ = send_after(self(this), due{static_cast<int>(asked_.size()) - 1}, a.delay);
   }
