@@ -128,11 +128,42 @@ caf::strong_actor_ptr expose_to_caf(const address& a) {
 
 // ---- slots ---------------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// What the control blocks made on this thread share. CAF counts references to its node id, and hands out actor ids from one
+/// counter: two lines that workers which start cells at the same time would fight for. So each thread has an equal node id of
+/// its own, and takes actor ids by the thousand, from a range that CAF's own counter does not reach.
+struct block_supply {
+  std::uint64_t runtime = 0;  // serial
+  caf::node_id node;
+  caf::actor_id next = 0;
+  caf::actor_id end = 0;
+
+  void refill(caf::actor_system& system, std::uint64_t serial) {
+    runtime = serial;
+    const caf::node_id& shared = system.node();
+    const auto* data = shared ? dynamic_cast<const caf::node_id::default_data*>(&*shared) : nullptr;
+    node = data != nullptr ? caf::make_node_id(data->process_id(), data->host_id()) : shared;
+  }
+  [[nodiscard]] caf::actor_id take_id() {
+    constexpr caf::actor_id together = 4096;
+    static std::atomic<caf::actor_id> last{caf::actor_id{1} << 40u};
+    if (next == end) {
+      next = last.fetch_add(together, std::memory_order_relaxed);
+      end = next + together;
+    }
+    return next++;
+  }
+};
+
+}  // namespace
+
 void backend_construct(cell_slot& s, runtime_core& core) {
   auto& system = *static_cast<caf::actor_system*>(core.backend().system());
-  caf::node_id node = system.node();
-  ::new (&s.backend_block)
-      caf::actor_control_block(system.next_actor_id(), node, &system, &destroy_data, &destroy_block);
+  static thread_local block_supply supply;
+  if (supply.runtime != core.serial()) supply.refill(system, core.serial());
+  caf::node_id node = supply.node;
+  ::new (&s.backend_block) caf::actor_control_block(supply.take_id(), node, &system, &destroy_data, &destroy_block);
   caf::actor_config config;
   ::new (static_cast<void*>(&s.backend_object)) caf_cell(config);
 }

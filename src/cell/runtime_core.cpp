@@ -63,6 +63,11 @@ runtime_core::~runtime_core() {
   slabs_.reset();
 }
 
+std::uint64_t runtime_core::next_serial() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 std::uint64_t runtime_core::sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept {
   std::uint64_t n = (outside_.*which).load(std::memory_order_relaxed);
   for (unsigned i = 0; i < scheduler_->size(); ++i) n += (states_[i].counters.*which).load(std::memory_order_relaxed);

@@ -63,6 +63,8 @@ public:
   [[nodiscard]] actor_backend& backend() noexcept { return *backend_; }
   [[nodiscard]] runtime& owner() noexcept { return owner_; }
   [[nodiscard]] const runtime_options& options() const noexcept { return options_; }
+  /// Tells this runtime from all others of the process, before and after; never 0.
+  [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
   [[nodiscard]] bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
 
   /// The calling worker's state, or null on a thread that is not one of this runtime's workers.
@@ -105,7 +107,10 @@ private:
   [[nodiscard]] bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
   void exit_all(const exit_reason& why);
 
+  [[nodiscard]] static std::uint64_t next_serial() noexcept;
+
   runtime& owner_;
+  const std::uint64_t serial_ = next_serial();
   runtime_options options_;
   std::unique_ptr<scheduler> scheduler_;
   std::unique_ptr<worker_state[]> states_;

@@ -72,6 +72,16 @@ void timer_wheel::cascade(unsigned level) noexcept {
 
 void timer_wheel::expire(worker& w) {
   const auto slot = static_cast<unsigned>(now_) & (slot_count - 1);
+  // A slot holds its newest timer first; those of one tick fire in the order in which they were started.
+  timer* oldest = nullptr;
+  for (timer* t = slots_[0][slot]; t != nullptr;) {
+    timer* following = t->next;
+    t->next = oldest;
+    t->prev = following;
+    oldest = t;
+    t = following;
+  }
+  slots_[0][slot] = oldest;
   while (slots_[0][slot] != nullptr) {
     timer* t = slots_[0][slot];
     unlink(*t);
