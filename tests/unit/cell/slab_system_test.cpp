@@ -79,7 +79,7 @@ std::size_t address_space_bytes() {
   ::_exit(store.slots_carved() == count ? 0 : 6);
 }
 
-int status_of_child(slab_cache* cache) {
+[[maybe_unused]] int status_of_child(slab_cache* cache) {
   const ::pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) exhaust(cache);
