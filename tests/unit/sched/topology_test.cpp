@@ -19,8 +19,10 @@ using karyon::topology;
 
 // hwloc 2.9 forgets the objects that it had read from an XML file which ends early. A topology that we forget still
 // shows, by its outermost allocation.
-extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() { return "leak:hwloc_alloc_setup_object\n"; }
+extern "C" __attribute__((visibility("default"))) const char* __lsan_default_suppressions();
+extern "C" __attribute__((visibility("default"))) const char* __lsan_default_suppressions() {
+  return "leak:hwloc_alloc_setup_object\n";
+}
 
 namespace {
 
