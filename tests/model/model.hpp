@@ -114,7 +114,7 @@ struct registry {
 struct order {
   rl::memory_order value;
   rl::debug_info at;
-  [[nodiscard]] rl::memory_order for_(const char* operation) const {
+  [[nodiscard]] rl::memory_order for_(const char* operation) const {  // NOLINT(readability-identifier-naming)
     return registry::get().effective(operation, value, at);
   }
 };
@@ -364,6 +364,8 @@ inline ::model::order model_order(rl::memory_order value, const char* function, 
 }
 }  // namespace std
 
+// Names of the standard library, which these take the place of.
+// NOLINTBEGIN(readability-identifier-naming)
 #define atomic model_atomic
 #define atomic_thread_fence fence
 #define memory_order_relaxed model_order(rl::mo_relaxed, __func__, __FILE__, __LINE__)
@@ -373,3 +375,4 @@ inline ::model::order model_order(rl::memory_order value, const char* function, 
 #define memory_order_seq_cst model_order(rl::mo_seq_cst, __func__, __FILE__, __LINE__)
 #define syscall ::model::system_call
 #define static_assert(...) static_assert(true)  // Relacy's atomics are larger than words
+// NOLINTEND(readability-identifier-naming)
