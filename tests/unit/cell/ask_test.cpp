@@ -279,7 +279,6 @@ TEST_CASE("a cell's ask without an end waits for its answer") {
 }
 
 TEST_CASE("an answer to a cell that has ended reaches nobody, and its continuation goes with it") {
-  std::atomic<int> living{0};
   diary d;
   runtime rt(quiet());
   const auto o = rt.spawn<oracle>();
