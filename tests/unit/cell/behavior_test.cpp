@@ -188,7 +188,7 @@ TEST_CASE("a cell's own memory is aligned as asked, counted, and gone when it is
 TEST_CASE("over its quota a cell ends with memory_limit, whether or not the handler catches it") {
   for (const bool caught : {true, false}) {
     runtime rt(quiet());
-    const auto c = rt.spawn<hoarder>(std::size_t{10}'000);
+    const auto c = rt.spawn<hoarder>(std::size_t{10'000});
     CHECK(rt.ask(c, allocate{5'000, 16}, long_time).value());
     const witness w(rt, c);
     if (caught) {
