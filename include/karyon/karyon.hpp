@@ -9,4 +9,5 @@
 #include <karyon/core/result.hpp>
 #include <karyon/core/version.hpp>
 #include <karyon/sched/options.hpp>
+#include <karyon/supervise/ordered_supervisor.hpp>
 #include <karyon/supervise/supervisor.hpp>

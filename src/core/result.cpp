@@ -19,6 +19,9 @@ const char* to_string(errc code) noexcept {
     case errc::out_of_memory: return "out_of_memory";
     case errc::unsupported: return "unsupported";
     case errc::system_error: return "system_error";
+    case errc::already_started: return "already_started";
+    case errc::already_present: return "already_present";
+    case errc::running: return "running";
   }
   return "unknown";
 }

@@ -44,6 +44,8 @@ public:
 
   static exit_reason normal() noexcept { return {}; }
   static exit_reason shutdown() noexcept { return kind::shutdown; }
+  /// OTP's {shutdown, Reason}: expected all the same.
+  static exit_reason shutdown(std::string text) { return {kind::shutdown, {}, std::move(text)}; }
   static exit_reason killed() noexcept { return kind::killed; }
   static exit_reason error(std::string type, std::string text) {
     return {kind::error, std::move(type), std::move(text)};
@@ -54,7 +56,7 @@ public:
   [[nodiscard]] std::string_view type() const noexcept;
   /// Its what(), or the value of a thrown number or string; empty where there is none.
   [[nodiscard]] std::string_view text() const noexcept;
-  /// Whether a transient child that ends this way is left ended: normal and shutdown.
+  /// Whether a transient child that ends this way is left ended: normal, and shutdown with or without words.
   [[nodiscard]] bool is_expected() const noexcept { return why() == kind::normal || why() == kind::shutdown; }
 
   /// Same kind, type and text.

@@ -13,8 +13,10 @@
 
 namespace karyon {
 
+class ordered_supervisor;
 class supervisor;
 struct supervisor_options;
+struct supervisor_spec;
 
 /// Everything about a runtime that can be chosen. The defaults suit a program that owns its machine.
 struct runtime_options {
@@ -165,6 +167,10 @@ public:
   /// A new supervisor (include karyon/supervise/supervisor.hpp).
   supervisor supervise(const supervisor_options& options);
   supervisor supervise();
+  /// A new ordered supervisor with its children (include karyon/supervise/ordered_supervisor.hpp): returns when all of them
+  /// have started, in order. If one can not, those before it are ended in reverse order and its error is returned:
+  /// invalid_argument (a faulty spec), start_failed, closed, would_block (on a worker's thread).
+  result<ordered_supervisor> start(const supervisor_spec& spec);
 
   [[nodiscard]] unsigned workers() const noexcept;
   [[nodiscard]] unsigned nodes() const noexcept;

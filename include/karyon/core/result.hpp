@@ -28,6 +28,9 @@ enum class errc : std::uint8_t {
   out_of_memory,         ///< Memory could not be had.
   unsupported,           ///< This machine or build lacks the capability.
   system_error,          ///< A system call failed; the message has its name and reason.
+  already_started,       ///< A child of this id runs.
+  already_present,       ///< A child of this id is kept without a cell: restart it, or delete it first.
+  running,               ///< The child runs: end it first.
 };
 
 /// The field's short name of an error code, for logs and JSON; never null.

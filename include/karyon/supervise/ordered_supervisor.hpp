@@ -1,0 +1,141 @@
+#pragma once
+
+#include <any>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <karyon/supervise/supervisor.hpp>
+#include <karyon/supervise/supervisor_spec.hpp>
+
+namespace karyon {
+
+class ordered_supervisor;
+
+/// A child of an ordered supervisor whose class is not known here: a cell's role, a supervisor, or nothing (ignored).
+class KARYON_API any_child {
+public:
+  any_child() = default;
+
+  /// The typed handle; empty if the child is not a cell of class C.
+  template <class C>
+  [[nodiscard]] child<C> as() const noexcept {
+    return class_ == &detail::class_info_of<C>::value ? detail::handle_access::make<child<C>>(role_) : child<C>();
+  }
+  /// The incarnation that fills the role now; empty between two incarnations, after the end, and for supervisors.
+  [[nodiscard]] cell_ref get() const noexcept;
+  /// Empty handles if it is not one.
+  [[nodiscard]] ordered_supervisor as_tree() const noexcept;
+  [[nodiscard]] supervisor as_dynamic() const noexcept;
+  /// False for a child that was ignored.
+  explicit operator bool() const noexcept { return class_ != nullptr || node_ != nullptr; }
+
+private:
+  friend struct detail::any_child_access;
+  const detail::class_info* class_ = nullptr;
+  detail::address role_;
+  std::shared_ptr<detail::supervisor_node> node_;
+};
+
+/// What start_child and restart_child give.
+struct started_child {
+  any_child child;  ///< Empty if the start was ignored.
+  std::any info;    ///< What the constructor gave to start_info.
+};
+
+enum class child_state : std::uint8_t {
+  running,
+  restarting,  ///< Its last restart has failed; it is tried again.
+  stopped,     ///< Kept without a cell: ignored, ended as expected, or terminated.
+};
+
+/// One line of ordered_supervisor::children.
+struct child_info {
+  std::string id;
+  any_child child;
+  child_state state = child_state::stopped;
+  child_kind kind = child_kind::worker;
+  restart_type restart = restart_type::permanent;
+};
+
+/// OTP's count_children.
+struct child_counts {
+  std::size_t specs = 0;
+  std::size_t active = 0;  ///< running now
+  std::size_t supervisors = 0;
+  std::size_t workers = 0;
+};
+
+/// Keeps a few different children in order: OTP's supervisor, exactly (docs/concepts/supervision.md has the table).
+///
+/// A value that names the supervisor; copies name the same one, also after restarts by its own supervisor. It runs on one
+/// worker, one step after the other; it answers questions about itself at any time, also while it waits for a child to end or
+/// tries to restart one; changes queue behind the one in progress, but stop() and exit() do not.
+///
+/// Threads: any. Calls that wait (start_child, terminate_child, restart_child, delete_child, stop) give `would_block` on a
+/// worker's thread; cells use the forms with a continuation, which is called as that of cell::ask is.
+class KARYON_API ordered_supervisor {
+public:
+  ordered_supervisor() = default;
+
+  /// Adds a child behind the others and starts it. already_started: a child of this id runs. already_present: its spec is kept
+  /// without a cell (delete_child or restart_child it). start_failed: the message has the reason; the spec is not kept.
+  /// invalid_argument: a faulty spec. closed: the supervisor is ending or has ended.
+  result<started_child> start_child(child_spec spec);
+  /// Ends a child by its shutdown policy and returns when its death is confirmed; its spec is kept (but a temporary one's).
+  /// Also stops the attempts at restarting it. Fine if it does not run. not_found, closed.
+  result<void> terminate_child(std::string_view id);
+  /// Starts a child that is kept without a cell. running, restarting, not_found, start_failed (the spec is still kept), closed.
+  result<started_child> restart_child(std::string_view id);
+  /// Forgets a child that is kept without a cell. running, restarting, not_found, closed.
+  result<void> delete_child(std::string_view id);
+
+  // The same for cells: `self` is the cell that calls, `then` takes the result<...> on its thread of execution.
+  template <class Then>
+  void start_child(cell& self, child_spec spec, Then&& then);
+  template <class Then>
+  void terminate_child(cell& self, std::string_view id, Then&& then);
+  template <class Then>
+  void restart_child(cell& self, std::string_view id, Then&& then);
+  template <class Then>
+  void delete_child(cell& self, std::string_view id, Then&& then);
+
+  /// In start order. Any thread, never waits for the supervisor's worker.
+  [[nodiscard]] std::vector<child_info> children() const;
+  [[nodiscard]] child_counts count() const;
+  [[nodiscard]] result<child_spec> spec_of(std::string_view id) const;
+  /// Handles by id; empty if there is no such child of that class. They survive restarts, so look them up once.
+  template <class C>
+  [[nodiscard]] child<C> find(std::string_view id) const {
+    return find_any(id).template as<C>();
+  }
+  [[nodiscard]] any_child find_any(std::string_view id) const;
+
+  /// Ends all children in reverse order and the supervisor with `shutdown`; returns when done. From a cell it only begins.
+  /// A supervisor that has one of its own is restarted or not by that, as its restart type says. Idempotent.
+  void stop();
+  /// An exit signal to the supervisor: `shutdown` as stop() but without waiting; `killed` kills the children, all at once, and ends
+  /// it with `killed`; any other reason ends it in order, with that reason. `normal` is ignored.
+  void exit(exit_reason why);
+
+  [[nodiscard]] std::uint64_t restarts() const noexcept;
+  /// Why it has ended; nothing while it runs or is started.
+  [[nodiscard]] std::optional<exit_reason> ended() const;
+  /// Waits until it has ended; false after the timeout. Not on a worker's thread (false at once).
+  bool wait_ended(std::chrono::nanoseconds timeout) const;
+  explicit operator bool() const noexcept { return core_ != nullptr; }
+  friend bool operator==(const ordered_supervisor&, const ordered_supervisor&) = default;
+
+private:
+  friend class runtime;
+  friend class any_child;
+  explicit ordered_supervisor(std::shared_ptr<detail::ordered_core> core) noexcept : core_(std::move(core)) {}
+  std::shared_ptr<detail::ordered_core> core_;
+};
+
+}  // namespace karyon

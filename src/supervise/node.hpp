@@ -1,0 +1,78 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <karyon/cell/exit_reason.hpp>
+#include <karyon/supervise/ordered_supervisor.hpp>
+
+namespace karyon::detail {
+
+class supervisor_node;
+
+/// Whoever looks after a supervisor: its own supervisor, or the runtime for one without.
+///
+/// One report follows each begin_start: start_failed; or started and later ended; or ended alone, if it was asked to exit before
+/// it had started. Called on any thread, holding no lock of the node; must not block, and may not call back.
+class node_parent {
+public:
+  enum class report : std::uint8_t { started, start_failed, ended };
+  virtual void child_reports(supervisor_node& child, report what, const exit_reason& why) noexcept = 0;
+
+protected:
+  ~node_parent() = default;
+};
+
+/// A supervisor as its parent sees it. Restarted in place: handles name the node, so they survive.
+///
+///   idle -> starting -> running -> stopping -> idle          (begin_start -> started -> request_exit or by itself -> ended)
+///              |                      ^
+///              +--- a start failed ---+
+///
+/// Kept by its parent, and by the handles that users hold. begin_start and request_exit are for the parent (any thread, do not
+/// wait), request_exit also for users; after `ended` or `start_failed` was reported nothing of it runs any more and no child of
+/// it is alive, so that a new start strictly follows the old cleanup.
+class supervisor_node : public std::enable_shared_from_this<supervisor_node> {
+public:
+  supervisor_node() = default;
+  supervisor_node(const supervisor_node&) = delete;
+  supervisor_node& operator=(const supervisor_node&) = delete;
+  virtual ~supervisor_node() = default;
+
+  /// `path` names it in reports: the ids from the root on, "/root/sessions".
+  virtual void begin_start(node_parent& parent, std::string path) noexcept = 0;
+  /// shutdown: ends in order. killed: kills all children at once. normal: ignored. Others: in order, with that reason.
+  virtual void request_exit(const exit_reason& why) noexcept = 0;
+};
+
+/// The library's way into any_child.
+struct any_child_access {
+  static any_child of_cell(const class_info& info, const address& role) noexcept {
+    any_child c;
+    c.class_ = &info;
+    c.role_ = role;
+    return c;
+  }
+  static any_child of_node(std::shared_ptr<supervisor_node> node) noexcept {
+    any_child c;
+    c.node_ = std::move(node);
+    return c;
+  }
+  static const std::shared_ptr<supervisor_node>& node(const any_child& c) noexcept { return c.node_; }
+};
+
+/// While one lives on a thread, start_info() of the constructor that runs there writes into it.
+class KARYON_API start_note_scope {
+public:
+  explicit start_note_scope(start_note& note) noexcept;
+  ~start_note_scope();
+  start_note_scope(const start_note_scope&) = delete;
+  start_note_scope& operator=(const start_note_scope&) = delete;
+
+private:
+  start_note* previous_;
+};
+
+}  // namespace karyon::detail
