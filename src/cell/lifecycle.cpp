@@ -235,7 +235,7 @@ void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept {
   if (dropped != 0) core.count(&cell_counters::dropped_dead, dropped);
   if (extras != nullptr) tell_links(s.at(), *extras, why);
   backend_ended(s, why);
-  core.count(&cell_counters::failures);
+  if (is_failure(why)) core.count(&cell_counters::failures);
 }
 
 void abandon(const reservation& r) noexcept {

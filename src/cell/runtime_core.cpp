@@ -159,10 +159,22 @@ void runtime_core::add_participant(std::shared_ptr<shutdown_participant> p) {
   participants_.push_back(std::move(p));
 }
 
+void runtime_core::remove_participant(const shutdown_participant& p) noexcept {
+  std::shared_ptr<shutdown_participant> removed;  // freed after the lock is
+  const std::lock_guard lock(participants_mutex_);
+  const auto found =
+      std::find_if(participants_.begin(), participants_.end(), [&p](const auto& other) { return other.get() == &p; });
+  if (found == participants_.end()) return;
+  removed = std::move(*found);
+  *found = std::move(participants_.back());
+  participants_.pop_back();
+}
+
 bool runtime_core::wait_until_empty(std::chrono::steady_clock::time_point deadline) {
   // Rare and short: a look every now and then is simpler than a count that every cell's end would have to maintain.
   auto pause = std::chrono::microseconds(50);
   auto empty = [this] {
+    const std::lock_guard lock(participants_mutex_);
     return live_cells() == 0 &&
            std::all_of(participants_.begin(), participants_.end(), [](const auto& p) { return p->has_ended(); });
   };
@@ -174,10 +186,11 @@ bool runtime_core::wait_until_empty(std::chrono::steady_clock::time_point deadli
   return true;
 }
 
-void runtime_core::exit_all(const exit_reason& why) {
+void runtime_core::exit_all(const exit_reason& why, bool also_supervised) {
   slabs_->for_each_slot([&](void* memory) {
     auto& s = *static_cast<cell_slot*>(memory);
     if (!inbox_word::accepts(s.inbox.look())) return;
+    if (!also_supervised && s.role.load(std::memory_order_acquire) != 0) return;
     send_exit({&s, s.incarnation.load(std::memory_order_relaxed)}, {}, why);
   });
 }
@@ -191,20 +204,22 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
     report_.complete = wait_until_empty(std::chrono::steady_clock::now() + deadline);
     return report_;
   }
+  std::vector<std::shared_ptr<shutdown_participant>> to_end;
   {
     const std::lock_guard participants_lock(participants_mutex_);
     closing_.store(true, std::memory_order_seq_cst);
+    to_end = participants_;  // nobody adds to it any more
   }
-  // Nobody adds to the list any more. It is kept until the workers have stopped: participants' tasks may still be queued.
-  for (const auto& p : participants_) p->begin_shutdown();
+  for (const auto& p : to_end) p->begin_shutdown();
+  to_end.clear();
   const std::uint64_t dropped_before = sum(&cell_counters::dropped_dead);
   const std::uint64_t alive = live_cells();
-  exit_all(exit_reason::shutdown());
+  exit_all(exit_reason::shutdown(), false);
   const auto end = std::chrono::steady_clock::now() + deadline;
   report_.complete = wait_until_empty(end);
   if (!report_.complete) {
     report_.killed = live_cells();
-    exit_all(exit_reason::killed());
+    exit_all(exit_reason::killed(), true);
     report_.complete =
         wait_until_empty(std::chrono::steady_clock::now() + std::max(deadline, std::chrono::milliseconds(100)));
     if (!report_.complete) {

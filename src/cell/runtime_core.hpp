@@ -101,11 +101,14 @@ public:
   void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
 
   void add_participant(std::shared_ptr<shutdown_participant> p);
+  /// It has nothing left: forgets it, which may free it. No effect if it is not there.
+  void remove_participant(const shutdown_participant& p) noexcept;
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
   [[nodiscard]] bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
-  void exit_all(const exit_reason& why);
+  /// Not `supervised` ones: their supervisors ask them in their order.
+  void exit_all(const exit_reason& why, bool also_supervised);
 
   [[nodiscard]] static std::uint64_t next_serial() noexcept;
 
@@ -120,7 +123,7 @@ private:
   rate_limited_reporter reporter_;
   std::atomic<bool> closing_{false};
   std::mutex participants_mutex_;
-  std::vector<std::shared_ptr<shutdown_participant>> participants_;  // participants_mutex_, until closing_
+  std::vector<std::shared_ptr<shutdown_participant>> participants_;  // participants_mutex_; nothing is added once closing_
   std::mutex shutdown_mutex_;
   bool shut_down_ = false;  // shutdown_mutex_
   shutdown_report report_;  // shutdown_mutex_

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <karyon/cell/exit_reason.hpp>
 #include <karyon/supervise/ordered_supervisor.hpp>
 
 namespace karyon::detail {
 
+class runtime_core;
 class supervisor_node;
 
 /// Whoever looks after a supervisor: its own supervisor, or the runtime for one without.
@@ -32,8 +34,9 @@ protected:
 ///              +--- a start failed ---+
 ///
 /// Kept by its parent, and by the handles that users hold. begin_start and request_exit are for the parent (any thread, do not
-/// wait), request_exit also for users; after `ended` or `start_failed` was reported nothing of it runs any more and no child of
-/// it is alive, so that a new start strictly follows the old cleanup.
+/// wait), request_exit also for users; after `ended` or `start_failed` was reported nothing of it runs any more (none of its
+/// tasks is in a queue, no thread is inside a call that it has not to thank to a handle) and no child of it is alive, so that a
+/// new start strictly follows the old cleanup, and the last handle may free it. wake_list.hpp makes that easy.
 class supervisor_node : public std::enable_shared_from_this<supervisor_node> {
 public:
   supervisor_node() = default;
@@ -45,7 +48,20 @@ public:
   virtual void begin_start(node_parent& parent, std::string path) noexcept = 0;
   /// shutdown: ends in order. killed: kills all children at once. normal: ignored. Others: in order, with that reason.
   virtual void request_exit(const exit_reason& why) noexcept = 0;
+  /// It is idle and is never started again: gives back what it kept for another start (its children's roles). Any thread; the
+  /// parent's last call, before its runtime ends.
+  virtual void retire() noexcept {}
 };
+
+/// A supervisor of either kind, not started; of the runtime whose worker or thread will start it. Throws std::bad_alloc, and
+/// runtime_error for a placement that the runtime does not have.
+[[nodiscard]] std::shared_ptr<supervisor_node> make_ordered_node(runtime_core& rt,
+                                                                 std::shared_ptr<const supervisor_spec> spec);
+[[nodiscard]] std::shared_ptr<supervisor_node> make_dynamic_node(runtime_core& rt, const supervisor_options& options);
+
+/// Whether a child may be kept so by a supervisor with this auto_shutdown: errc::invalid_argument with `who` and the field.
+[[nodiscard]] result<void> check_child(const child_options& options, child_kind kind, auto_shutdown automatic,
+                                       std::string_view who);
 
 /// The library's way into any_child.
 struct any_child_access {

@@ -1,0 +1,65 @@
+#include "supervise/root.hpp"
+
+#include <utility>
+
+namespace karyon::detail {
+
+std::shared_ptr<root_holder> root_holder::start(runtime_core& rt, std::shared_ptr<supervisor_node> node,
+                                                std::string path) {
+  auto holder = std::make_shared<root_holder>(rt, std::move(node));
+  rt.add_participant(holder);
+  holder->begin(std::move(path));
+  return holder;
+}
+
+void root_holder::begin(std::string path) noexcept {
+  node_->begin_start(*this, std::move(path));
+  bool shutdown = false;
+  room_.change([&] {
+    begun_ = true;
+    shutdown = shutdown_;
+  });
+  // The runtime asked before there was anything to ask.
+  if (shutdown) node_->request_exit(exit_reason::shutdown());
+}
+
+void root_holder::begin_shutdown() noexcept {
+  bool begun = false;
+  room_.change([&] {
+    shutdown_ = true;
+    begun = begun_;
+  });
+  if (begun) node_->request_exit(exit_reason::shutdown());
+}
+
+void root_holder::child_reports(supervisor_node&, report what, const exit_reason& why) noexcept {
+  const auto self = shared_from_this();  // the runtime's list may be the last to hold it
+  if (what != report::started) {
+    node_->retire();
+    runtime_.remove_participant(*this);
+  }
+  // Last, as the end of all that is done here: whoever waits may take the runtime down next.
+  room_.change([&] {
+    (what == report::started ? started_ : over_) = true;
+    why_ = why;
+  });
+}
+
+bool root_holder::has_started() const {
+  return room_.read([this] { return started_; });
+}
+
+bool root_holder::has_ended() const noexcept {
+  return room_.read([this] { return over_; });
+}
+
+result<void> root_holder::wait_started() const {
+  room_.wait([this] { return started_ || over_; });
+  return room_.read([this]() -> result<void> {
+    if (started_) return {};
+    if (why_.why() == exit_reason::kind::start_failed) return fail(errc::start_failed, to_string(why_));
+    return fail(errc::closed, "the supervisor was asked to end before it had started: " + to_string(why_));
+  });
+}
+
+}  // namespace karyon::detail

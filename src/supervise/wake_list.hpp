@@ -1,0 +1,72 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "cell/slot.hpp"
+
+namespace karyon::detail {
+
+/// How a supervisor's task learns that something has happened: the ended slots that wait for it, and whether it is to run, in
+/// one word, so that nobody touches the supervisor after it may have ended.
+///
+///   word         meaning                                        from, by
+///   0 rest       the task is in no queue and does not run       awake, by the task (rest)
+///   1 awake      the task runs or is queued, nothing new        rest never; news, by the task (take)
+///   2 poked      as 1, and something has changed beside it      rest or awake, by anyone (poke)
+///   address      as 1, and these slots wait, newest first       any, by whoever ended a child (push)
+///
+/// Who takes it from rest must schedule the task. All others change the word once and touch nothing afterwards: when rest()
+/// has succeeded and nobody is left who may push or poke, the supervisor may be freed.
+class wake_list {
+public:
+  /// Any thread: the slot is on no list. True: the caller must schedule the task. Release: pairs with take.
+  [[nodiscard]] bool push(cell_slot& s) noexcept {
+    std::uintptr_t seen = word_.load(std::memory_order_relaxed);
+    do {
+      s.keeper_next = seen > poked ? reinterpret_cast<cell_slot*>(seen) : nullptr;
+    } while (!word_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&s), std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
+    return seen == at_rest;
+  }
+  /// Any thread: the task is to look at everything (once more). True: the caller must schedule it. Acquire-release: pairs
+  /// with take and rest, so the turn that follows sees what was changed before.
+  [[nodiscard]] bool poke() noexcept {
+    std::uintptr_t seen = word_.load(std::memory_order_relaxed);
+    do {
+      if (seen > poked) {
+        // A turn that sees these slots is still to come, but it must also see what the caller has written.
+        if (word_.compare_exchange_weak(seen, seen, std::memory_order_acq_rel, std::memory_order_relaxed)) return false;
+        continue;
+      }
+      if (word_.compare_exchange_weak(seen, poked, std::memory_order_acq_rel, std::memory_order_relaxed)) break;
+    } while (true);
+    return seen == at_rest;
+  }
+  /// The task, in its turn: everything that waits, oldest first.
+  [[nodiscard]] cell_slot* take() noexcept {
+    const std::uintptr_t seen = word_.exchange(awake, std::memory_order_acq_rel);
+    cell_slot* newest = seen > poked ? reinterpret_cast<cell_slot*>(seen) : nullptr;
+    cell_slot* oldest = nullptr;
+    while (newest != nullptr) {
+      cell_slot* following = newest->keeper_next;
+      newest->keeper_next = oldest;
+      oldest = newest;
+      newest = following;
+    }
+    return oldest;
+  }
+  /// The task, last thing in its turn. False: something has come since take; another turn is due.
+  [[nodiscard]] bool rest() noexcept {
+    std::uintptr_t expected = awake;
+    return word_.compare_exchange_strong(expected, at_rest, std::memory_order_acq_rel, std::memory_order_relaxed);
+  }
+
+private:
+  static constexpr std::uintptr_t at_rest = 0;
+  static constexpr std::uintptr_t awake = 1;
+  static constexpr std::uintptr_t poked = 2;
+  std::atomic<std::uintptr_t> word_{at_rest};
+};
+
+}  // namespace karyon::detail
