@@ -4,6 +4,7 @@
 
 #include <karyon/cell/broadcast.hpp>
 #include <karyon/cell/cell.hpp>
+#include <karyon/cell/crash_report.hpp>
 #include <karyon/cell/runtime.hpp>
 #include <karyon/core/log.hpp>
 #include <karyon/core/result.hpp>
@@ -11,3 +12,4 @@
 #include <karyon/sched/options.hpp>
 #include <karyon/supervise/ordered_supervisor.hpp>
 #include <karyon/supervise/supervisor.hpp>
+#include <karyon/supervise/supervisor_report.hpp>

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cell/backend.hpp"
+#include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "core/programmer_error.hpp"
 
@@ -40,17 +41,23 @@ std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
 }  // namespace
 
 runtime_core::runtime_core(runtime& owner, const runtime_options& options)
-    : owner_(owner), options_(options), reporter_(options.crash_reports_per_second) {
+    : owner_(owner), options_(options) {
   scheduler_hooks hooks;
   hooks.binding_refused = [](const error& e) {
     log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));
   };
   scheduler_ = std::make_unique<scheduler>(plan_for(options), options.scheduler, std::move(hooks));
   scheduler_->user = this;
+  reports_ = std::make_unique<report_desk>(options_, *scheduler_);
   states_ = std::make_unique<worker_state[]>(scheduler_->size());
   slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);
   for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->attach(states_[i].cache, scheduler_->at(i).node());
   backend_ = std::make_unique<actor_backend>(*scheduler_);
+}
+
+void guardian::write_default_path(const guardian&, const cell_slot* child, std::string& path) {
+  path.append("/supervised");
+  if (child != nullptr) path.append("/#").append(std::to_string(child->keeper_index));
 }
 
 runtime_core::~runtime_core() {
@@ -92,7 +99,8 @@ runtime_metrics runtime_core::metrics() const {
   m.refused_full = sum(&cell_counters::refused_full) + refused_outside(true);
   m.refused_no_handler = sum(&cell_counters::refused_no_handler);
   m.late_answers = sum(&cell_counters::late_answers);
-  m.crash_reports_suppressed = reporter_.suppressed();
+  m.crash_reports_suppressed = reports_->suppressed();
+  m.crash_callback_failures = crash_callback_failures_.load(std::memory_order_relaxed);
   m.slab_bytes = slabs_->bytes_mapped();
   for (unsigned i = 0; i < scheduler_->size(); ++i) {
     const worker::counters& w = scheduler_->at(i).stats();
@@ -135,18 +143,80 @@ runtime_core::place runtime_core::choose(placement where) {
   return {scheduler_->at(home).node(), static_cast<std::uint16_t>(home), pinned};
 }
 
+namespace {
+
+void append_path(cell_slot& s, std::string& path) {
+  if (s.keeper != nullptr) return s.keeper->append_path(*s.keeper, &s, path);
+  path.append("/spawned/").append(std::to_string(identity(s.at())));
+}
+
+report_group group_of(cell_slot& s, const exit_reason& why) {
+  report_group g{"crash", {}, why};
+  if (s.keeper != nullptr) {
+    s.keeper->append_path(*s.keeper, nullptr, g.source);
+  } else {
+    g.source.append("/spawned ").append(s.info.load(std::memory_order_relaxed)->name);
+  }
+  return g;
+}
+
+/// Those with the lowest identities: an order that does not depend on the links' table.
+void append_neighbours(const cell_extras& extras, crash_report& r) {
+  std::vector<address> linked(extras.links.begin(), extras.links.end());
+  r.neighbours_total = linked.size();
+  const auto shown = static_cast<std::ptrdiff_t>(std::min(linked.size(), crash_report::neighbours_max));
+  std::partial_sort(linked.begin(), linked.begin() + shown, linked.end(),
+                    [](const address& a, const address& b) { return identity(a) < identity(b); });
+  linked.resize(static_cast<std::size_t>(shown));
+  for (const address& a : linked) {
+    // Looked at before and after, as in find_tell: the class was the neighbour's if it is still there.
+    const bool there = incarnation_alive(a);
+    const class_info* info = a.slot->info.load(std::memory_order_relaxed);
+    r.neighbours.push_back({identity(a), there && incarnation_alive(a) ? std::string(info->name) : std::string()});
+  }
+}
+
+}  // namespace
+
+crash_report runtime_core::describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
+                                          std::uint64_t mailbox) const {
+  crash_report r;
+  append_path(s, r.path);
+  r.class_name = s.info.load(std::memory_order_relaxed)->name;
+  r.id = identity(s.at());
+  if (s.has(cell_slot::in_role)) r.restarts = s.number() - s.role.load(std::memory_order_relaxed);
+  r.incarnation = r.restarts + 1;
+  r.reason = why;
+  r.handling = handling;
+  r.mailbox = mailbox;
+  r.handled = s.handled;
+  if (s.extras != nullptr) append_neighbours(*s.extras, r);
+  const worker* w = worker::current();
+  r.worker = w != nullptr ? w->index() : s.home;
+  r.node = scheduler_->at(r.worker).node();
+  return r;
+}
+
 void runtime_core::report_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                 std::uint64_t mailbox) noexcept {
-  const std::uint64_t now = monotonic_ns();
-  if (!reporter_.allow(now, to_string(why.why()))) return;
+  const std::uint64_t now_ns = monotonic_ns();
+  report_key key;
+  key.add(s.keeper != nullptr ? static_cast<const void*>(s.keeper) : s.info.load(std::memory_order_relaxed));
+  add_to_key(key, why);
+  if (!reports_->admit(report_desk::sort::crash, now_ns, key, [&] { return group_of(s, why); })) return;
   try {
-    std::string text = "cell ended: class ";
-    text.append(s.info.load(std::memory_order_relaxed)->name).append(", id ").append(std::to_string(identity(s.at())));
-    text.append(", reason ").append(to_string(why));
-    if (!handling.empty()) text.append(", while handling ").append(handling);
-    text.append(", signals lost ").append(std::to_string(mailbox));
-    reporter_.emit(now, log_level::err, text);
-  } catch (...) {  // no memory for a report: it is one of those suppressed
+    crash_report r = describe_crash(s, why, handling, mailbox);
+    r.monotonic_ns = now_ns;
+    reports_->file(now_ns, r);
+    if (options_.on_crash) {
+      try {
+        options_.on_crash(r);
+      } catch (...) {
+        crash_callback_failures_.fetch_add(1, std::memory_order_relaxed);
+      }
+    }
+  } catch (...) {
+    reports_->lost();
   }
 }
 
@@ -230,7 +300,7 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
   }
   report_.stopped = alive > report_.killed ? alive - report_.killed : 0;
   report_.dropped = sum(&cell_counters::dropped_dead) - dropped_before;
-  reporter_.flush(monotonic_ns());
+  reports_->sum_up(monotonic_ns());
   shut_down_ = true;
   return report_;
 }

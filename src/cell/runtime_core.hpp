@@ -9,9 +9,9 @@
 
 #include <karyon/cell/runtime.hpp>
 
+#include "cell/report_desk.hpp"
 #include "cell/slab.hpp"
 #include "cell/slot.hpp"
-#include "core/rate_limit.hpp"
 #include "sched/actor_backend.hpp"
 #include "sched/scheduler.hpp"
 
@@ -97,8 +97,10 @@ public:
 
   void schedule(cell_slot& s) noexcept { scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned)); }
 
-  /// A cell has ended abnormally: into the log, rate-limited.
+  /// A cell has ended abnormally, with `mailbox` signals not handled: into the log and to the host, or counted if there are too many.
+  /// On the slot's worker, before its links are gone.
   void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
+  [[nodiscard]] report_desk& reports() noexcept { return *reports_; }
 
   void add_participant(std::shared_ptr<shutdown_participant> p);
   /// It has nothing left: forgets it, which may free it. No effect if it is not there.
@@ -106,6 +108,8 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
+  [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
+                                            std::uint64_t mailbox) const;
   [[nodiscard]] bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
   /// Not `supervised` ones: their supervisors ask them in their order.
   void exit_all(const exit_reason& why, bool also_supervised);
@@ -120,7 +124,8 @@ private:
   cell_counters outside_;
   std::unique_ptr<slab_store> slabs_;
   std::unique_ptr<actor_backend> backend_;
-  rate_limited_reporter reporter_;
+  std::unique_ptr<report_desk> reports_;
+  std::atomic<std::uint64_t> crash_callback_failures_{0};
   std::atomic<bool> closing_{false};
   std::mutex participants_mutex_;
   std::vector<std::shared_ptr<shutdown_participant>> participants_;  // participants_mutex_; nothing is added once closing_

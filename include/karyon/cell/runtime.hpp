@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include <karyon/cell/cell.hpp>
+#include <karyon/cell/crash_report.hpp>
 #include <karyon/cell/detail/ask.hpp>
 #include <karyon/sched/options.hpp>
 
@@ -25,8 +27,14 @@ struct runtime_options {
   const topology* machine = nullptr;
   /// How long the destructor waits for cells to end when asked, before it kills them.
   std::chrono::milliseconds shutdown_deadline{5000};
-  /// Crash reports a second that reach the log; further ones are counted and summed up.
+  /// Crash reports a second that are made, and as many supervisor reports; further ones are counted, and summed up in the log by
+  /// reason and supervisor a second later.
   std::uint32_t crash_reports_per_second = 10;
+  /// How they, and the sums, are written to the log.
+  report_format crash_report_format = report_format::text;
+  /// Is given each crash report that is made, after the log. Called on the worker where the cell ended, by any number of workers at
+  /// once: it should be quick, and must not block. What it throws is swallowed and counted.
+  std::function<void(const crash_report&)> on_crash;
 };
 
 /// Thrown where a constructor or a start can not return an error: options or a machine that do not allow it, a runtime or
@@ -56,7 +64,8 @@ struct runtime_metrics {
   std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full; counted likewise
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
-  std::uint64_t crash_reports_suppressed = 0;
+  std::uint64_t crash_reports_suppressed = 0;  ///< crash and supervisor reports that were counted instead of made
+  std::uint64_t crash_callback_failures = 0;   ///< exceptions that left runtime_options::on_crash
   std::uint64_t slab_bytes = 0;        ///< address space taken for cells
   std::uint64_t turns = 0;             ///< runs of a cell by a worker
   std::uint64_t given_same_cache = 0;  ///< cells handed to an idle worker of the same last-level cache
