@@ -1,16 +1,16 @@
 %% The Erlang peer of the bench: one run of one scenario in a fresh emulator.
-%%   run SCENARIO CELLS OPERATIONS     (the script beside this file picks the emulator flags)
+%%   run SCENARIO CELLS OPERATIONS     (the script beside this file picks the suite's module and the emulator flags)
 %% prints "VALUE" lines of the form: value UNIT NUMBER. What each scenario does is defined once, for all peers, in
 %% bench/README.md.
 -module(karyon_peer).
 -export([main/1]).
 
-main([Scenario, Cells, Operations | Shape]) ->
+main([Scenarios, Scenario, Cells, Operations | Shape]) ->
     Runner = self(),
     %% A process of its own, so that its heap starts empty and its death is a failed run, not a hang.
     {_, Monitor} = spawn_monitor(fun() ->
-        Runner ! {value, peer_scenarios:run(list_to_atom(Scenario), list_to_integer(Cells),
-                                            list_to_integer(Operations), Shape)}
+        Module = list_to_atom(Scenarios),
+        Runner ! {value, Module:run(list_to_atom(Scenario), list_to_integer(Cells), list_to_integer(Operations), Shape)}
     end),
     receive
         {value, {Unit, Value}} ->

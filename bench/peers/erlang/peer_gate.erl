@@ -3,13 +3,22 @@
 -module(peer_gate).
 -export([arm/1, arrive/0, await/0]).
 
+%% Arming the gate anew must not replace the term: that makes the emulator scan every process, in the middle of a figure.
 arm(Count) ->
-    persistent_term:put(?MODULE, {atomics:new(1, [{signed, true}]), Count, self()}).
+    Self = self(),
+    case persistent_term:get(?MODULE, none) of
+        {Left, Self} ->
+            atomics:put(Left, 1, Count);
+        _ ->
+            Left = atomics:new(1, [{signed, true}]),
+            atomics:put(Left, 1, Count),
+            persistent_term:put(?MODULE, {Left, Self})
+    end.
 
 arrive() ->
-    {Counter, Count, Waiter} = persistent_term:get(?MODULE),
-    case atomics:add_get(Counter, 1, 1) of
-        Count -> Waiter ! all_arrived;
+    {Left, Waiter} = persistent_term:get(?MODULE),
+    case atomics:sub_get(Left, 1, 1) of
+        0 -> Waiter ! all_arrived;
         _ -> ok
     end.
 

@@ -1,6 +1,7 @@
 %% The scenarios of the suite `cells`, in the shape that is best for Erlang (bench/README.md says why each was chosen).
 -module(peer_scenarios).
 -export([run/4, cell/0, hibernating_cell/0]).
+-export([start_supervised/3, parallel/2, share/3, option/3]).  % for peer_supervise
 
 -define(WINDOW, 1024).
 
