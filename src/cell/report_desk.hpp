@@ -63,6 +63,7 @@ public:
   template <class Report>
   void file(std::uint64_t now_ns, const Report& r) noexcept {
     sum_up_if_due(now_ns);
+    if (!log_enabled(log_level::err)) return;
     try {
       log(log_level::err, format_ == report_format::json ? to_json(r) : to_text(r));
     } catch (...) {  // no memory for its words

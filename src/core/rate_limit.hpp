@@ -62,7 +62,7 @@ public:
   [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
 
 private:
-  std::uint64_t value_ = 0;
+  std::uint64_t value_ = 0x9e37'79b9'7f4a'7c15;  // not 0, which parts of zeros would leave as it is
 };
 
 /// Counts the reports that were not made, by group, for a sum later. The memory is bounded: the first `groups_max` groups since the
