@@ -24,6 +24,7 @@ namespace karyon::detail {
 ///   from                to                          by              operation            order (partner)
 ///   vacant(g-1)         active(g, empty)            constructor     open: store          release (push: acquire load)
 ///   idle(g)             active(g, empty)            one sender      push: CAS            acq_rel (go_idle: release)
+///   idle(g)             active(g, empty)            the guardian    claim: CAS           acquire (go_idle: release)
 ///   active(g, list)     active(g, signal -> list)   any sender      push: CAS            release (take_all: acquire)
 ///   active(g, list)     active(g, empty)            owner           take_all: exchange   acquire (push: release)
 ///   active(g, empty)    idle(g)                     owner           go_idle: CAS         release (push: acquire)
@@ -77,6 +78,14 @@ public:
       }
     }
     return push_result::refused;
+  }
+
+  /// Any thread: the idle incarnation `n` becomes the caller's, who brings no signal. False if it is not idle.
+  [[nodiscard]] bool claim(std::uint32_t n) noexcept {
+    std::uint64_t seen = word_.load(std::memory_order_relaxed);
+    if (tag_of(seen) != tag_of_incarnation(n) || !is_idle(seen)) return false;
+    return word_.compare_exchange_strong(seen, (seen & ~state_mask) | active, std::memory_order_acquire,
+                                         std::memory_order_relaxed);
   }
 
   /// Owner: everything queued so far, newest first. The plain look first spares an exchange when nothing is there.

@@ -90,7 +90,8 @@ void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
   const std::uint32_t n = s.number() + 1;
   s.info.store(&info, std::memory_order_relaxed);
   s.object_offset = static_cast<std::uint32_t>(object_offset_of(info));
-  s.pending_tail = nullptr;
+  s.pending_tail = s.has(cell_slot::holds_kept) ? s.kept_tail : nullptr;
+  s.set(cell_slot::holds_kept, false);
   s.handled = 0;
   s.busy_ticks = 0;
   s.extras = nullptr;
@@ -104,11 +105,12 @@ void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
 }
 
 void launch_cell(cell_slot& s) noexcept {
-  if (s.has(cell_slot::starting) || !s.inbox.go_idle()) core_of(&s).schedule(s);
+  if (s.has(cell_slot::starting) || s.pending_tail != nullptr || !s.inbox.go_idle()) core_of(&s).schedule(s);
 }
 
 void release_slot(cell_slot& s) noexcept {
   runtime_core& core = core_of(&s);
+  discard_kept(s, exit_reason::shutdown());
   s.keeper = nullptr;
   // A slot whose incarnations have used up the inbox word's tag is never given to another class or role (inbox.hpp): it
   // stays out of the slabs, a few hundred bytes in 262,143 lives.
@@ -156,26 +158,80 @@ void launch(const reservation& r) noexcept {
 
 namespace {
 
+/// Discards one signal that was not handled; true if it was the user's.
+bool discard(signal* lost, const exit_reason& why) noexcept {
+  const bool users = !lost->ops->internal;
+  lost->ops->discard(lost, errc::cell_failed, why);
+  return users;
+}
+
 /// Discards all signals that were not handled; returns how many of the user's.
 std::uint64_t discard_mailbox(cell_slot& s, signal* newest, cell_extras* extras, const exit_reason& why) noexcept {
   if (newest != nullptr) pending_append(s, newest);
   std::uint64_t n = 0;
-  auto discard = [&](signal* lost) {
-    if (!lost->ops->internal) ++n;
-    lost->ops->discard(lost, errc::cell_failed, why);
-  };
   // A bounded mailbox's count is exact over all incarnations: whoever takes a signal out takes it off. Stashed ones are off.
   const bool limited = s.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
   while (signal* lost = pending_pop(s)) {
     const bool bounded = limited && !lost->ops->internal;
     if (bounded) s.queued.fetch_sub(1, std::memory_order_relaxed);
-    discard(lost);
+    n += discard(lost, why) ? 1 : 0;
   }
   if (extras != nullptr) {
-    for (signal* lost : extras->stash) discard(lost);
+    for (signal* lost : extras->stash) n += discard(lost, why) ? 1 : 0;
     extras->stash.clear();
   }
   return n;
+}
+
+/// What is left of a mailbox.
+struct mailbox_rest {
+  std::uint64_t users = 0;    // the user's signals that were not handled
+  std::uint64_t dropped = 0;  // of them
+  signal* kept = nullptr;     // the others, a circular list by its tail
+};
+
+/// Takes the mailbox of a closed inbox apart: for the next incarnation (what the cell died of first, then what it had put aside,
+/// then what waited), where the cell keeps it; else all is discarded.
+mailbox_rest empty_mailbox(cell_slot& s, signal* newest, cell_extras* extras, signal* last,
+                           const exit_reason& why) noexcept {
+  mailbox_rest rest;
+  if (!s.has(cell_slot::keeps_mailbox)) {
+    rest.users = rest.dropped = discard_mailbox(s, newest, extras, why);
+    return rest;
+  }
+  if (newest != nullptr) pending_append(s, newest);
+  signal* waiting = std::exchange(s.pending_tail, nullptr);
+  // Those back from the stash, and the last one, count again.
+  const bool limited = s.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
+  auto put_back = [&](signal* n) {
+    if (limited) s.queued.fetch_add(1, std::memory_order_relaxed);
+    pending_push_back(s, n);
+    ++rest.users;
+  };
+  if (last != nullptr) put_back(last);
+  if (extras != nullptr) {
+    for (signal* n : extras->stash) put_back(n);
+    extras->stash.clear();
+  }
+  signal* n = waiting != nullptr ? std::exchange(waiting->next, nullptr) : nullptr;
+  while (n != nullptr) {
+    signal* following = n->next;
+    if (n->ops->internal) {
+      n->ops->discard(n, errc::cell_failed, why);
+    } else {
+      pending_push_back(s, n);
+      ++rest.users;
+    }
+    n = following;
+  }
+  rest.kept = std::exchange(s.pending_tail, nullptr);
+  return rest;
+}
+
+void hold_kept(cell_slot& s, signal* kept) noexcept {
+  if (kept == nullptr) return;
+  s.kept_tail = kept;
+  s.set(cell_slot::holds_kept, true);
 }
 
 bool is_failure(const exit_reason& why) noexcept {
@@ -198,7 +254,10 @@ void pass_on(cell_slot& s, exit_reason why) noexcept {
 
 }  // namespace
 
-void finish_cell(run_context& context) noexcept {
+namespace {
+
+/// All of the end but the handing on of the slot.
+void finish_incarnation(run_context& context) noexcept {
   cell_slot& s = *context.slot;
   runtime_core& core = *context.core;
   const class_info& info = *s.info.load(std::memory_order_relaxed);
@@ -211,30 +270,68 @@ void finish_cell(run_context& context) noexcept {
     }
   }
   if (s.extras != nullptr) cancel_all_timers(*s.extras);
-  const std::uint64_t dropped = discard_mailbox(s, s.inbox.close(), s.extras, context.why);
-  if (dropped != 0) core.count(&cell_counters::dropped_dead, dropped);
+  const mailbox_rest rest = empty_mailbox(s, s.inbox.close(), s.extras, context.last, context.why);
+  if (rest.dropped != 0) core.count(&cell_counters::dropped_dead, rest.dropped);
   // Questions first: their continuations refer to the object. Then the object, which may refer to its memory.
   if (s.extras != nullptr) s.extras->requests = {};
   info.destroy(s.object());
   if (is_failure(context.why)) {
     core.count(&cell_counters::failures);
-    core.report_crash(s, context.why, context.failed_handling, dropped);
+    core.report_crash(s, context.why, context.failed_handling, rest.users);
   }
   std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
   if (extras != nullptr) tell_links(s.at(), *extras, context.why);
   extras.reset();  // with the cell's memory, before anybody can start the next incarnation
   backend_ended(s, context.why);
-  pass_on(s, std::move(context.why));
+  hold_kept(s, rest.kept);  // last: it lies where the count of handled signals was
+}
+
+}  // namespace
+
+void finish_cell(run_context& context) noexcept {
+  finish_incarnation(context);
+  pass_on(*context.slot, std::move(context.why));
+}
+
+bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with) noexcept {
+  if (!s.inbox.claim(s.number())) {
+    send_exit(s.at(), {}, why);
+    return false;
+  }
+  runtime_core& core = core_of(&s);
+  const bool has_a_say = why.why() != exit_reason::kind::killed &&
+                         (s.has(cell_slot::trapping) || why.why() == exit_reason::kind::normal);
+  if (has_a_say) {
+    pending_push_back(s, make_exit_request(why));
+    core.schedule(s);
+    return false;
+  }
+  run_context context(s, core);
+  context.why = why;
+  run_context* const outer = std::exchange(running, &context);
+  finish_incarnation(context);
+  running = outer;
+  core.count(&cell_counters::ended);
+  ended_with = std::move(context.why);
+  return true;
+}
+
+void discard_kept_signals(cell_slot& s, const exit_reason& why) noexcept {
+  s.pending_tail = s.kept_tail;
+  s.set(cell_slot::holds_kept, false);
+  const std::uint64_t dropped = discard_mailbox(s, nullptr, nullptr, why);
+  core_of(&s).count(&cell_counters::dropped_dead, dropped);
 }
 
 void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept {
   runtime_core& core = core_of(&s);
   std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
   if (extras != nullptr) cancel_all_timers(*extras);
-  const std::uint64_t dropped = discard_mailbox(s, s.inbox.close(), extras.get(), why);
-  if (dropped != 0) core.count(&cell_counters::dropped_dead, dropped);
+  const mailbox_rest rest = empty_mailbox(s, s.inbox.close(), extras.get(), nullptr, why);
+  if (rest.dropped != 0) core.count(&cell_counters::dropped_dead, rest.dropped);
   if (extras != nullptr) tell_links(s.at(), *extras, why);
   backend_ended(s, why);
+  hold_kept(s, rest.kept);
   if (is_failure(why)) core.count(&cell_counters::failures);
 }
 

@@ -30,6 +30,16 @@ KARYON_API void launch_cell(cell_slot& s) noexcept;
 /// The constructor threw: ends the incarnation that begin_incarnation began. The slot stays the caller's, who counts the
 /// incarnation as ended once it has dealt with the slot.
 KARYON_API void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept;
+/// The supervised cell's mailbox survives its end: kept for the next incarnation, with the signal that it died of if
+/// `with_last`. For a slot whose flags are fresh, before begin_incarnation.
+inline void keep_mailbox(cell_slot& s, bool with_last) noexcept {
+  s.set(cell_slot::keeps_mailbox, true);
+  s.set(cell_slot::keeps_last, with_last);
+}
+/// There is no next incarnation: drops what was kept for it, counted, questions answered with the reason. Nothing to do for
+/// slots that keep nothing. Between two incarnations, or after the last.
+inline void discard_kept(cell_slot& s, const exit_reason& why) noexcept;
+
 /// Back to the slab. For a role: after it was ended.
 KARYON_API void release_slot(cell_slot& s) noexcept;
 
@@ -48,8 +58,17 @@ void finish_cell(run_context& context) noexcept;
 
 /// Asks any cell to end (see cell::exit); any thread.
 KARYON_API void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
+/// The same by its guardian, on a worker, best on the cell's home. An idle cell that has no say in it is ended on the spot, without a signal
+/// or a turn: true, and `ended_with` is its reason; the slot is the guardian's, whose child_ended is not called.
+[[nodiscard]] KARYON_API bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with) noexcept;
 /// The exit reason of kind `as` for the exception being handled.
 [[nodiscard]] KARYON_API exit_reason
 reason_of_current_exception(exit_reason::kind as = exit_reason::kind::error) noexcept;
+
+KARYON_API void discard_kept_signals(cell_slot& s, const exit_reason& why) noexcept;
+
+inline void discard_kept(cell_slot& s, const exit_reason& why) noexcept {
+  if (s.has(cell_slot::holds_kept)) discard_kept_signals(s, why);
+}
 
 }  // namespace karyon::detail

@@ -138,6 +138,8 @@ void send_exit(const address& whom, const address& from, const exit_reason& why)
   deliver(whom.slot, whom.number, make_signal<exit_request>(from, why));
 }
 
+signal* make_exit_request(const exit_reason& why) { return make_signal<exit_request>(address{}, why); }
+
 void send_link_exit(const address& to, const address& from, const exit_reason& why) noexcept {
   deliver(to.slot, to.number, make_signal<link_exit>(from, why));
 }

@@ -142,6 +142,7 @@ struct run_context {
   runtime_core* core;
   reply_address* question = nullptr;
   std::string_view failed_handling;  // the type of the signal whose handler threw
+  signal* last = nullptr;            // the user's signal that it dies of, if that is kept
   bool doomed = false;
   std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more

@@ -58,7 +58,10 @@ struct alignas(64) cell_slot {
   std::uint16_t home;                      // worker
   std::uint8_t flags;
   std::atomic<std::uint8_t> keeper_bits;  // the guardian's
-  std::uint64_t handled;
+  union {
+    std::uint64_t handled;  // signals, by this incarnation
+    signal* kept_tail;      // after the end, with holds_kept: those for the next incarnation, as pending_tail
+  };
   cell_extras* extras;  // what few cells use: links, timers, memory, ...
   std::uint32_t busy_ticks;
   std::uint32_t keeper_index;  // with keeper..keeper_position: the guardian's
@@ -74,6 +77,9 @@ struct alignas(64) cell_slot {
     starting = 2,  // on_start is due
     trapping = 4,  // trap_exit
     in_role = 8,   // set while the role exists, ended or not
+    keeps_mailbox = 16,  // the end leaves the user's signals to the next incarnation (mailbox_policy)
+    keeps_last = 32,     // and the one that it died of, too
+    holds_kept = 64,     // there are such signals
   };
 
   cell_slot() = delete;

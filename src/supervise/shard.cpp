@@ -5,255 +5,249 @@
 #include "cell/backend.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
+#include "supervise/kept_spec.hpp"
+#include "supervise/reports.hpp"
 #include "supervise/supervisor_core.hpp"
+#include "supervise/tree_child.hpp"
 
 namespace karyon::detail {
 
 namespace {
-// Children started, mended or told to end in one turn of a shard: some tens of microseconds.
+// Children mended, and as many started or told to end, in one turn of a shard: some tens of microseconds.
 constexpr unsigned work_per_turn = 256;
 }  // namespace
 
 shard::shard(supervisor_core& owner, unsigned worker)
-    : guardian(&child_has_ended), task(&run_turn), owner_(owner), worker_(worker) {
-  deadline_.owner = this;
-}
+    : guardian(&child_has_ended, &write_path),
+      task(&run_turn),
+      owner_(owner),
+      worker_(worker),
+      random_state_(owner.runtime().serial() << 20U | worker) {}
+
+shard::~shard() = default;
 
 // ---- from any thread -----------------------------------------------------------------------------------------------
 
-void shard::wake() noexcept {
-  // Acquire-release: the turn that resets the flag sees what was pushed before it was set.
-  if (!scheduled_.exchange(true, std::memory_order_acq_rel)) owner_.runtime().workers().schedule(this, worker_, true);
+void shard::schedule() noexcept {
+  presence_.add();  // the turn's; whoever had it to start is inside as well, or keeps a child that no turn has let go yet
+  owner_.runtime().workers().schedule(this, worker_, true);
 }
 
 void shard::mark(cell_slot& s, std::uint8_t bit) noexcept {
   // Partner: the fetch_and in run_events. Its acquire sees why the child ended; its release lets us reuse keeper_next.
   if ((s.keeper_bits.fetch_or(bit, std::memory_order_acq_rel) & (joined | ended)) != 0) return;  // on the list already
-  cell_slot* head = events_.load(std::memory_order_relaxed);
-  do {
-    s.keeper_next = head;
-  } while (!events_.compare_exchange_weak(head, &s, std::memory_order_release, std::memory_order_relaxed));
-  wake();
+  if (news_.push(s)) schedule();
 }
 
 void shard::child_has_ended(guardian& self, cell_slot& s) noexcept { static_cast<shard&>(self).mark(s, ended); }
 
+void shard::write_path(const guardian& self, const cell_slot* child, std::string& path) {
+  const auto& shard_of = static_cast<const shard&>(self);
+  path.append(shard_of.owner_.path());
+  if (child != nullptr) {
+    path.append("/#").append(std::to_string(child->keeper_index));
+  } else {
+    path.append(" shard ").append(std::to_string(shard_of.worker_));
+  }
+}
+
 void shard::join(cell_slot& s) noexcept { mark(s, joined); }
 
-void shard::post(command c) {
-  {
-    const std::lock_guard lock(commands_mutex_);
-    commands_.push_back(c);
-  }
-  wake();
+void shard::say_ended() noexcept { owner_.drop_unit(); }
+
+void shard::open() noexcept {
+  stopping_ = false;
+  killing_ = false;
+  presence_.reopen();
 }
 
-void shard::start(bulk_start& bulk, std::uint32_t first, std::uint32_t last) {
-  post({command::to_start, false, &bulk, first, last, {}});
-}
-
-void shard::terminate(const address& role) { post({command::to_terminate, false, nullptr, 0, 0, role}); }
-
-void shard::stop() { post({command::to_stop, false, nullptr, 0, 0, {}}); }
-
-// ---- on the shard's worker -----------------------------------------------------------------------------------------
+// ---- the turn ------------------------------------------------------------------------------------------------------
 
 void shard::run_turn(task* t, worker&) {
   auto& self = *static_cast<shard*>(t);
-  self.scheduled_.exchange(false, std::memory_order_acq_rel);  // what is pushed from here on schedules another turn
-  unsigned work = 0;
-  const bool events_done = self.run_events(work);
-  const bool commands_done = self.run_commands(work);
-  if (!events_done || !commands_done) {
-    self.wake();
-  } else if (self.stopping_ && self.children_.empty() && self.drained_ == nullptr &&
-             self.events_.load(std::memory_order_acquire) == nullptr) {
-    self.stopping_ = false;
-    if (self.deadline_.linked && self.deadline_.claim(timer::cancelled))
-      self.deadline_.home->retire_timer(self.deadline_);
-    self.owner_.shard_is_empty();
+  self.again_ = false;
+  self.take_turn();
+  if (self.again_ || !self.news_.rest()) return self.owner_.runtime().workers().schedule(&self, self.worker_, true);
+  if (self.presence_.leave()) self.say_ended();  // nothing of it is touched any more
+}
+
+void shard::take_turn() noexcept {
+  // First: what is posted from here on is seen below, or by another turn (rest).
+  if (drained_ == nullptr) drained_ = news_.take_newest_first();
+  unsigned commands = 0;
+  unsigned mended = 0;
+  // Each kind of work has its own bound, so that a storm of ends never keeps a stop from being seen.
+  const bool commands_done = run_commands(commands);
+  const bool bells_done = run_deadlines(commands);
+  const bool waiting_done = run_waiting(mended);
+  const bool events_done = run_events(mended);
+  again_ = !commands_done || !bells_done || !waiting_done || !events_done || !soon_.empty();
+  if (stopping_ && children_.empty() && trees_.empty()) {
+    disarm_all();
+    soon_.clear();
+    later_.clear();
   }
 }
 
 bool shard::run_events(unsigned& work) noexcept {
-  while (work < work_per_turn) {
-    if (drained_ == nullptr) drained_ = events_.exchange(nullptr, std::memory_order_acquire);
-    cell_slot* s = drained_;
-    if (s == nullptr) return true;
+  while (cell_slot* s = drained_) {
+    if (work++ >= work_per_turn) return false;
     drained_ = s->keeper_next;
     const std::uint8_t happened =
         s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
     if ((happened & joined) != 0) take_in(*s);
-    if ((happened & ended) != 0) end_of(*s);
-    ++work;
+    if ((happened & ended) != 0) {
+      end_of(*s);
+    } else if (stopping_) {
+      end_child(*s, killing_);  // started while the supervisor was told to stop: told so in its turn
+    }
   }
-  return false;
+  return true;
 }
 
 void shard::take_in(cell_slot& s) noexcept {
   s.keeper_position = static_cast<std::uint32_t>(children_.size());
   children_.push_back(&s);
-  size_.store(children_.size(), std::memory_order_relaxed);
-  // Started while the supervisor was told to stop: told so in its turn.
-  if (owner_.stopping()) {
-    send_exit(s.at(), {}, exit_reason::shutdown());
-    arm_termination({&s, s.role.load(std::memory_order_relaxed)});
-  }
+  if (owner_.options().backoff.minimum.count() > 0) backoff_.push_back({monotonic_ns(), 0});
 }
+
+// ---- ends and restarts ---------------------------------------------------------------------------------------------
 
 void shard::end_of(cell_slot& s) noexcept {
   const exit_reason why = std::move(s.ended_why);
   s.pending_tail = nullptr;
-  const auto& factory = *static_cast<child_factory*>(s.keeper_data);
-  const bool leaves = (s.keeper_bits.load(std::memory_order_relaxed) & leaving) != 0 || owner_.stopping();
-  const restart_type type = factory.options().restart;
-  if (leaves || type == restart_type::temporary || (type == restart_type::transient && why.is_expected())) {
-    return forget(s);
+  after_end(s, why);
+}
+
+void shard::after_end(cell_slot& s, const exit_reason& why) noexcept {
+  const child_options options = kept_options(s);
+  const bool permanent = options.restart == restart_type::permanent;
+  if ((s.keeper_bits.load(std::memory_order_relaxed) & leaving) != 0 || stopping_ || owner_.stopping()) {
+    const bool asked_for = why.why() == exit_reason::kind::shutdown || why.why() == exit_reason::kind::killed ||
+                           (!permanent && why.is_expected());
+    if (!asked_for) report_cell(s, static_cast<std::uint8_t>(supervisor_context::shutdown_error), why);
+    return forget(s, why);
   }
-  bool allowed = false;
-  try {
-    allowed = owner_.budget().add(monotonic_ns());
-  } catch (const std::bad_alloc&) {  // a budget that can not be kept is exceeded
+  if (permanent || !why.is_expected()) {
+    report_cell(s, static_cast<std::uint8_t>(supervisor_context::child_terminated), why);
   }
-  if (!allowed) {
-    forget(s);
-    return owner_.give_up(why);
+  if (options.restart == restart_type::temporary || (options.restart == restart_type::transient && why.is_expected())) {
+    forget(s, why);
+    if (options.significant) owner_.significant_ended();
+    return;
   }
-  restart(s);
+  decide(s, why);
+}
+
+void shard::decide(cell_slot& s, const exit_reason& why) noexcept {
+  const std::uint64_t now_ns = monotonic_ns();
+  if (!owner_.limits().allow(now_ns)) {
+    report_cell(s, static_cast<std::uint8_t>(supervisor_context::shutdown), why);
+    forget(s, why);
+    return owner_.give_up();
+  }
+  if (backoff_.empty()) return restart(s);
+  const std::uint64_t wait_ns =
+      backoff_[s.keeper_position].next_wait_ns(owner_.options().backoff, now_ns, next_chance(random_state_));
+  put_off(s, why, true, now_ns + wait_ns);
 }
 
 void shard::restart(cell_slot& s) noexcept {
-  const auto& factory = *static_cast<child_factory*>(s.keeper_data);
+  const child_factory& factory = *kept_factory(s);
+  if (!backoff_.empty()) backoff_[s.keeper_position].started_ns = monotonic_ns();
   begin_incarnation(s, factory.info());
-  owner_.count_restart();
+  count_restart();
   owner_.runtime().count(&cell_counters::restarts);
   try {
     construction_scope scope(&s);
     factory.construct(s.object(), s.keeper_index);
+  } catch (const ignore_start&) {
+    abandon_incarnation(s, exit_reason::normal());
+    owner_.runtime().count(&cell_counters::ended);
+    return forget(s, exit_reason::normal());
   } catch (...) {
-    // A failed restart counts and is tried again, in a later turn, until the budget ends it.
     exit_reason why = reason_of_current_exception(exit_reason::kind::start_failed);
     abandon_incarnation(s, why);
-    owner_.runtime().report_crash(s, why, "its restart", 0);
-    ::new (&s.ended_why) exit_reason(std::move(why));
     owner_.runtime().count(&cell_counters::ended);
-    return mark(s, ended);
+    report_cell(s, static_cast<std::uint8_t>(supervisor_context::start_error), why);
+    return put_off(s, std::move(why), false, 0);
   }
   launch_cell(s);
 }
 
-void shard::forget(cell_slot& s) noexcept {
+void shard::put_off(cell_slot& s, exit_reason why, bool decided, std::uint64_t until_ns) noexcept {
+  ::new (&s.ended_why) exit_reason(std::move(why));
+  s.keeper_bits.fetch_or(waiting, std::memory_order_relaxed);
+  const waiter w{{&s, s.role.load(std::memory_order_relaxed)}, 0, decided};
+  if (!decided) {
+    // A failed restart counts and is tried again in a later turn, so that all else goes on, until the budget ends it.
+    soon_.push_back(w);
+    return;
+  }
+  later_.emplace(until_ns, w);
+  arm(later_bell_, later_.begin()->first);
+}
+
+bool shard::run_waiting(unsigned& work) noexcept {
+  // Those that fail again in this turn wait for the next one.
+  for (std::size_t n = soon_.size(); n > 0 && work < work_per_turn; --n, ++work) {
+    const waiter w = soon_.front();
+    soon_.pop_front();
+    resume(w);
+  }
+  const std::uint64_t now_ns = later_.empty() ? 0 : monotonic_ns();
+  while (!later_.empty() && later_.begin()->first <= now_ns) {
+    if (work++ >= work_per_turn) return false;
+    const waiter w = later_.begin()->second;
+    later_.erase(later_.begin());
+    resume(w);
+  }
+  if (!later_.empty()) arm(later_bell_, later_.begin()->first);
+  return true;
+}
+
+void shard::resume(const waiter& w) noexcept {
+  if (w.tree != 0) {
+    const auto found = trees_.find(w.tree);
+    if (found != trees_.end()) tree_resume(*found->second, w.decided);
+    return;
+  }
+  cell_slot& s = *w.role.slot;
+  // Forgotten meanwhile, and perhaps somebody else's: a role's number is never given twice.
+  if (!role_alive(w.role) || (s.keeper_bits.load(std::memory_order_relaxed) & waiting) == 0) return;
+  s.keeper_bits.fetch_and(static_cast<std::uint8_t>(~waiting), std::memory_order_relaxed);
+  const exit_reason why = std::move(s.ended_why);
+  s.pending_tail = nullptr;
+  if (owner_.stopping()) return forget(s, why);
+  if (w.decided) return restart(s);
+  decide(s, why);
+}
+
+void shard::forget(cell_slot& s, const exit_reason& why) noexcept {
+  const bool significant = kept_options(s).significant;
   end_role(s);  // before it is no longer counted: whoever sees the count sees the handle dead
-  children_[s.keeper_position] = children_.back();
-  children_[s.keeper_position]->keeper_position = s.keeper_position;
+  discard_kept(s, why);
+  const std::uint32_t at = s.keeper_position;
+  children_[at] = children_.back();
+  children_[at]->keeper_position = at;
   children_.pop_back();
-  size_.store(children_.size(), std::memory_order_release);
-  auto* factory = static_cast<child_factory*>(s.keeper_data);
+  if (!backoff_.empty()) {
+    backoff_[at] = backoff_.back();
+    backoff_.pop_back();
+  }
+  child_factory* factory = kept_factory(s);
   s.keeper_bits.store(0, std::memory_order_relaxed);
   if (backend_release(s)) release_slot(s);
-  factory->release(1);
+  if (factory != nullptr) factory->release(1);
+  owner_.let_go(significant);
+  if (presence_.leave_child()) say_ended();  // never here: the turn itself is inside
 }
 
-// ---- commands ------------------------------------------------------------------------------------------------------
-
-bool shard::run_commands(unsigned& work) noexcept {
-  while (true) {
-    if (command_ == working_.size()) {
-      working_.clear();
-      command_ = 0;
-      const std::lock_guard lock(commands_mutex_);
-      if (commands_.empty()) return true;
-      working_.swap(commands_);
-    }
-    if (work >= work_per_turn || !run_command(working_[command_], work)) return false;
-    ++command_;
-  }
-}
-
-bool shard::run_command(command& c, unsigned& work) noexcept {
-  switch (c.what) {
-    case command::to_start: return run_start(c, work);
-    case command::to_terminate: {
-      cell_slot& s = *c.role.slot;
-      ++work;
-      if (!role_alive(c.role)) return true;
-      s.keeper_bits.fetch_or(leaving, std::memory_order_relaxed);
-      if (const address now = incarnation_of_role(c.role); now.number != 0) send_exit(now, {}, exit_reason::shutdown());
-      arm_termination(c.role);
-      return true;
-    }
-    case command::to_kill_role:
-      ++work;
-      if (const address now = incarnation_of_role(c.role); now.number != 0) send_exit(now, {}, exit_reason::killed());
-      return true;
-    case command::to_stop:
-      if (!c.begun) {
-        stopping_ = true;
-        arm_deadline();
-      }
-      return run_exit_all(c, work);
-    case command::to_kill: return run_exit_all(c, work);
-  }
-  return true;
-}
-
-bool shard::run_start(command& c, unsigned& work) noexcept {
-  bulk_start& bulk = *c.bulk;
-  for (; c.next < c.last && work < work_per_turn; ++c.next, ++work) {
-    if (bulk.failed.load(std::memory_order_acquire)) {
-      c.next = c.last;
-      break;
-    }
-    try {
-      bulk.factory->acquire(1);
-      bulk.out[c.next] = owner_.start(*this, *bulk.factory, c.next, false);
-    } catch (...) {
-      if (!bulk.failed.exchange(true, std::memory_order_acq_rel)) bulk.error = std::current_exception();
-    }
-  }
-  if (c.next < c.last) return false;
-  bulk.done.count_down();
-  return true;
-}
-
-bool shard::run_exit_all(command& c, unsigned& work) noexcept {
-  const exit_reason why = c.what == command::to_stop ? exit_reason::shutdown() : exit_reason::killed();
-  if (!c.begun) {
-    c.begun = true;
-    c.next = static_cast<std::uint32_t>(children_.size());
-  }
-  // From the last to the first: a child that ends meanwhile is replaced by the last one, which has been told already, or
-  // is moved to a place still to come.
-  for (; c.next > 0 && work < work_per_turn; --c.next, ++work) {
-    if (c.next <= children_.size()) send_exit(children_[c.next - 1]->at(), {}, why);
-  }
-  return c.next == 0;
-}
-
-void shard::arm_deadline() {
-  deadline_.state_word.store(timer::armed, std::memory_order_relaxed);
-  deadline_.fire = [](timer* t, worker&) {
-    static_cast<deadline_timer*>(t)->owner->post({command::to_kill, false, nullptr, 0, 0, {}});
-  };
-  deadline_.release = [](timer*, worker&) {};
-  const auto delay = std::chrono::nanoseconds(owner_.options().shutdown_deadline).count();
-  worker::current()->start_timer(deadline_, monotonic_ns() + static_cast<std::uint64_t>(delay > 0 ? delay : 0));
-}
-
-void shard::arm_termination(const address& role) {
-  // Not taken back when the child ends in time, which is the rule: it finds its role gone then.
-  auto* t = new (std::nothrow) termination();
-  if (t == nullptr) return;  // asked to end, but not killed if it ignores that
-  t->owner = this;
-  t->role = role;
-  t->fire = [](timer* fired, worker&) {
-    auto* due = static_cast<termination*>(fired);
-    due->owner->post({command::to_kill_role, false, nullptr, 0, 0, due->role});
-    delete due;
-  };
-  t->release = [](timer* unfired, worker&) { delete static_cast<termination*>(unfired); };
-  const auto delay = std::chrono::nanoseconds(owner_.options().shutdown_deadline).count();
-  worker::current()->start_timer(*t, monotonic_ns() + static_cast<std::uint64_t>(delay > 0 ? delay : 0));
+void shard::report_cell(cell_slot& s, std::uint8_t context, const exit_reason& why) noexcept {
+  const child_options options = kept_options(s);
+  report(owner_.runtime(), {owner_.path(), worker_}, static_cast<supervisor_context>(context), why,
+         {{}, s.keeper_index, s.info.load(std::memory_order_relaxed), s.at(), options,
+          options.shutdown.value_or(child_shutdown::within(owner_.options().shutdown_deadline))});
 }
 
 }  // namespace karyon::detail

@@ -3,9 +3,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
-#include <latch>
+#include <map>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include <karyon/supervise/supervisor.hpp>
@@ -13,101 +16,197 @@
 #include "cell/slot.hpp"
 #include "sched/task.hpp"
 #include "sched/timer_wheel.hpp"
+#include "supervise/backoff.hpp"
+#include "supervise/presence.hpp"
+#include "supervise/waiting.hpp"
+#include "supervise/wake_list.hpp"
 
 namespace karyon::detail {
 
 class supervisor_core;
+class tree_child;
 
-/// Children to start together: a part of it for each shard.
+/// Children to start together: a part of it for each shard. Lives on the stack of the thread that waits for all parts.
 struct bulk_start {
+  bulk_start(child_factory* f, address* o, std::size_t parts) : factory(f), out(o), parts_left(parts) {}
+  void part_done() noexcept {
+    if (parts_left.fetch_sub(1, std::memory_order_acq_rel) == 1) room.change([this] { done = true; });
+  }
+  void part_failed(std::exception_ptr e) noexcept {
+    if (!failed.exchange(true, std::memory_order_acq_rel)) error = std::move(e);
+  }
   child_factory* factory;
   address* out;
-  std::latch done;
+  std::atomic<std::size_t> parts_left;
   std::atomic<bool> failed{false};
-  std::exception_ptr error;  // written by the one that sets `failed`
-  bulk_start(child_factory* f, address* o, std::ptrdiff_t parts) : factory(f), out(o), done(parts) {}
+  std::exception_ptr error;  // written by the one that sets `failed`, read after all parts are done
+  waiting_room room;
+  bool done = false;  // room
 };
 
 /// A supervisor's part on one worker: owns the children there, learns of their ends and starts them again.
 ///
-/// A pinned task, so everything below `run` happens on one worker's thread, one turn at a time, each turn bounded. Others
-/// reach it through two lists: `events_`, of slots whose child has joined or ended (each at most once on it, by
-/// cell_slot::keeper_bits), and `commands_`.
+/// A pinned task, so everything below `run_turn` happens on one worker's thread, one turn at a time, each turn bounded; its
+/// timers are in that worker's wheel. Others reach it through two lists: `news_`, of slots whose child has joined or ended
+/// (each at most once on it, by cell_slot::keeper_bits), and `commands_`. Whoever posts a command is counted in `presence_`
+/// meanwhile; whoever pushes a slot touches nothing of the shard afterwards, unless the turn that follows is still its to start.
 ///
-///   keeper_bits   meaning                                     set by                      cleared by
-///   joined 1      started elsewhere, to be taken in           starter, before launch      shard, taking the slot off events_
-///   ended 2       an incarnation has ended                    the worker where it ended   shard, the same
-///   leaving 4     to be ended for good, not restarted         shard (terminate)           shard, when it has ended
+///   keeper_bits    meaning                                     set by                      cleared by
+///   joined 1       started elsewhere, to be taken in           starter, before launch      shard, taking the slot off news_
+///   ended 2        an incarnation has ended                    the worker where it ended   shard, the same
+///   leaving 4      to be ended for good, not restarted         shard (terminate)           shard, when it has ended
+///   waiting 8      ended; its restart is put off               shard                       shard
 ///
 /// Whoever turns joined and ended from none to some pushes the slot; release, paired with the shard's acquire.
 class shard final : public guardian, public task {
 public:
   shard(supervisor_core& owner, unsigned worker);
+  ~shard();
+  shard(const shard&) = delete;
+  shard& operator=(const shard&) = delete;
 
-  /// Any thread: a child whose slot is prepared and about to be launched belongs to this shard.
+  // ---- any thread
+
+  [[nodiscard]] presence& who() noexcept { return presence_; }
+  /// After who().leave() or leave_child() has said that the caller was the last one.
+  void say_ended() noexcept;
+
+  /// A child whose slot is prepared and about to be launched belongs to this shard. The caller entered for it.
   void join(cell_slot& s) noexcept;
-  /// Any thread: starts children first..last - 1 of a bulk on this shard.
+  /// Starts children first..last - 1 of a bulk on this shard.
   void start(bulk_start& bulk, std::uint32_t first, std::uint32_t last);
-  /// Any thread.
+  /// Starts a supervisor as a child; the caller entered for it as for any child.
+  void start(std::unique_ptr<tree_child> tree);
+  void tree_reports(tree_child& tree, std::uint8_t what, const exit_reason& why);
   void terminate(const address& role);
-  void stop();
-
-  /// On the shard's worker: the same as join, at once.
-  void take_in(cell_slot& s) noexcept;
+  void exit_children(const exit_reason& why);
+  /// From now on nothing is started; ends all children, at once (killed) if `kill`.
+  void close(bool kill) noexcept;
+  /// After close: kills what is left.
+  void kill() noexcept;
+  /// It has ended, or was never open: children may come.
+  void open() noexcept;
 
   [[nodiscard]] unsigned worker_index() const noexcept { return worker_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }  // partner: forget
+  [[nodiscard]] std::size_t size() const noexcept { return presence_.children(); }
+  [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_.load(std::memory_order_relaxed); }
+
+  // ---- on the shard's worker
+
+  /// The same as join, at once.
+  void take_in(cell_slot& s) noexcept;
 
 private:
-  /// Kills a child that was asked to end and has not.
-  struct termination : timer {
-    shard* owner = nullptr;
-    address role;
-  };
-  enum bits : std::uint8_t { joined = 1, ended = 2, leaving = 4 };
+  enum bits : std::uint8_t { joined = 1, ended = 2, leaving = 4, waiting = 8 };
   struct command {
-    enum kind : std::uint8_t { to_start, to_terminate, to_kill_role, to_stop, to_kill } what;
+    enum kind : std::uint8_t { start, start_tree, tree_report, terminate, exit_all, stop, kill } what;
+    std::uint8_t report = 0;
     bool begun = false;
     bulk_start* bulk = nullptr;
     std::uint32_t next = 0;
     std::uint32_t last = 0;
-    address role;
+    address role{};
+    tree_child* tree = nullptr;
+    exit_reason why{};
   };
-  struct deadline_timer : timer {
-    shard* owner = nullptr;
+  /// Armed in the wheel of the shard's worker, which alone arms, fires and cancels it; counted in presence_ while armed.
+  struct alarm : timer {
+    explicit alarm(shard& s) noexcept : owner(&s) {}
+    shard* owner;
+    bool rung = false;
+  };
+  /// A child that was asked to end, and when it is killed if it has not; a cell by its role, a supervisor by its number.
+  struct due {
+    std::uint64_t at_ns = 0;
+    address role;
+    std::uint64_t tree = 0;
+  };
+  /// Those with one and the same deadline: who was asked first is due first.
+  struct deadline_line {
+    explicit deadline_line(shard& s) noexcept : bell(s) {}
+    alarm bell;
+    std::deque<due> asked;
+  };
+  /// A child between two incarnations.
+  struct waiter {
+    address role;
+    std::uint64_t tree = 0;
+    bool decided = false;  // the restart is allowed, and only its time had to come
   };
 
   static void child_has_ended(guardian& self, cell_slot& s) noexcept;
+  static void write_path(const guardian& self, const cell_slot* child, std::string& path);
   static void run_turn(task* t, class worker& w);
   void post(command c);
   void mark(cell_slot& s, std::uint8_t bit) noexcept;
-  void wake() noexcept;
+  void schedule() noexcept;
 
-  // On the shard's worker.
+  // shard.cpp
+  void take_turn() noexcept;
+  bool run_events(unsigned& work) noexcept;
+  void end_of(cell_slot& s) noexcept;
+  void after_end(cell_slot& s, const exit_reason& why) noexcept;
+  void decide(cell_slot& s, const exit_reason& why) noexcept;
+  void restart(cell_slot& s) noexcept;
+  void put_off(cell_slot& s, exit_reason why, bool decided, std::uint64_t until_ns) noexcept;
+  void forget(cell_slot& s, const exit_reason& why) noexcept;
+  bool run_waiting(unsigned& work) noexcept;
+  void resume(const waiter& w) noexcept;
+  void count_restart() noexcept {
+    restarts_.store(restarts_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  void report_cell(cell_slot& s, std::uint8_t context, const exit_reason& why) noexcept;
+
+  // shard_commands.cpp
   bool run_commands(unsigned& work) noexcept;
   bool run_command(command& c, unsigned& work) noexcept;
   bool run_start(command& c, unsigned& work) noexcept;
   bool run_exit_all(command& c, unsigned& work) noexcept;
-  bool run_events(unsigned& work) noexcept;
-  void end_of(cell_slot& s) noexcept;
-  void restart(cell_slot& s) noexcept;
-  void forget(cell_slot& s) noexcept;
-  void arm_deadline();
-  void arm_termination(const address& role);
+  void run_terminate(const address& role) noexcept;
+  void end_child(cell_slot& s, bool kill) noexcept;
+  void exit_child(cell_slot& s, const exit_reason& why) noexcept;
+  void kill_at(std::chrono::milliseconds deadline, const address& role, std::uint64_t tree);
+  bool run_deadlines(unsigned& work) noexcept;
+  void arm(alarm& a, std::uint64_t at_ns) noexcept;
+  void disarm(alarm& a) noexcept;
+  void disarm_all() noexcept;
+
+  // shard_trees.cpp
+  void run_tree_report(command& c) noexcept;
+  void begin_tree(tree_child& t) noexcept;
+  void tree_after_end(tree_child& t, const exit_reason& why) noexcept;
+  void tree_decide(tree_child& t, const exit_reason& why) noexcept;
+  void tree_put_off(tree_child& t, exit_reason why, bool decided, std::uint64_t until_ns) noexcept;
+  void tree_resume(tree_child& t, bool decided) noexcept;
+  void forget_tree(tree_child& t) noexcept;
+  void end_tree(tree_child& t, bool kill) noexcept;
+  void end_all_trees(bool kill) noexcept;
+  void exit_all_trees(const exit_reason& why) noexcept;
+  void report_tree(tree_child& t, std::uint8_t context, const exit_reason& why) noexcept;
 
   supervisor_core& owner_;
   const unsigned worker_;
   // The shard's worker only.
   std::vector<cell_slot*> children_;
+  std::vector<backoff_state> backoff_;  // by place in children_; empty without back-off
+  std::map<std::uint64_t, std::unique_ptr<tree_child>> trees_;
+  std::uint64_t last_tree_ = 0;
   cell_slot* drained_ = nullptr;
   std::vector<command> working_;
   std::size_t command_ = 0;
   bool stopping_ = false;
-  deadline_timer deadline_;
+  bool killing_ = false;
+  bool bells_rung_ = false;
+  bool again_ = false;  // there is work left for another turn
+  std::deque<waiter> soon_;                      // retried in the next turn
+  std::multimap<std::uint64_t, waiter> later_;   // restarted at a time, in monotonic nanoseconds
+  alarm later_bell_{*this};
+  std::map<std::int64_t, deadline_line> deadlines_;  // by the deadline in milliseconds
+  std::uint64_t random_state_;
+  std::atomic<std::uint64_t> restarts_{0};  // anyone reads
 
-  std::atomic<std::size_t> size_{0};
-  alignas(64) std::atomic<cell_slot*> events_{nullptr};
-  std::atomic<bool> scheduled_{false};
+  alignas(64) wake_list news_;
+  presence presence_;
   std::mutex commands_mutex_;
   std::vector<command> commands_;  // commands_mutex_: rare, and never in the way of an end
 };

@@ -2,19 +2,23 @@
 
 #include <exception>
 #include <string>
+#include <utility>
 
+#include <karyon/supervise/ordered_supervisor.hpp>
+
+#include "cell/lifecycle.hpp"
 #include "core/programmer_error.hpp"
 #include "sched/worker.hpp"
+#include "supervise/root.hpp"
 #include "supervise/supervisor_core.hpp"
+#include "supervise/tree_child.hpp"
 
 namespace karyon {
 
 supervisor runtime::supervise(const supervisor_options& options) {
-  if (options.intensity.period.count() <= 0) {
-    throw runtime_error(error(errc::invalid_argument, "supervisor_options::intensity.period must be longer than zero"));
-  }
+  if (const auto fine = check(options); !fine) throw runtime_error(fine.error());
   auto core = std::make_shared<detail::supervisor_core>(*core_, options);
-  core_->add_participant(core);
+  detail::root_holder::start(*core_, core, "/supervisor");
   return supervisor(std::move(core));
 }
 
@@ -27,27 +31,54 @@ detail::supervisor_core& checked(const std::shared_ptr<detail::supervisor_core>&
   return *core;
 }
 
+struct factory_release {
+  void operator()(detail::child_factory* f) const noexcept { f->release(1); }
+};
+using held_factory = std::unique_ptr<detail::child_factory, factory_release>;
+
+/// Only what few children have needs a look.
+void check_options(const detail::supervisor_core& core, const child_options& options, child_kind kind) {
+  if (options.restart <= restart_type::temporary && options.mailbox <= mailbox_policy::kept_without_last &&
+      !options.significant && !options.shutdown) {
+    return;
+  }
+  const auto fine = detail::check_child(options, kind, core.options().auto_shutdown, "child_options: ");
+  if (!fine) throw runtime_error(fine.error());
+}
+
 }  // namespace
 
 detail::address supervisor::start_one(detail::child_factory* factory) {
+  held_factory held(factory);
   detail::supervisor_core& core = checked(core_);
-  detail::shard* on = nullptr;
+  check_options(core, factory->options(), child_kind::worker);
+  detail::shard& on = core.choose(factory->options().where);
+  return core.start(on, *held.release(), 0, true);
+}
+
+result<detail::address> supervisor::start_noted(detail::child_factory* factory, std::any& info) {
+  detail::start_note note;
+  const detail::start_note_scope scope(note);
   try {
-    on = &core.choose(factory->options().where);
+    const detail::address role = start_one(factory);
+    info = std::move(note.info);
+    return role;
+  } catch (const runtime_error& e) {
+    return tl::unexpected<error>(e.why());
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "there is no memory for another child");
   } catch (...) {
-    factory->release(1);
-    throw;
+    return fail(errc::start_failed, to_string(detail::reason_of_current_exception(exit_reason::kind::start_failed)));
   }
-  return core.start(*on, *factory, 0, true);
 }
 
 void supervisor::start_range(detail::child_factory* factory, std::size_t n, detail::address* out) {
+  const held_factory held(factory);
   detail::supervisor_core& core = checked(core_);
-  const auto release_factory = [](detail::child_factory* f) { f->release(1); };
-  const std::unique_ptr<detail::child_factory, decltype(release_factory)> held(factory, release_factory);
   if (n > 0xffff'fffe) {
     throw runtime_error(error(errc::invalid_argument, "at most 2^32 - 2 children can be started together"));
   }
+  check_options(core, factory->options(), child_kind::worker);
   core.check_running();
   const auto end_started = [&](std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -71,20 +102,46 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
   }
   const std::vector<detail::shard*> shards = core.choose_all(where);
   const std::size_t parts = shards.size();
-  detail::bulk_start bulk(factory, out, static_cast<std::ptrdiff_t>(parts));
+  detail::bulk_start bulk(factory, out, parts);
   for (std::size_t p = 0; p < parts; ++p) {
     shards[p]->start(bulk, static_cast<std::uint32_t>(n * p / parts), static_cast<std::uint32_t>(n * (p + 1) / parts));
   }
-  bulk.done.wait();
+  bulk.room.wait([&bulk] { return bulk.done; });
   if (bulk.failed.load(std::memory_order_acquire)) {
     end_started(n);
     std::rethrow_exception(bulk.error);
   }
 }
 
+result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, const child_options& options) {
+  detail::supervisor_core& core = checked(core_);
+  if (detail::worker::current() != nullptr) {
+    return fail(errc::would_block, "a cell must not block its worker until a tree has started");
+  }
+  if (auto fine = check(spec); !fine) return tl::unexpected<error>(fine.error());
+  if (auto fine = detail::check_child(options, child_kind::supervisor, core.options().auto_shutdown, "child_options: ");
+      !fine) {
+    return tl::unexpected<error>(fine.error());
+  }
+  try {
+    detail::shard& on = core.choose(options.where);
+    auto node = detail::make_ordered_node(core.runtime(), std::make_shared<const supervisor_spec>(spec));
+    auto tree = std::make_unique<detail::tree_child>(on, node, options);
+    const auto start = std::make_shared<detail::tree_start>();
+    tree->starter = start;
+    core.enter(on, options.significant);
+    on.start(std::move(tree));
+    start->room.wait([&] { return start->outcome.has_value(); });
+    const result<void> outcome = start->room.read([&] { return *start->outcome; });
+    return outcome.map([&] { return detail::any_child_access::of_node(std::move(node)).as_tree(); });
+  } catch (const runtime_error& e) {
+    return tl::unexpected<error>(e.why());
+  }
+}
+
 bool supervisor::terminate_role(const detail::address& role) {
   detail::supervisor_core& core = checked(core_);
-  if (core.has_ended() || !detail::role_alive(role)) return false;
+  if (core.ended() || !detail::role_alive(role)) return false;
   auto* keeper = role.slot->keeper;
   for (const auto& s : core.shards()) {
     if (s.get() == keeper) {
@@ -97,9 +154,13 @@ bool supervisor::terminate_role(const detail::address& role) {
 
 void supervisor::stop() {
   detail::supervisor_core& core = checked(core_);
-  if (core.has_ended()) return;
-  core.begin_stop();
-  if (detail::worker::current() == nullptr) core.wait_until_ended();
+  core.stop(detail::worker::current() == nullptr);
+}
+
+void supervisor::exit(exit_reason why) { checked(core_).request_exit(why); }
+
+void supervisor::exit_children(const exit_reason& why) {
+  for (const auto& s : checked(core_).shards()) s->exit_children(why);
 }
 
 std::size_t supervisor::children() const noexcept {
@@ -110,8 +171,19 @@ std::size_t supervisor::children() const noexcept {
   return n;
 }
 
-std::uint64_t supervisor::restarts() const noexcept { return core_ != nullptr ? core_->restarts() : 0; }
+std::uint64_t supervisor::restarts() const noexcept {
+  std::uint64_t n = 0;
+  if (core_ != nullptr) {
+    for (const auto& s : core_->shards()) n += s->restarts();
+  }
+  return n;
+}
 
 std::optional<exit_reason> supervisor::ended() const { return core_ != nullptr ? core_->ended() : std::nullopt; }
+
+bool supervisor::wait_ended(std::chrono::nanoseconds timeout) const {
+  if (detail::worker::current() != nullptr) return false;
+  return checked(core_).wait_ended(timeout);
+}
 
 }  // namespace karyon

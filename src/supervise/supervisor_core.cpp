@@ -6,20 +6,120 @@
 
 #include "cell/backend.hpp"
 #include "cell/lifecycle.hpp"
-#include "core/log.hpp"
+#include "supervise/kept_spec.hpp"
 
 namespace karyon::detail {
 
 supervisor_core::supervisor_core(runtime_core& rt, const supervisor_options& options)
-    : runtime_(rt),
-      options_(options),
-      budget_(options.intensity.restarts, static_cast<std::uint64_t>(options.intensity.period.count())),
-      shards_left_(rt.workers().size()) {
+    : runtime_(rt), options_(options), counts_(options.max_children != 0 || options.intensity_share > 0) {
   for (unsigned i = 0; i < rt.workers().size(); ++i) shards_.push_back(std::make_unique<shard>(*this, i));
 }
 
+// ---- start and end -------------------------------------------------------------------------------------------------
+
+void supervisor_core::begin_start(node_parent& parent, std::string path) noexcept {
+  try {
+    limits_ = std::make_unique<restart_limits>(options_);
+  } catch (const std::bad_alloc&) {
+    return parent.child_reports(*this, node_parent::report::start_failed,
+                                exit_reason(exit_reason::kind::start_failed, "std::bad_alloc", ""));
+  }
+  parent_ = &parent;
+  path_ = std::move(path);
+  // One more than there are shards: no end is reported before the start.
+  units_.store(shards_.size() + 1, std::memory_order_relaxed);
+  // Under the room's lock, so that nobody asks it to end half open.
+  room_.change([this] {
+    phase_ = phase::live;
+    why_ = {};
+    stopping_.store(false, std::memory_order_release);
+    for (const auto& s : shards_) s->open();
+  });
+  parent.child_reports(*this, node_parent::report::started, {});
+  drop_unit();
+}
+
+bool supervisor_core::add_unit() noexcept {
+  std::size_t n = units_.load(std::memory_order_relaxed);
+  while (n != 0 && !units_.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed)) {
+  }
+  return n != 0;
+}
+
+void supervisor_core::drop_unit() noexcept {
+  // Acquire-release: whoever is last has seen all that the shards did.
+  if (units_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  const auto self = shared_from_this();  // its parent and its handles may let it go as soon as they know
+  node_parent& parent = *parent_;
+  exit_reason why;
+  room_.change([&] {
+    phase_ = phase::idle;
+    ++ends_;
+    why = why_;
+  });
+  parent.child_reports(*this, node_parent::report::ended, why);
+}
+
+void supervisor_core::request_exit(const exit_reason& why) noexcept {
+  if (why.why() == exit_reason::kind::normal) return;
+  const bool kills = why.why() == exit_reason::kind::killed;
+  bool first = false;
+  bool harder = false;
+  room_.change([&] {
+    const bool begins = phase_ == phase::live;
+    const bool hardens = phase_ == phase::stopping && kills && why_.why() != exit_reason::kind::killed;
+    if ((!begins && !hardens) || !add_unit()) return;  // a unit, so that the end, and a new start, wait for us
+    first = begins;
+    harder = hardens;
+    phase_ = phase::stopping;
+    why_ = why;
+  });
+  if (!first && !harder) return;
+  stopping_.store(true, std::memory_order_release);
+  for (const auto& s : shards_) {
+    if (first) {
+      s->close(kills);
+    } else {
+      s->kill();
+    }
+  }
+  drop_unit();
+}
+
+bool supervisor_core::wait_ended(std::chrono::nanoseconds timeout) const {
+  return room_.wait([this] { return phase_ == phase::idle; }, timeout);
+}
+
+void supervisor_core::stop(bool waits) {
+  const auto [over, lives] = room_.read([this] { return std::pair(phase_ == phase::idle, ends_); });
+  if (over) return;
+  request_exit(exit_reason::shutdown());
+  // Its own supervisor may start it again before we look.
+  if (waits) room_.wait([this, n = lives] { return ends_ != n; });
+}
+
+std::optional<exit_reason> supervisor_core::ended() const {
+  return room_.read([this] { return phase_ == phase::idle ? std::optional(why_) : std::nullopt; });
+}
+
+void supervisor_core::significant_ended() noexcept {
+  if (options_.auto_shutdown == auto_shutdown::any_significant ||
+      (options_.auto_shutdown == auto_shutdown::all_significant &&
+       significant_.load(std::memory_order_acquire) == 0)) {
+    request_exit(exit_reason::shutdown());
+  }
+}
+
+// ---- children ------------------------------------------------------------------------------------------------------
+
+namespace {
+runtime_error closed() {
+  return runtime_error(error(errc::closed, "the supervisor is ending, or has ended: no child is started any more"));
+}
+}  // namespace
+
 void supervisor_core::check_running() const {
-  if (stopping()) throw runtime_error(error(errc::closed, "the supervisor is stopping: no child is started any more"));
+  if (stopping()) throw closed();
 }
 
 std::vector<shard*> supervisor_core::choose_all(placement where) {
@@ -42,30 +142,98 @@ shard& supervisor_core::choose(placement where) {
   return *shards_[runtime_.choose(where).home];
 }
 
+bool supervisor_core::admit(bool significant) noexcept {
+  if (counts_) {
+    // Not added first and taken back: that would refuse a child that has a place while another is being refused.
+    const std::uint64_t most = options_.max_children != 0 ? options_.max_children : ~std::uint64_t{0};
+    std::uint64_t n = counted_.load(std::memory_order_relaxed);
+    do {
+      if (n >= most) return false;
+    } while (!counted_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed));
+  }
+  if (significant) significant_.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+void supervisor_core::let_go(bool significant) noexcept {
+  if (counts_) counted_.fetch_sub(1, std::memory_order_relaxed);
+  // Release: of two that end at once on two shards, the second sees that it is the last (significant_ended).
+  if (significant) significant_.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+void supervisor_core::enter(shard& on, bool significant) {
+  if (!on.who().enter_child()) throw closed();
+  if (admit(significant)) return;
+  if (on.who().leave_child()) on.say_ended();
+  throw runtime_error(error(errc::refused, "the supervisor has its " + std::to_string(options_.max_children) +
+                                               " children already (supervisor_options::max_children)"));
+}
+
+namespace {
+
+/// A place in a shard for a child that is being started; given back unless the child takes it over.
+class place_for_child {
+public:
+  place_for_child(supervisor_core& core, shard& on, bool significant)
+      : core_(core), shard_(on), significant_(significant) {
+    core.enter(on, significant);
+  }
+  place_for_child(const place_for_child&) = delete;
+  place_for_child& operator=(const place_for_child&) = delete;
+  ~place_for_child() {
+    if (taken_) return;
+    core_.let_go(significant_);
+    if (shard_.who().leave_child()) shard_.say_ended();
+  }
+  void taken() noexcept { taken_ = true; }
+
+private:
+  supervisor_core& core_;
+  shard& shard_;
+  const bool significant_;
+  bool taken_ = false;
+};
+
+}  // namespace
+
 address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t index, bool joins) {
   const auto release_factory = [](child_factory* f) { f->release(1); };
   std::unique_ptr<child_factory, decltype(release_factory)> held(&factory, release_factory);
-  check_running();
+  const child_options& options = factory.options();
+  place_for_child place(*this, on, options.significant);
   cell_slot& s = take_slot(runtime_, factory.info(), runtime_.workers().at(on.worker_index()).node());
   s.home = static_cast<std::uint16_t>(on.worker_index());
   s.flags = 0;
-  s.set(cell_slot::pinned, factory.options().where.how == placement::kind::worker);
-  s.keeper_data = &factory;
+  s.set(cell_slot::pinned, options.where.how == placement::kind::worker);
+  if (options.mailbox != mailbox_policy::dropped) keep_mailbox(s, options.mailbox == mailbox_policy::kept);
   s.keeper_index = index;
   s.keeper_bits.store(0, std::memory_order_relaxed);
+  keep_factory(s, factory);
   const std::uint32_t role = begin_role(s, on);
   begin_incarnation(s, factory.info());
-  try {
-    construction_scope scope(&s);
-    factory.construct(s.object(), index);
-  } catch (...) {
-    abandon_incarnation(s, reason_of_current_exception(exit_reason::kind::start_failed));
+  const auto give_up_slot = [&](const exit_reason& why) {
+    abandon_incarnation(s, why);
+    discard_kept(s, why);
     end_role(s);
     if (backend_release(s)) release_slot(s);
     runtime_.count(&cell_counters::ended);
+  };
+  try {
+    construction_scope scope(&s);
+    factory.construct(s.object(), index);
+  } catch (const ignore_start&) {
+    give_up_slot(exit_reason::normal());
+    return {};
+  } catch (...) {
+    give_up_slot(reason_of_current_exception(exit_reason::kind::start_failed));
     throw;
   }
-  held.release();  // the slot's, until the shard forgets it
+  if (options.restart == restart_type::temporary) {
+    keep_temporary(s, options);
+  } else {
+    held.release();  // the slot's, until the shard forgets it
+  }
+  place.taken();
   if (joins) {
     on.join(s);
   } else {
@@ -75,37 +243,8 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
   return {&s, role};
 }
 
-void supervisor_core::begin_stop() noexcept {
-  if (stopping_.exchange(true, std::memory_order_acq_rel)) return;
-  for (auto& s : shards_) s->stop();
-}
-
-void supervisor_core::give_up(const exit_reason& why) noexcept {
-  if (stopping()) return;
-  begin_stop();
-  try {
-    log(log_level::err,
-        "supervisor gives up: more than " + std::to_string(options_.intensity.restarts) + " restarts within " +
-            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(options_.intensity.period).count()) +
-            " ms; its children are ended; the last of them had ended with " + to_string(why));
-  } catch (const std::bad_alloc&) {  // it stops all the same
-  }
-}
-
-void supervisor_core::shard_is_empty() noexcept {
-  if (shards_left_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  const std::lock_guard lock(mutex_);
-  ended_.store(true, std::memory_order_release);
-  ended_changed_.notify_all();
-}
-
-void supervisor_core::wait_until_ended() {
-  std::unique_lock lock(mutex_);
-  ended_changed_.wait(lock, [this] { return has_ended(); });
-}
-
-std::optional<exit_reason> supervisor_core::ended() const {
-  return has_ended() ? std::optional(exit_reason::shutdown()) : std::nullopt;
+std::shared_ptr<supervisor_node> make_dynamic_node(runtime_core& rt, const supervisor_options& options) {
+  return std::make_shared<supervisor_core>(rt, options);
 }
 
 }  // namespace karyon::detail

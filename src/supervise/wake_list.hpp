@@ -43,10 +43,14 @@ public:
     } while (true);
     return seen == at_rest;
   }
-  /// The task, in its turn: everything that waits, oldest first.
-  [[nodiscard]] cell_slot* take() noexcept {
+  /// The task, in its turn: everything that waits, newest first, linked by keeper_next.
+  [[nodiscard]] cell_slot* take_newest_first() noexcept {
     const std::uintptr_t seen = word_.exchange(awake, std::memory_order_acq_rel);
-    cell_slot* newest = seen > poked ? reinterpret_cast<cell_slot*>(seen) : nullptr;
+    return seen > poked ? reinterpret_cast<cell_slot*>(seen) : nullptr;
+  }
+  /// The same, oldest first.
+  [[nodiscard]] cell_slot* take() noexcept {
+    cell_slot* newest = take_newest_first();
     cell_slot* oldest = nullptr;
     while (newest != nullptr) {
       cell_slot* following = newest->keeper_next;

@@ -70,13 +70,13 @@ enum class child_kind : std::uint8_t { worker, supervisor };
 struct child_options {
   restart_type restart = restart_type::permanent;
   /// By default 5 s for a cell and infinity for a supervisor.
-  std::optional<child_shutdown> shutdown;
+  std::optional<child_shutdown> shutdown{};
   /// Its end by itself may end its supervisor, see auto_shutdown. Not for permanent children.
   bool significant = false;
   mailbox_policy mailbox = mailbox_policy::dropped;
   /// near_parent() lets the supervisor choose: a supervisor with many children spreads them over its workers, an ordered one
   /// keeps them on its own NUMA node.
-  placement where;
+  placement where{};
 };
 
 /// Thrown by a child's constructor: do not start me, and that is no failure. OTP's `ignore`.
@@ -93,6 +93,8 @@ struct supervisor_spec;
 struct supervisor_options;
 
 namespace detail {
+
+struct child_spec_access;
 
 /// What a start has come to, beside the cell.
 struct start_note {
@@ -278,6 +280,7 @@ public:
   [[nodiscard]] const making& made_of() const noexcept { return making_; }
 
 private:
+  friend struct detail::child_spec_access;
   child_spec(std::string id, making m) : id_(std::move(id)), making_(std::move(m)) {}
 
   std::string id_;

@@ -50,13 +50,13 @@ struct supervisor_options {
   /// one_for_one is the only one possible here; supervisor_spec has the others.
   restart_strategy strategy = one_for_one;
   /// For all children together, however many shards they are spread over.
-  restart_intensity intensity;
+  restart_intensity intensity{};
   /// Opt-in: allows this share of the children (0 to 1) as restarts in a period, where that is more than intensity.restarts.
   double intensity_share = 0;
   /// Opt-in: failures with the same reason (kind, type and text) within this time of the first of them count as one
   /// restart: the burst has one cause. 0: each counts.
   std::chrono::milliseconds one_cause_window{0};
-  restart_backoff backoff;
+  restart_backoff backoff{};
   karyon::auto_shutdown auto_shutdown = auto_shutdown::never;
   /// For children whose own options name no policy: how long stop() and terminate() wait for children to end when asked,
   /// before they kill them.
@@ -68,13 +68,13 @@ struct supervisor_options {
 /// An ordered supervisor with its children (runtime::start): OTP's supervisor, for the fixed structure of a program.
 struct supervisor_spec {
   restart_strategy strategy = one_for_one;
-  restart_intensity intensity;
-  restart_backoff backoff;
+  restart_intensity intensity{};
+  restart_backoff backoff{};
   karyon::auto_shutdown auto_shutdown = auto_shutdown::never;
   /// Started in this order, ended in reverse.
-  std::vector<child_spec> children;
+  std::vector<child_spec> children{};
   /// Where the supervisor itself runs.
-  placement where;
+  placement where{};
 };
 
 /// Whether the spec can be started: errc::invalid_argument with the path of the child and the name of the field at fault.
