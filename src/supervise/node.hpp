@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <variant>
 
 #include <karyon/cell/exit_reason.hpp>
 #include <karyon/supervise/ordered_supervisor.hpp>
@@ -62,6 +64,20 @@ public:
 /// Whether a child may be kept so by a supervisor with this auto_shutdown: errc::invalid_argument with `who` and the field.
 [[nodiscard]] result<void> check_child(const child_options& options, child_kind kind, auto_shutdown automatic,
                                        std::string_view who);
+
+/// Whether the spec can be started by an ordered supervisor with this auto_shutdown; the same errors.
+[[nodiscard]] result<void> check_start(const child_spec& spec, auto_shutdown automatic);
+
+/// The library's way into child_spec.
+struct child_spec_access {
+  /// A spec as it is kept of a temporary child: it can not be started.
+  static child_spec without_making(const child_spec& spec) {
+    child_spec left(spec.id_, std::visit([](const auto& m) { return child_spec::making(std::decay_t<decltype(m)>()); },
+                                         spec.making_));
+    left.options_ = spec.options_;
+    return left;
+  }
+};
 
 /// The library's way into any_child.
 struct any_child_access {

@@ -16,6 +16,10 @@
 
 namespace karyon {
 
+namespace detail {
+struct cell_access;
+}  // namespace detail
+
 /// Names a timer of the cell that started it; `value` 0 names none.
 struct timer_id {
   std::uint64_t value = 0;
@@ -156,6 +160,7 @@ protected:
   [[nodiscard]] cell_stats stats() const noexcept;
 
 private:
+  friend struct detail::cell_access;
   detail::cell_slot* slot_;
 };
 
@@ -164,6 +169,11 @@ template <class... Bs>
 struct behaviors {};
 
 namespace detail {
+
+/// The library's way from a cell to its slot.
+struct cell_access {
+  static cell_slot* slot_of(const cell& c) noexcept { return c.slot_; }
+};
 
 KARYON_API std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler,
                                      std::chrono::nanoseconds timeout);

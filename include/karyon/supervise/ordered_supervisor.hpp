@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <karyon/supervise/supervisor.hpp>
@@ -133,9 +135,44 @@ public:
 
 private:
   friend class runtime;
+  friend class supervisor;
   friend class any_child;
   explicit ordered_supervisor(std::shared_ptr<detail::ordered_core> core) noexcept : core_(std::move(core)) {}
+
+  void begin_start_child(child_spec spec, const detail::reply_address& to);
+  void begin_terminate_child(std::string_view id, const detail::reply_address& to);
+  void begin_restart_child(std::string_view id, const detail::reply_address& to);
+  void begin_delete_child(std::string_view id, const detail::reply_address& to);
+  /// Registers the continuation with the cell, without a timeout: the supervisor answers in every case.
+  template <class R, class Then>
+  static detail::reply_address continued(cell& self, Then&& then) {
+    static_assert(std::is_invocable_v<std::decay_t<Then>&, result<R>>,
+                  "karyon: the continuation takes a karyon::result of what the call gives");
+    detail::cell_slot* slot = detail::cell_access::slot_of(self);
+    const std::uint64_t request = detail::add_request(
+        slot, std::make_unique<detail::typed_request<R, std::decay_t<Then>>>(std::forward<Then>(then)),
+        std::chrono::nanoseconds::max());
+    return detail::request_address(slot, request);
+  }
+
   std::shared_ptr<detail::ordered_core> core_;
 };
+
+template <class Then>
+void ordered_supervisor::start_child(cell& self, child_spec spec, Then&& then) {
+  begin_start_child(std::move(spec), continued<started_child>(self, std::forward<Then>(then)));
+}
+template <class Then>
+void ordered_supervisor::terminate_child(cell& self, std::string_view id, Then&& then) {
+  begin_terminate_child(id, continued<void>(self, std::forward<Then>(then)));
+}
+template <class Then>
+void ordered_supervisor::restart_child(cell& self, std::string_view id, Then&& then) {
+  begin_restart_child(id, continued<started_child>(self, std::forward<Then>(then)));
+}
+template <class Then>
+void ordered_supervisor::delete_child(cell& self, std::string_view id, Then&& then) {
+  begin_delete_child(id, continued<void>(self, std::forward<Then>(then)));
+}
 
 }  // namespace karyon
