@@ -5,9 +5,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sched/simulation.hpp"
+
 namespace karyon::detail {
 
+thread_local constinit simulation* current_simulation = nullptr;
+
 std::uint64_t monotonic_ns() noexcept {
+  if (const simulation* s = current_simulation) return s->now_ns();
   timespec ts{};
   clock_gettime(CLOCK_MONOTONIC, &ts);
   return static_cast<std::uint64_t>(ts.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(ts.tv_nsec);
