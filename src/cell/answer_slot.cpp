@@ -7,6 +7,7 @@
 
 #include "sched/cpu.hpp"
 #include "sched/parker.hpp"
+#include "sched/wait.hpp"
 
 namespace karyon::detail {
 
@@ -19,6 +20,10 @@ void answer_slot::complete() noexcept {
 }
 
 bool answer_slot::wait(std::uint64_t timeout_ns) noexcept {
+  if (simulation* s = current_simulation) {
+    return s->drive_until([](const void* a) { return static_cast<const answer_slot*>(a)->answered(); }, this,
+                          deadline_in(timeout_ns));
+  }
   const std::uint64_t start = monotonic_ns();
   const std::uint64_t end = timeout_ns > ~std::uint64_t{0} - start ? ~std::uint64_t{0} : start + timeout_ns;
   constexpr std::uint64_t spin_ns = 20'000;  // about what it takes to be woken

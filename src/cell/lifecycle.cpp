@@ -70,7 +70,8 @@ runtime_core& core_of(cell_slot* slot) noexcept { return *static_cast<runtime_co
 void initialise_slot(void* memory, void* core) {
   // Fresh memory is zero; a recycled slot keeps its inbox word (vacant) and its incarnation, or stale handles could match.
   auto& s = *static_cast<cell_slot*>(memory);
-  ::new (&s.run_link) task(&run_cell);
+  const bool observed = static_cast<runtime_core*>(core)->observer() != nullptr;
+  ::new (&s.run_link) task(observed ? &run_observed_cell : &run_cell);
   s.role.store(0, std::memory_order_relaxed);
   s.pending_tail = nullptr;
   s.flags = 0;

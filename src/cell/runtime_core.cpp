@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "cell/backend.hpp"
 #include "cell/lifecycle.hpp"
 #include "core/programmer_error.hpp"
+#include "sched/wait.hpp"
 
 namespace karyon::detail {
 
@@ -159,19 +159,15 @@ void runtime_core::add_participant(std::shared_ptr<shutdown_participant> p) {
   participants_.push_back(std::move(p));
 }
 
-bool runtime_core::wait_until_empty(std::chrono::steady_clock::time_point deadline) {
+bool runtime_core::wait_until_empty(std::chrono::milliseconds at_most) {
   // Rare and short: a look every now and then is simpler than a count that every cell's end would have to maintain.
-  auto pause = std::chrono::microseconds(50);
-  auto empty = [this] {
+  const auto empty = [this] {
     return live_cells() == 0 &&
            std::all_of(participants_.begin(), participants_.end(), [](const auto& p) { return p->has_ended(); });
   };
-  while (!empty()) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, std::chrono::microseconds(2000));
-  }
-  return true;
+  constexpr std::uint64_t ms_ns = 1'000'000;
+  const auto ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, at_most.count()));
+  return poll_until(empty, ms < never_ns / ms_ns ? deadline_in(ms * ms_ns) : never_ns);
 }
 
 void runtime_core::exit_all(const exit_reason& why) {
@@ -188,7 +184,7 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
   const std::lock_guard lock(shutdown_mutex_);
   if (shut_down_) {
     // A spawn that was under way, or a handler that did not return, may have outlasted the first call.
-    report_.complete = wait_until_empty(std::chrono::steady_clock::now() + deadline);
+    report_.complete = wait_until_empty(deadline);
     return report_;
   }
   {
@@ -200,13 +196,11 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
   const std::uint64_t dropped_before = sum(&cell_counters::dropped_dead);
   const std::uint64_t alive = live_cells();
   exit_all(exit_reason::shutdown());
-  const auto end = std::chrono::steady_clock::now() + deadline;
-  report_.complete = wait_until_empty(end);
+  report_.complete = wait_until_empty(deadline);
   if (!report_.complete) {
     report_.killed = live_cells();
     exit_all(exit_reason::killed());
-    report_.complete =
-        wait_until_empty(std::chrono::steady_clock::now() + std::max(deadline, std::chrono::milliseconds(100)));
+    report_.complete = wait_until_empty(std::max(deadline, std::chrono::milliseconds(100)));
     if (!report_.complete) {
       log(log_level::err,
           "shutdown: " + std::to_string(live_cells()) +

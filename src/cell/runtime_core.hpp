@@ -9,6 +9,7 @@
 
 #include <karyon/cell/runtime.hpp>
 
+#include "cell/observer.hpp"
 #include "cell/slab.hpp"
 #include "cell/slot.hpp"
 #include "core/rate_limit.hpp"
@@ -65,6 +66,8 @@ public:
   [[nodiscard]] const runtime_options& options() const noexcept { return options_; }
   /// Tells this runtime from all others of the process, before and after; never 0.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
+  /// Null, but in a simulation.
+  [[nodiscard]] cell_observer* observer() const noexcept { return observer_; }
   [[nodiscard]] bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
 
   /// The calling worker's state, or null on a thread that is not one of this runtime's workers.
@@ -104,7 +107,7 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
-  [[nodiscard]] bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
+  [[nodiscard]] bool wait_until_empty(std::chrono::milliseconds at_most);
   void exit_all(const exit_reason& why);
 
   [[nodiscard]] static std::uint64_t next_serial() noexcept;
@@ -112,6 +115,7 @@ private:
   runtime& owner_;
   const std::uint64_t serial_ = next_serial();
   runtime_options options_;
+  cell_observer* const observer_ = current_observer;
   std::unique_ptr<scheduler> scheduler_;
   std::unique_ptr<worker_state[]> states_;
   cell_counters outside_;

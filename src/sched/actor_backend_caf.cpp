@@ -68,14 +68,17 @@ public:
 
   void start() override {
     scheduler_.start();
+    if (scheduler_.simulated()) return;  // CAF's clock and its printing actor have threads of their own
     clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
     super::start();
   }
 
   void stop() override {
-    stop_actors();
-    clock_.cancel_dispatch_loop();
-    clock_thread_.join();
+    if (!scheduler_.simulated()) {
+      stop_actors();
+      clock_.cancel_dispatch_loop();
+      clock_thread_.join();
+    }
     scheduler_.stop();
     scheduler_.drain([](task* t) { actor_backend::release_task(t); });
   }

@@ -1,6 +1,9 @@
 #include "sched/scheduler.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "sched/simulation.hpp"
 
 namespace karyon::detail {
 
@@ -22,6 +25,12 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
 scheduler::~scheduler() { stop(); }
 
 void scheduler::start() {
+  if (current_simulation != nullptr) {
+    current_simulation->adopt(*this);
+    simulation_ = current_simulation;
+    simulated_ = true;
+    return;
+  }
   try {
     pulse_.start();
     for (auto& w : workers_) w->start();
@@ -33,6 +42,10 @@ void scheduler::start() {
 
 void scheduler::stop() noexcept {
   stopping_.store(true, std::memory_order_seq_cst);
+  if (simulated_) {
+    if (simulation_ != nullptr) std::exchange(simulation_, nullptr)->release(*this);
+    return;
+  }
   for (auto& w : workers_) w->parker_.wake();
   for (auto& w : workers_) {
     if (w->thread_.joinable()) w->thread_.join();
