@@ -11,8 +11,6 @@
 
 namespace karyon::detail {
 
-std::uint64_t refused_outside(bool full) noexcept;  // deliver.cpp
-
 namespace {
 
 binding_plan plan_for(const runtime_options& options) {
@@ -69,13 +67,16 @@ std::uint64_t runtime_core::next_serial() noexcept {
 }
 
 std::uint64_t runtime_core::sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept {
-  std::uint64_t n = (outside_.*which).load(std::memory_order_relaxed);
-  for (unsigned i = 0; i < scheduler_->size(); ++i) n += (states_[i].counters.*which).load(std::memory_order_relaxed);
+  // With count's release: live_cells says what for.
+  std::uint64_t n = (outside_.*which).load(std::memory_order_acquire);
+  for (unsigned i = 0; i < scheduler_->size(); ++i) n += (states_[i].counters.*which).load(std::memory_order_acquire);
   return n;
 }
 
 std::uint64_t runtime_core::live_cells() const noexcept {
-  // Ended first: a cell that starts and ends between the two reads must not make the difference negative.
+  // Ended first: a cell that starts and ends between the two reads must not make the difference negative. Acquire, with
+  // count's release: whoever has counted an end has seen that cell's start counted, so what is read second has it; and at
+  // zero all that the cells did is done, which lets the runtime go.
   const std::uint64_t ended = sum(&cell_counters::ended);
   return sum(&cell_counters::spawned) - ended;
 }

@@ -31,7 +31,8 @@ public:
   [[nodiscard]] virtual bool has_ended() const noexcept = 0;
 };
 
-/// Counters that one thread writes and anyone reads (relaxed: they are sums, and order nothing).
+/// Counters that one thread writes and anyone reads. What counts up is released (runtime_core::count), for the sake of
+/// `spawned` and `ended`, whose difference others act on.
 struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> spawned{0};
   std::atomic<std::uint64_t> ended{0};
@@ -77,13 +78,13 @@ public:
   }
   [[nodiscard]] worker_state& state_of(unsigned worker) noexcept { return states_[worker]; }
 
-  /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere.
+  /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere. Release: partner sum.
   void count(std::atomic<std::uint64_t> cell_counters::*which, std::uint64_t n = 1) noexcept {
     if (worker_state* s = local()) {
       auto& c = s->counters.*which;
-      c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+      c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_release);
     } else {
-      (outside_.*which).fetch_add(n, std::memory_order_relaxed);
+      (outside_.*which).fetch_add(n, std::memory_order_release);
     }
   }
   [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept;
@@ -129,6 +130,12 @@ private:
   bool shut_down_ = false;  // shutdown_mutex_
   shutdown_report report_;  // shutdown_mutex_
 };
+
+/// How many signals were refused to senders that are nobody's workers, for a full mailbox or a dead receiver (deliver.cpp).
+[[nodiscard]] std::uint64_t refused_outside(bool full) noexcept;
+
+/// What a cell has used; its owner only, between signals or within its own (cell.cpp).
+[[nodiscard]] cell_stats stats_of(cell_slot& s);
 
 /// What runs on this thread right now: set by run_cell around everything a cell does.
 struct run_context {

@@ -85,7 +85,7 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
 bool supervisor::terminate_role(const detail::address& role) {
   detail::supervisor_core& core = checked(core_);
   if (core.has_ended() || !detail::role_alive(role)) return false;
-  auto* keeper = role.slot->keeper;
+  const detail::guardian* keeper = detail::role_keeper(*role.slot);
   for (const auto& s : core.shards()) {
     if (s.get() == keeper) {
       s->terminate(role);
