@@ -15,6 +15,7 @@
 #include "core/rate_limit.hpp"
 #include "sched/actor_backend.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/wait.hpp"
 
 namespace karyon::detail {
 
@@ -67,6 +68,8 @@ public:
   [[nodiscard]] const runtime_options& options() const noexcept { return options_; }
   /// Tells this runtime from all others of the process, before and after; never 0.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
+  /// Where sequences that are to look random start: differs from runtime to runtime; in a simulation it follows from the seed.
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
   /// Null, but in a simulation.
   [[nodiscard]] cell_observer* observer() const noexcept { return observer_; }
   [[nodiscard]] bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
@@ -115,6 +118,7 @@ private:
 
   runtime& owner_;
   const std::uint64_t serial_ = next_serial();
+  const std::uint64_t seed_ = random_bits();
   runtime_options options_;
   cell_observer* const observer_ = current_observer;
   std::unique_ptr<scheduler> scheduler_;
