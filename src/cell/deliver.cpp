@@ -172,7 +172,7 @@ void bulk_sender::flush() noexcept {
   for (chain& c : chains_) hand_over(c);
 }
 
-send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept {
+send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) {
   const auto dead = [] {
     count_refusal(false);
     return send_result::dead;
