@@ -1,3 +1,4 @@
+#include <karyon/core/log.hpp>
 #include <karyon/sim/testing.hpp>
 #include <karyon/supervise/supervisor.hpp>
 
