@@ -6,12 +6,12 @@
 #include <memory>
 #include <memory_resource>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include <karyon/cell/cell.hpp>
 
+#include "cell/links.hpp"
 #include "cell/slot.hpp"
 #include "sched/timer_wheel.hpp"
 
@@ -134,9 +134,9 @@ struct pending_request {
 
 /// What few cells use, allocated when a cell first does. The cell's owner only.
 struct cell_extras {
-  std::unordered_set<address, address_hash> links;
-  std::unordered_map<std::uint64_t, address> monitors;  // made by this cell: id -> whom
-  std::unordered_map<std::uint64_t, address> watchers;  // of this cell: id -> who
+  std::unordered_map<address, link_end, address_hash> links;
+  std::unordered_map<std::uint64_t, monitor_end> monitors;  // made by this cell, by id
+  std::unordered_map<std::uint64_t, bond_ptr> watchers;  // of this cell, by id: the request, which will be the `down`
   handle_table<pending_request> requests;
   handle_table<cell_timer*> timers;
   std::vector<signal*> stash;
