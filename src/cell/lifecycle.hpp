@@ -48,7 +48,9 @@ void run_observed_cell(task* t, worker& w);
 /// Ends the running cell. The slot is not the caller's afterwards.
 void finish_cell(run_context& context) noexcept;
 
-/// Asks any cell to end (see cell::exit); any thread.
+/// Asks any cell to end (see cell::exit); any thread. Throws std::bad_alloc.
+void request_exit(const address& whom, const address& from, const exit_reason& why);
+/// The same for those that can not fail: lost where memory is, so whoever must see the end asks again after a while.
 KARYON_API void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
 /// The exit reason of kind `as` for the exception being handled.
 [[nodiscard]] KARYON_API exit_reason

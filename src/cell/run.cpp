@@ -41,15 +41,17 @@ void pending_append(cell_slot& s, signal* newest) noexcept {
     }
     oldest = following;
   }
-  if (urgent == nullptr) return;
-  // Urgent ones already at the front stay before the new ones.
+  if (urgent != nullptr) pending_push_behind_urgent(s, urgent);
+}
+
+void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept {
   signal* earlier = nullptr;
   while (s.pending_tail != nullptr && s.pending_tail->next->ops->urgent) {
     signal* first = pending_pop(s);
     first->next = earlier;
     earlier = first;
   }
-  for (signal* list : {urgent, earlier}) {
+  for (signal* list : {newest, earlier}) {
     while (list != nullptr) {
       signal* following = list->next;
       pending_push_front(s, list);

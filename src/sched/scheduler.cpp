@@ -54,25 +54,35 @@ void scheduler::stop() noexcept {
 }
 
 void scheduler::drain(const std::function<void(task*)>& f) {
-  auto all = [&f](task* t) {
+  bool found = false;
+  auto one = [&](task* t) {
+    found = true;
+    f(t);
+  };
+  auto all = [&](task* t) {
     while (t != nullptr) {
       task* following = t->next;
-      f(t);
+      one(t);
       t = following;
     }
   };
-  for (auto& w : workers_) {
-    while (task* t = w->queue_.pop()) f(t);
-    while (task* t = w->pinned_.pop()) f(t);
-    all(std::exchange(w->taken_, nullptr));
-    all(std::exchange(w->taken_pinned_, nullptr));
-    all(w->inbox_.take_all());
-    all(w->pinned_inbox_.take_all());
-    w->release_cancelled();
-    w->wheel_.drain([&w](timer& t) {
-      if (t.claim(timer::cancelled)) t.release(&t, *w);
-    });
-  }
+  // What is let go of may make other tasks runnable, on workers that were looked at already.
+  do {
+    found = false;
+    for (auto& w : workers_) {
+      while (task* t = w->queue_.pop()) one(t);
+      while (task* t = w->pinned_.pop()) one(t);
+      all(std::exchange(w->taken_, nullptr));
+      all(std::exchange(w->taken_pinned_, nullptr));
+      all(w->inbox_.take_all());
+      all(w->pinned_inbox_.take_all());
+      w->release_cancelled();
+      w->wheel_.drain([&](timer& t) {
+        found = true;
+        if (t.claim(timer::cancelled)) t.release(&t, *w);
+      });
+    }
+  } while (found);
 }
 
 unsigned scheduler::next_worker(unsigned node) noexcept {

@@ -81,5 +81,7 @@ TEST_CASE("a bug that depends on the order is found within fifty seeds, and the 
 
   const auto again = run_command({"/bin/sh", "-c", command});
   CHECK(again.status == 1);
-  CHECK(again.out == "seed " + std::to_string(std::stoull(seed)) + "\n" + report);
+  // The log names cells by their addresses, as it always does; everything before it is the same.
+  const auto without_log = [](const std::string& text) { return text.substr(0, text.find("last log lines")); };
+  CHECK(without_log(again.out) == "seed " + std::to_string(std::stoull(seed)) + "\n" + without_log(report));
 }

@@ -301,11 +301,15 @@ TEST_CASE("a world can be stepped, one turn at a time") {
   auto b = w.runtime().spawn<counter>();
   a.send(add{1});
   b.send(add{1});
-  CHECK(w.step());
+  REQUIRE(w.step());
   CHECK(w.events() == 1);
-  CHECK(w.step());
-  CHECK_FALSE(w.step());
+  CHECK(w.accounts().handled == 1);
+  int steps = 1;
+  while (w.step()) ++steps;
+  CHECK(steps >= 2);
+  CHECK(steps <= 4);  // a turn that was cut short is followed by one that finds nothing more
   CHECK(w.accounts().handled == 2);
+  CHECK_FALSE(w.step());
 }
 
 TEST_CASE("cells that never come to rest are noticed") {
