@@ -44,7 +44,7 @@ KARYON_API void end_role(cell_slot& s) noexcept;
 /// task::run of every cell.
 void run_cell(task* t, worker& w);
 /// The same in a runtime that has an observer.
-void run_observed_cell(task* t, worker& w);
+KARYON_API void run_observed_cell(task* t, worker& w);
 /// Ends the running cell. The slot is not the caller's afterwards.
 void finish_cell(run_context& context) noexcept;
 

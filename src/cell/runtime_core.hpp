@@ -154,6 +154,6 @@ struct run_context {
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
   exit_reason why;
 };
-extern thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
+extern KARYON_API thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
 
 }  // namespace karyon::detail

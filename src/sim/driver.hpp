@@ -120,7 +120,7 @@ private:
   const std::uint32_t signals_most_;
   const std::uint64_t started_ns_;
   random chance_;
-  random rule_chance_;  // apart, so that a rule does not change what happens before it applies
+  random rule_chance_;      // apart, so that a rule does not change what happens before it applies
   std::uint64_t slow_key_;  // 0: in this world nobody is slower than others
 
   std::vector<std::unique_ptr<stepper>> steppers_;

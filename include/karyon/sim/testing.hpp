@@ -140,10 +140,10 @@ private:
 /// in exactly one of the first four, once the world has come to rest.
 struct signal_accounts {
   std::uint64_t handled = 0;
-  std::uint64_t refused = 0;         ///< at the send: dead, restarting, full or without a handler
-  std::uint64_t lost = 0;            ///< accepted, but the receiver ended first
-  std::uint64_t dropped = 0;         ///< by a drop rule
-  std::uint64_t still_delayed = 0;   ///< held by a delay rule right now
+  std::uint64_t refused = 0;        ///< at the send: dead, restarting, full or without a handler
+  std::uint64_t lost = 0;           ///< accepted, but the receiver ended first
+  std::uint64_t dropped = 0;        ///< by a drop rule
+  std::uint64_t still_delayed = 0;  ///< held by a delay rule right now
 };
 
 /// A runtime whose workers, clock and chance are the test's.

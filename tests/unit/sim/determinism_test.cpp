@@ -67,7 +67,8 @@ TEST_CASE("recording a trace does not change it") {
   CHECK(hash_of(9, options) == hash_of(9));
 }
 
-TEST_CASE("a bug that depends on the order is found within fifty seeds, and the command that is printed finds it at once") {
+TEST_CASE(
+    "a bug that depends on the order is found within fifty seeds, and the command that is printed finds it at once") {
   const auto found = run_command({KARYON_SIM_SAMPLE, "bug", "it's", ""});
   REQUIRE(found.status == 1);
   const std::string report = found.out.substr(found.out.find("FAILED"));
