@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <latch>
+#include <semaphore>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -117,6 +119,83 @@ private:
   alignas(64) std::atomic<std::uint32_t> open_{0};
 };
 
+/// Fails the run with a sentence if the peer did not do the work that it was measured for.
+inline void verify(bool held, char const* sentence) {
+  if (!held) {
+    throw std::runtime_error(sentence);
+  }
+}
+
+/// Several ordinary threads that feed one consumer, at most a window of items in flight from each, so that memory is bounded.
+///
+/// The items are the numbers below `items`; producer p sends those that leave p by division. The consumer calls `consumed`
+/// with each, from one thread at a time; `run` returns when it has done so for all.
+class outside_feed {
+public:
+  static constexpr std::uint64_t producers = 4;
+
+  outside_feed(std::uint64_t items, std::uint64_t window)
+      : half_(std::max<std::uint64_t>(1, window / 2)), items_(items) {
+    for (auto& until : until_) {
+      until = half_;
+    }
+  }
+
+  /// Sends all items by `send(item)`; returns the nanoseconds from the start of all producers to the last item consumed.
+  template <class Send>
+  std::int64_t run(Send const& send) {
+    all_consumed_.arm(1);
+    std::latch start{producers + 1};
+    std::vector<std::thread> threads;
+    for (std::uint64_t p = 0; p < producers; ++p) {
+      threads.emplace_back([&, p] {
+        start.arrive_and_wait();
+        auto left = std::uint64_t{0};
+        for (auto item = p; item < items_; item += producers) {
+          if (left == 0) {
+            room_[p].acquire();
+            left = half_;
+          }
+          --left;
+          send(item);
+        }
+      });
+    }
+    start.arrive_and_wait();
+    auto const begin = now_ns();
+    all_consumed_.await();
+    auto const elapsed = now_ns() - begin;
+    for (auto& thread : threads) {
+      thread.join();
+    }
+    verify(sum_ == items_ * (items_ - 1) / 2, "items of outside threads were lost");
+    return elapsed;
+  }
+
+  void consumed(std::uint64_t item) {
+    sum_ += item;
+    auto const producer = item % producers;
+    if (--until_[producer] == 0) {
+      until_[producer] = half_;
+      room_[producer].release();
+    }
+    if (++seen_ == items_) {
+      all_consumed_.arrive();
+    }
+  }
+
+private:
+  gate all_consumed_;
+  std::counting_semaphore<> room_[producers] = {std::counting_semaphore<>{2}, std::counting_semaphore<>{2},
+                                                std::counting_semaphore<>{2},
+                                                std::counting_semaphore<>{2}};  // halves of a window
+  std::uint64_t until_[producers];
+  std::uint64_t half_;
+  std::uint64_t items_;
+  std::uint64_t seen_ = 0;
+  std::uint64_t sum_ = 0;
+};
+
 /// The minimal standard generator, written out because every peer has to pick the same partners.
 struct partner_choice {
   std::uint64_t state;
@@ -132,13 +211,6 @@ struct partner_choice {
 /// The `index`-th of `parts` shares of `total`, as even as can be.
 inline std::uint64_t share(std::uint64_t total, std::uint64_t parts, std::uint64_t index) {
   return total / parts + (index < total % parts ? 1 : 0);
-}
-
-/// Fails the run with a sentence if the peer did not do the work that it was measured for.
-inline void verify(bool held, char const* sentence) {
-  if (!held) {
-    throw std::runtime_error(sentence);
-  }
 }
 
 namespace detail {

@@ -7,6 +7,7 @@
 
 #include <karyon/karyon.hpp>
 
+#include <list>
 #include <memory>
 
 namespace {
@@ -118,6 +119,21 @@ figure scatter(work const& asked) {
   auto const begin = now_ns();
   signal_all(cells);
   return {"ns", per(now_ns() - begin, asked.cells)};
+}
+
+/// As scatter, by the call that Karyon has for it.
+figure scatter_by_broadcast(work const& asked) {
+  auto& rt = start_runtime(asked);
+  cells.resize(asked.cells);
+  spawn_inside(rt);
+  signal_all(cells);
+  all_arrived.arm(cells.size());
+  auto const begin = now_ns();
+  auto const sent = karyon::broadcast(cells, tick{});
+  all_arrived.await();
+  auto const elapsed = now_ns() - begin;
+  verify(sent.accepted == cells.size(), "broadcast: a cell refused");
+  return {"ns", per(elapsed, asked.cells)};
 }
 
 figure idle_cpu(work const& asked) {
@@ -275,6 +291,28 @@ figure fan_in(work const& asked) {
     verify(consumed_sum == items * (items + 1) / 2, "fan_in: items were lost");
   }
   return {"ns", per(now_ns() - begin, asked.operations)};
+}
+
+class outside_consumer : public karyon::cell {
+public:
+  using accepts = karyon::signals<item>;
+  explicit outside_consumer(outside_feed* feed) : feed_(feed) {}
+  void on(item one) { feed_->consumed(one.value); }
+
+private:
+  outside_feed* feed_;
+};
+
+figure fan_in_outside(work const& asked) {
+  auto& rt = start_runtime(asked);
+  static std::list<outside_feed> feeds;  // kept: the last handler may still be on its way out
+  std::int64_t elapsed = 0;
+  for (auto const items : {asked.operations / 10, asked.operations}) {
+    auto& feed = feeds.emplace_back(items, asked.option("window", 1024));
+    auto const sink = rt.spawn<outside_consumer>(&feed);
+    elapsed = feed.run([&](std::uint64_t value) { sink.send(item{value}); });
+  }
+  return {"ns", per(elapsed, asked.operations)};
 }
 
 struct question {};
@@ -456,7 +494,9 @@ constexpr scenario scenarios[] = {
     {"roundtrip_local", roundtrip_local},
     {"roundtrip_cross", roundtrip_cross},
     {"fan_in", fan_in},
+    {"fan_in_outside", fan_in_outside},
     {"scatter", scatter},
+    {"scatter_by_broadcast", scatter_by_broadcast},
     {"big", big},
     {"ring", ring},
     {"ask", ask},

@@ -130,6 +130,12 @@ caf::strong_actor_ptr expose_to_caf(const address& a) {
 
 namespace {
 
+/// An end for which there is no memory to say more. Made with the first slot.
+const caf::error& wordless_failure() {
+  static const caf::error why = caf::make_error(caf::exit_reason::unhandled_exception);
+  return why;
+}
+
 /// What the control blocks made on this thread share. CAF counts references to its node id, and hands out actor ids from one
 /// counter: two lines that workers which start cells at the same time would fight for. So each thread has an equal node id of
 /// its own, and takes actor ids by the thousand, from a range that CAF's own counter does not reach.
@@ -141,9 +147,13 @@ struct block_supply {
 
   void refill(caf::actor_system& system, std::uint64_t serial) {
     runtime = serial;
-    const caf::node_id& shared = system.node();
-    const auto* data = shared ? dynamic_cast<const caf::node_id::default_data*>(&*shared) : nullptr;
-    node = data != nullptr ? caf::make_node_id(data->process_id(), data->host_id()) : shared;
+    node = system.node();
+    static_cast<void>(wordless_failure());
+    try {
+      const auto* data = node ? dynamic_cast<const caf::node_id::default_data*>(&*node) : nullptr;
+      if (data != nullptr) node = caf::make_node_id(data->process_id(), data->host_id());
+    } catch (const std::bad_alloc&) {  // the shared one serves as well
+    }
   }
   [[nodiscard]] caf::actor_id take_id() {
     constexpr caf::actor_id together = 4096;
@@ -187,7 +197,15 @@ bool exposed(cell_slot& s) noexcept {
 }  // namespace
 
 void backend_ended(cell_slot& s, const exit_reason& why) noexcept {
-  if (exposed(s)) caf_cell::of(s).incarnation_ended(to_caf_error(why));
+  if (!exposed(s)) return;
+  const caf::error* told = &wordless_failure();
+  caf::error in_full;
+  try {
+    in_full = to_caf_error(why);
+    told = &in_full;
+  } catch (const std::bad_alloc&) {  // no memory for its words
+  }
+  caf_cell::of(s).incarnation_ended(*told);
 }
 
 bool backend_release(cell_slot& s) noexcept {
@@ -226,7 +244,12 @@ void caf_cell::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
     const auto found = table.of.find(s.info.load(std::memory_order_relaxed));
     if (found != table.of.end()) convert = found->second;
   }
-  signal* converted = convert != nullptr ? convert(content, what->sender, what->mid) : nullptr;
+  signal* converted = nullptr;
+  try {
+    if (convert != nullptr) converted = convert(content, what->sender, what->mid);
+  } catch (...) {  // no memory, or what copying the content throws
+    return refuse(caf::make_error(caf::sec::runtime_error));
+  }
   if (converted == nullptr) return refuse(caf::make_error(caf::sec::unexpected_message));
   deliver(now.slot, now.number, converted);
 }
@@ -256,7 +279,7 @@ std::size_t caf_cell::detach(const caf::attachable::token& what) {
   return found != shard.of.end() ? detach_from(found->second, what) : 0;
 }
 
-void caf_cell::incarnation_ended(const caf::error& why) {
+void caf_cell::incarnation_ended(const caf::error& why) noexcept {
   caf::attachable_ptr head;
   {
     attachments& shard = attachments_for(&slot());
@@ -268,7 +291,10 @@ void caf_cell::incarnation_ended(const caf::error& why) {
   }
   auto* unit = static_cast<caf::execution_unit*>(actor_backend::current_unit());
   while (head != nullptr) {
-    head->actor_exited(why, unit);
+    try {
+      head->actor_exited(why, unit);
+    } catch (...) {  // no memory to tell this one, or a functor of the host's: the others are told all the same
+    }
     head = std::move(head->next);
   }
 }

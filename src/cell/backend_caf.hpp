@@ -32,7 +32,7 @@ public:
   const char* name() const;
 
   /// The incarnation has ended: runs and drops what is attached.
-  void incarnation_ended(const caf::error& why);
+  void incarnation_ended(const caf::error& why) noexcept;
 };
 
 }  // namespace karyon::detail

@@ -1,5 +1,8 @@
 #include <karyon/cell/cell.hpp>
 
+#include <algorithm>
+#include <new>
+
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
@@ -13,9 +16,16 @@ void set_behavior(cell_slot* self, const behavior_table* table) {
   if (table != nullptr || self->extras != nullptr) extras_of(*self).behavior = table;
 }
 
-void stash_signal(cell_slot* self, signal* s) { extras_of(*self).stash.push_back(s); }
+void reserve_stash(cell_slot* self) {
+  auto& stash = extras_of(*self).stash;
+  if (stash.size() == stash.capacity()) stash.reserve(std::max<std::size_t>(4, 2 * stash.size()));
+}
 
-error unanswered(errc code, const exit_reason& why) {
+void stash_signal(cell_slot* self, signal* s) noexcept { self->extras->stash.push_back(s); }
+
+namespace {
+
+error describe_unanswered(errc code, const exit_reason& why) {
   switch (code) {
     case errc::dead: return {code, "the cell asked has ended"};
     case errc::restarting: return {code, "the child asked is between two incarnations; ask again"};
@@ -23,9 +33,22 @@ error unanswered(errc code, const exit_reason& why) {
     case errc::closed: return {code, "the runtime is stopping"};
     default:
       if (why.why() == exit_reason::kind::normal && why.text().empty()) {
-        return {errc::cell_failed, "the cell asked gave no answer: it ended, or its handler deferred and forgot"};
+        return {
+            errc::cell_failed,
+            "the cell asked gave no answer: it ended, or dropped the promise to answer, or its handler deferred and "
+            "forgot"};
       }
       return {errc::cell_failed, "the cell asked ended before it answered: " + to_string(why)};
+  }
+}
+
+}  // namespace
+
+error unanswered(errc code, const exit_reason& why) noexcept {
+  try {
+    return describe_unanswered(code, why);
+  } catch (const std::bad_alloc&) {
+    return {code, std::string()};
   }
 }
 
@@ -44,6 +67,7 @@ cell_stats stats_of(cell_slot& s) {
   stats.in_handlers = std::chrono::nanoseconds(s.busy_ticks * pulse::tick_ns);
   if (const cell_extras* e = s.extras) {
     stats.stashed = e->stash.size();
+    for (const auto& [other, end] : e->links) stats.links += end.unlinking == 0 ? 1 : 0;
     if (e->memory != nullptr) {
       stats.memory_bytes = e->memory->bytes();
       stats.memory_peak_bytes = e->memory->peak();
@@ -68,14 +92,17 @@ void cell::unbecome() noexcept { detail::set_behavior(slot_, nullptr); }
 void cell::unstash() noexcept {
   if (slot_->extras == nullptr) return;
   auto& stash = slot_->extras->stash;
-  while (!stash.empty()) {
-    // The newest first, so that the oldest ends up in front. They count as handled again, and as queued if bounded.
-    if (slot_->info.load(std::memory_order_relaxed)->mailbox_limit != 0) {
-      slot_->queued.fetch_add(1, std::memory_order_relaxed);
-    }
-    detail::pending_push_front(*slot_, stash.back());
-    stash.pop_back();
+  // They count as handled again, and as queued if bounded.
+  if (slot_->info.load(std::memory_order_relaxed)->mailbox_limit != 0) {
+    slot_->queued.fetch_add(static_cast<std::uint32_t>(stash.size()), std::memory_order_relaxed);
   }
+  detail::signal* newest = nullptr;
+  for (detail::signal* s : stash) {
+    s->next = newest;
+    newest = s;
+  }
+  detail::pending_push_behind_urgent(*slot_, newest);
+  stash.clear();
 }
 
 std::pmr::memory_resource* cell::memory() {

@@ -55,11 +55,19 @@ send_result refuse(signal* s, send_result why) noexcept {
 runtime_core& core_at(cell_slot* slot) noexcept { return *static_cast<runtime_core*>(slab_store::context_of(slot)); }
 
 /// A bounded mailbox counts before it links; the count may briefly exceed the limit while refused senders back out.
+/// Relaxed is enough: `queued` is a count and nothing else. Every change is a read-modify-write, which works on the last
+/// value there is, so no two senders get the same place and no place is lost; the signal itself is handed over by the
+/// inbox word. Whether the limit read is that of `seen`'s tenant shows in the push that follows, or in full_or_gone.
 bool reserve_place(cell_slot& slot) noexcept {
   const std::uint32_t limit = slot.info.load(std::memory_order_relaxed)->mailbox_limit;
   if (slot.queued.fetch_add(1, std::memory_order_relaxed) < limit) return true;
   slot.queued.fetch_sub(1, std::memory_order_relaxed);
   return false;
+}
+
+/// The limit that refused a signal may be that of a successor in the slot.
+send_result full_or_gone(const cell_slot& slot, std::uint64_t seen, send_result if_gone) noexcept {
+  return inbox_word::tag_of(slot.inbox.look()) == inbox_word::tag_of(seen) ? send_result::full : if_gone;
 }
 
 /// `wake` is called with the slot if the signal made the cell runnable; the caller owns the cell then.
@@ -69,7 +77,7 @@ inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, 
   // Waking an idle cell writes its hot line too: fetch it while the word is being changed. Not of a busy one, which needs it.
   if (inbox_word::is_idle(seen)) prefetch_for_write(&slot.run_link);
   const bool counted = inbox_word::is_bounded(seen) && !s->ops->internal;
-  if (counted && !reserve_place(slot)) return refuse(s, send_result::full);
+  if (counted && !reserve_place(slot)) return refuse(s, full_or_gone(slot, seen, if_gone));
   switch (slot.inbox.push(s, seen)) {
     case inbox_word::push_result::queued: return send_result::accepted;
     case inbox_word::push_result::owner:
@@ -172,7 +180,7 @@ void bulk_sender::flush() noexcept {
   for (chain& c : chains_) hand_over(c);
 }
 
-send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept {
+send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) {
   const auto dead = [] {
     count_refusal(false);
     return send_result::dead;

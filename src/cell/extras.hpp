@@ -3,15 +3,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <memory_resource>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include <karyon/cell/cell.hpp>
 
+#include "cell/links.hpp"
 #include "cell/slot.hpp"
 #include "sched/timer_wheel.hpp"
 
@@ -134,9 +135,11 @@ struct pending_request {
 
 /// What few cells use, allocated when a cell first does. The cell's owner only.
 struct cell_extras {
-  std::unordered_set<address, address_hash> links;
-  std::unordered_map<std::uint64_t, address> monitors;  // made by this cell: id -> whom
-  std::unordered_map<std::uint64_t, address> watchers;  // of this cell: id -> who
+  std::unordered_map<address, link_end, address_hash> links;
+  std::uint64_t links_made = 0;
+  // By id, and so in the order in which they were made: whoever is told of the cell's end is told in that order.
+  std::map<std::uint64_t, monitor_end> monitors;  // made by this cell
+  std::map<std::uint64_t, bond_ptr> watchers;     // of this cell: the request, which will be the `down`
   handle_table<pending_request> requests;
   handle_table<cell_timer*> timers;
   std::vector<signal*> stash;

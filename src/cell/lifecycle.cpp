@@ -70,13 +70,14 @@ runtime_core& core_of(cell_slot* slot) noexcept { return *static_cast<runtime_co
 void initialise_slot(void* memory, void* core) {
   // Fresh memory is zero; a recycled slot keeps its inbox word (vacant) and its incarnation, or stale handles could match.
   auto& s = *static_cast<cell_slot*>(memory);
-  ::new (&s.run_link) task(&run_cell);
+  const bool observed = static_cast<runtime_core*>(core)->observer() != nullptr;
+  ::new (&s.run_link) task(observed ? &run_observed_cell : &run_cell);
   s.role.store(0, std::memory_order_relaxed);
   s.pending_tail = nullptr;
   s.flags = 0;
   s.keeper_bits.store(0, std::memory_order_relaxed);
   s.extras = nullptr;
-  s.keeper = nullptr;
+  s.keeper.store(nullptr, std::memory_order_relaxed);
   backend_construct(s, *static_cast<runtime_core*>(core));
 }
 
@@ -111,7 +112,7 @@ void launch_cell(cell_slot& s) noexcept {
 void release_slot(cell_slot& s) noexcept {
   runtime_core& core = core_of(&s);
   discard_kept(s, exit_reason::shutdown());
-  s.keeper = nullptr;
+  s.keeper.store(nullptr, std::memory_order_relaxed);
   // A slot whose incarnations have used up the inbox word's tag is never given to another class or role (inbox.hpp): it
   // stays out of the slabs, a few hundred bytes in 262,143 lives.
   if (s.number() >= inbox_word::tag_max) return;
@@ -120,7 +121,7 @@ void release_slot(cell_slot& s) noexcept {
 }
 
 std::uint32_t begin_role(cell_slot& s, guardian& keeper) noexcept {
-  s.keeper = &keeper;
+  s.keeper.store(&keeper, std::memory_order_relaxed);  // released by the role below (role_keeper)
   s.set(cell_slot::in_role, true);
   const std::uint32_t role = s.number() + 1;
   // Released by the word's open (deliver_to_role looks at the word first).
@@ -242,7 +243,7 @@ bool is_failure(const exit_reason& why) noexcept {
 /// Hands the slot on: to its guardian, or back to the slab.
 void pass_on(cell_slot& s, exit_reason why) noexcept {
   runtime_core& core = core_of(&s);
-  if (guardian* keeper = s.keeper) {
+  if (guardian* keeper = s.keeper.load(std::memory_order_relaxed)) {
     ::new (&s.ended_why) exit_reason(std::move(why));
     core.count(&cell_counters::ended);
     keeper->child_ended(*keeper, s);

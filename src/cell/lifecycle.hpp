@@ -53,10 +53,14 @@ KARYON_API void end_role(cell_slot& s) noexcept;
 
 /// task::run of every cell.
 void run_cell(task* t, worker& w);
+/// The same in a runtime that has an observer.
+KARYON_API void run_observed_cell(task* t, worker& w);
 /// Ends the running cell. The slot is not the caller's afterwards.
 void finish_cell(run_context& context) noexcept;
 
-/// Asks any cell to end (see cell::exit); any thread.
+/// Asks any cell to end (see cell::exit); any thread. Throws std::bad_alloc.
+void request_exit(const address& whom, const address& from, const exit_reason& why);
+/// The same for those that can not fail: lost where memory is, so whoever must see the end asks again after a while.
 KARYON_API void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
 /// The same by its guardian, on a worker, best on the cell's home. An idle cell that has no say in it is ended on the spot, without a signal
 /// or a turn: true, and `ended_with` is its reason; the slot is the guardian's, whose child_ended is not called.

@@ -1,6 +1,9 @@
 #include "cell/links.hpp"
 
+#include <array>
 #include <atomic>
+#include <new>
+#include <utility>
 
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
@@ -20,40 +23,6 @@ struct exit_request : signal {
   static const signal_ops ops;
   exit_request(const address& f, exit_reason w) noexcept : signal(&ops), from(f), why(std::move(w)) {}
 };
-
-/// A linked cell has ended.
-struct link_exit : signal {
-  address from;
-  exit_reason why;
-  static const signal_ops ops;
-  link_exit(const address& f, exit_reason w) noexcept : signal(&ops), from(f), why(std::move(w)) {}
-};
-
-struct monitor_down : signal {
-  std::uint64_t id;
-  address from;
-  exit_reason why;
-  static const signal_ops ops;
-  monitor_down(std::uint64_t i, const address& f, exit_reason w) noexcept
-      : signal(&ops), id(i), from(f), why(std::move(w)) {}
-};
-
-/// "Link me", "unlink me", "monitor yourself for me", "no longer": what the other side of a link or monitor is told.
-struct link_request : signal {
-  enum what : std::uint8_t { link, unlink, monitor, demonitor, settled };
-  what ask;
-  address from;
-  address target;
-  std::uint64_t id;
-  static const signal_ops ops;
-  link_request(what a, const address& f, const address& t, std::uint64_t i) noexcept
-      : signal(&ops), ask(a), from(f), target(t), id(i) {}
-};
-
-template <class Node>
-void discard_plain(signal* s, errc, const exit_reason&) noexcept {
-  destroy_signal(static_cast<Node*>(s));
-}
 
 void doom(const exit_reason& why) {
   running->doomed = true;
@@ -79,79 +48,224 @@ void run_exit_request(void* object, signal& s) {
   if (request.why.why() != exit_reason::kind::normal || from_self) doom(request.why);
 }
 
-void run_link_exit(void* object, signal& s) {
-  const auto& ended = static_cast<link_exit&>(s);
-  cell_extras* e = running->slot->extras;
-  if (e == nullptr || e->links.erase(ended.from) == 0) return;  // unlinked in the meantime
-  if (trap(object, ended.from, ended.why)) return;
-  if (ended.why.why() != exit_reason::kind::normal) doom(ended.why);
+void discard_exit_request(signal* s, errc, const exit_reason&) noexcept {
+  destroy_signal(static_cast<exit_request*>(s));
 }
 
-void run_monitor_down(void* object, signal& s) {
-  const auto& ended = static_cast<monitor_down&>(s);
-  cell_extras* e = running->slot->extras;
-  if (e == nullptr || e->monitors.erase(ended.id) == 0) return;  // no longer monitored
-  const auto handler = running->slot->info.load(std::memory_order_relaxed)->monitored_down;
-  if (handler != nullptr) {
-    handler(object, down{monitor_id{ended.id}, handle_access::make<cell_ref>(ended.from), ended.why});
+const signal_ops exit_request::ops{&run_exit_request, &discard_exit_request, "karyon::exit", true, false, true};
+
+}  // namespace
+
+// ---- links and monitors --------------------------------------------------------------------------------------------
+
+/// One node serves for all that is said about a link or monitor, there and back: a request that finds its receiver gone goes
+/// back as the news of that, a monitor's request stays with the receiver and becomes its `down`.
+struct bond_signal : signal {
+  enum what : std::uint8_t { link, unlink, unlinked, monitor, demonitor, exit, down };
+  /// What discard does with the node, once it was looked at by its receiver; `unseen` if it was not.
+  enum fate : std::uint8_t { unseen, done, kept, acknowledged };
+
+  what tells = link;
+  fate next_fate = unseen;
+  address from;
+  address to;
+  std::uint64_t id = 0;  // of the unlink or monitor
+  exit_reason why;
+  bond_signal() noexcept;
+};
+
+void bond_deleter::operator()(bond_signal* b) const noexcept { destroy_signal(b); }
+
+namespace {
+
+void send(bond_ptr b, bond_signal::what tells, address from, address to, std::uint64_t id,
+          const exit_reason& why = {}) noexcept;
+
+void accept_link(cell_slot& self, bond_signal& b) {
+  cell_extras& e = extras_of(self);
+  const auto [end, fresh] = e.links.try_emplace(b.from);
+  b.next_fate = fresh ? bond_signal::kept : bond_signal::done;
+  if (!fresh) return;
+  end->second.notice.reset(&b);
+  end->second.order = ++e.links_made;
+}
+
+void accept_unlink(cell_extras* e, bond_signal& b) noexcept {
+  b.next_fate = bond_signal::acknowledged;
+  if (e == nullptr) return;
+  // If this side is unlinking too, it waits for its own acknowledgement all the same.
+  const auto found = e->links.find(b.from);
+  if (found != e->links.end() && found->second.unlinking == 0) e->links.erase(found);
+}
+
+void accept_acknowledgement(cell_extras* e, bond_signal& b) noexcept {
+  b.next_fate = bond_signal::done;
+  if (e == nullptr) return;
+  const auto found = e->links.find(b.from);
+  if (found != e->links.end() && found->second.unlinking == b.id) e->links.erase(found);
+}
+
+void accept_exit(void* object, cell_extras* e, bond_signal& b) {
+  b.next_fate = bond_signal::done;
+  if (e == nullptr) return;
+  const auto found = e->links.find(b.from);
+  if (found == e->links.end()) return;
+  const bool linked = found->second.unlinking == 0;
+  e->links.erase(found);
+  if (!linked || trap(object, b.from, b.why)) return;
+  if (b.why.why() != exit_reason::kind::normal) doom(b.why);
+}
+
+void accept_down(void* object, cell_slot& self, bond_signal& b) {
+  b.next_fate = bond_signal::done;
+  if (self.extras == nullptr || self.extras->monitors.erase(b.id) == 0) return;  // no longer monitored
+  const auto handler = self.info.load(std::memory_order_relaxed)->monitored_down;
+  if (handler != nullptr) handler(object, down{monitor_id{b.id}, handle_access::make<cell_ref>(b.from), b.why});
+}
+
+void run_bond(void* object, signal& s) {
+  auto& b = static_cast<bond_signal&>(s);
+  cell_slot& self = *running->slot;
+  switch (b.tells) {
+    case bond_signal::link: return accept_link(self, b);
+    case bond_signal::unlink: return accept_unlink(self.extras, b);
+    case bond_signal::unlinked: return accept_acknowledgement(self.extras, b);
+    case bond_signal::monitor:
+      extras_of(self).watchers.try_emplace(b.id).first->second.reset(&b);
+      b.next_fate = bond_signal::kept;
+      return;
+    case bond_signal::demonitor:
+      b.next_fate = bond_signal::done;
+      if (self.extras != nullptr) self.extras->watchers.erase(b.id);
+      return;
+    case bond_signal::exit: return accept_exit(object, self.extras, b);
+    case bond_signal::down: return accept_down(object, self, b);
   }
 }
 
-void run_link_request(void*, signal& s) {
-  auto& request = static_cast<link_request&>(s);
-  cell_extras& e = extras_of(*running->slot);
-  switch (request.ask) {
-    case link_request::link: e.links.insert(request.from); break;
-    case link_request::unlink: e.links.erase(request.from); break;
-    case link_request::monitor: e.watchers.emplace(request.id, request.from); break;
-    case link_request::demonitor: e.watchers.erase(request.id); break;
-    case link_request::settled: break;
+/// The same node back to where it came from.
+void answer(bond_ptr b, bond_signal::what tells, const exit_reason& why = {}) noexcept {
+  bond_signal& node = *b;
+  send(std::move(b), tells, node.to, node.from, node.id, why);
+}
+
+/// The receiver was gone, or ended before it looked: the sender of a request learns so as if it had been accepted.
+void return_unseen(bond_ptr b, const exit_reason& why) noexcept {
+  switch (b->tells) {
+    case bond_signal::link: return answer(std::move(b), bond_signal::exit, why);
+    case bond_signal::unlink: return answer(std::move(b), bond_signal::unlinked);
+    case bond_signal::monitor: return answer(std::move(b), bond_signal::down, why);
+    default: return;
   }
-  request.ask = link_request::settled;  // the discard that follows has nothing to tell the asker any more
 }
 
-/// The target was gone, or ended before it saw the request: the asker learns so as if it had been linked to it.
-void discard_link_request(signal* s, errc, const exit_reason& why) noexcept {
-  auto* request = static_cast<link_request*>(s);
-  if (request->ask == link_request::link) send_link_exit(request->from, request->target, why);
-  if (request->ask == link_request::monitor) send_down(request->from, request->id, request->target, why);
-  destroy_signal(request);
+void discard_bond(signal* s, errc, const exit_reason& why) noexcept {
+  auto* node = static_cast<bond_signal*>(s);
+  if (node->next_fate == bond_signal::kept) return;  // its receiver's, by now
+  bond_ptr b(node);
+  if (b->next_fate == bond_signal::unseen) return return_unseen(std::move(b), why);
+  if (b->next_fate == bond_signal::acknowledged) answer(std::move(b), bond_signal::unlinked);
 }
 
-const signal_ops exit_request::ops{&run_exit_request, &discard_plain<exit_request>, "karyon::exit", true, false, true};
-const signal_ops link_exit::ops{&run_link_exit, &discard_plain<link_exit>, "karyon::exit_signal", false, false, true};
-const signal_ops monitor_down::ops{&run_monitor_down, &discard_plain<monitor_down>, "karyon::down", false, false, true};
-const signal_ops link_request::ops{&run_link_request, &discard_link_request, "karyon::link", true, false, true};
+// Requests overtake what else waits; an end does not, since it comes behind what the cell has sent.
+constexpr signal_ops request_ops{&run_bond, &discard_bond, "karyon::link", true, false, true};
+constexpr signal_ops exit_ops{&run_bond, &discard_bond, "karyon::exit_signal", false, false, true};
+constexpr signal_ops down_ops{&run_bond, &discard_bond, "karyon::down", false, false, true};
 
-void request(link_request::what what, const address& from, const address& to, std::uint64_t id) {
-  deliver(to.slot, to.number, make_signal<link_request>(what, from, to, id));
+void send(bond_ptr b, bond_signal::what tells, address from, address to, std::uint64_t id,
+          const exit_reason& why) noexcept {
+  b->ops = tells == bond_signal::exit ? &exit_ops : tells == bond_signal::down ? &down_ops : &request_ops;
+  b->tells = tells;
+  b->next_fate = bond_signal::unseen;
+  b->from = from;
+  b->to = to;
+  b->id = id;
+  b->why = why;
+  deliver(to.slot, to.number, b.release());
 }
 
-std::uint64_t next_monitor() noexcept {
+bond_ptr make_bond() { return bond_ptr(make_signal<bond_signal>()); }
+
+/// For monitors and unlinks; a number is never given twice.
+std::uint64_t next_id() noexcept {
   static std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
 }  // namespace
 
-void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept {
+bond_signal::bond_signal() noexcept : signal(&request_ops) {}
+
+void request_exit(const address& whom, const address& from, const exit_reason& why) {
   deliver(whom.slot, whom.number, make_signal<exit_request>(from, why));
 }
 
 signal* make_exit_request(const exit_reason& why) { return make_signal<exit_request>(address{}, why); }
 
-void send_link_exit(const address& to, const address& from, const exit_reason& why) noexcept {
-  deliver(to.slot, to.number, make_signal<link_exit>(from, why));
+void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept {
+  try {
+    request_exit(whom, from, why);
+  } catch (const std::bad_alloc&) {  // lost: who must see a cell end has a deadline, and asks again then
+  }
 }
 
-void send_down(const address& to, std::uint64_t monitor, const address& from, const exit_reason& why) noexcept {
-  deliver(to.slot, to.number, make_signal<monitor_down>(monitor, from, why));
+namespace {
+
+bond_signal* merged(bond_signal* a, bond_signal* b) noexcept {
+  signal* first = nullptr;
+  signal** end = &first;
+  while (a != nullptr && b != nullptr) {
+    bond_signal*& lower = a->id < b->id ? a : b;
+    *end = lower;
+    end = &lower->next;
+    lower = static_cast<bond_signal*>(lower->next);
+  }
+  *end = a != nullptr ? a : b;
+  return static_cast<bond_signal*>(first);
 }
+
+/// Sorts a list by `id`; in place, since a cell's end allocates nothing.
+bond_signal* sorted(bond_signal* list) noexcept {
+  std::array<bond_signal*, 64> runs{};  // number i has 2^i signals, or none
+  while (list != nullptr) {
+    bond_signal* run = std::exchange(list, static_cast<bond_signal*>(list->next));
+    run->next = nullptr;
+    std::size_t i = 0;
+    for (; runs[i] != nullptr; ++i) run = merged(std::exchange(runs[i], nullptr), run);
+    runs[i] = run;
+  }
+  bond_signal* all = nullptr;
+  for (bond_signal* run : runs) all = merged(run, all);
+  return all;
+}
+
+/// The exit signals for a cell's links, in the order in which the links were made: that of the table follows from addresses,
+/// and two runs of a simulation would differ by it.
+bond_signal* notices_of(cell_extras& extras) noexcept {
+  bond_signal* list = nullptr;
+  for (auto& [other, end] : extras.links) {
+    if (end.unlinking != 0) continue;
+    bond_signal* b = end.notice.release();
+    b->to = other;
+    b->id = end.order;
+    b->next = std::exchange(list, b);
+  }
+  return sorted(list);
+}
+
+}  // namespace
 
 void tell_links(const address& ended, cell_extras& extras, const exit_reason& why) noexcept {
-  for (const address& other : extras.links) send_link_exit(other, ended, why);
-  for (const auto& [id, watcher] : extras.watchers) send_down(watcher, id, ended, why);
-  for (const auto& [id, target] : extras.monitors) request(link_request::demonitor, ended, target, id);
+  for (bond_signal* b = notices_of(extras); b != nullptr;) {
+    bond_ptr notice(std::exchange(b, static_cast<bond_signal*>(b->next)));
+    const address other = notice->to;
+    send(std::move(notice), bond_signal::exit, ended, other, 0, why);
+  }
+  for (auto& [id, request] : extras.watchers) {
+    const address watcher = request->from;
+    send(std::move(request), bond_signal::down, ended, watcher, id, why);
+  }
+  for (auto& [id, made] : extras.monitors) send(std::move(made.notice), bond_signal::demonitor, ended, made.whom, id);
 }
 
 }  // namespace karyon::detail
@@ -160,36 +274,51 @@ namespace karyon {
 
 using detail::handle_access;
 
-void cell::exit(exit_reason why) noexcept {
+void cell::exit(exit_reason why) {
   if (detail::running != nullptr && detail::running->slot == slot_) {
     if (detail::running->closing) return;  // it is ending already, for the reason that on_exit was told
     detail::running->doomed = true;
     detail::running->why = std::move(why);
   } else {
-    detail::send_exit(slot_->at(), slot_->at(), why);  // in the constructor: first thing once it runs
+    detail::request_exit(slot_->at(), slot_->at(), why);  // in the constructor: first thing once it runs
   }
 }
 
-void cell::exit(const cell_ref& whom, exit_reason why) noexcept {
-  detail::send_exit(handle_access::of(whom), slot_->at(), why);
+void cell::exit(const cell_ref& whom, exit_reason why) {
+  detail::request_exit(handle_access::of(whom), slot_->at(), why);
 }
 
 void cell::link(const cell_ref& other) {
   const detail::address& a = handle_access::of(other);
-  if (a == slot_->at() || !detail::extras_of(*slot_).links.insert(a).second) return;
-  detail::request(detail::link_request::link, slot_->at(), a, 0);
+  if (a == slot_->at()) return;
+  detail::cell_extras& e = detail::extras_of(*slot_);
+  auto& links = e.links;
+  if (const auto found = links.find(a); found != links.end() && found->second.unlinking == 0) return;
+  detail::bond_ptr request = detail::make_bond();
+  detail::bond_ptr notice = detail::make_bond();
+  detail::link_end& end = links[a];
+  end.notice = std::move(notice);
+  end.unlinking = 0;
+  end.order = ++e.links_made;
+  detail::send(std::move(request), detail::bond_signal::link, slot_->at(), a, 0);
 }
 
 void cell::unlink(const cell_ref& other) noexcept {
   const detail::address& a = handle_access::of(other);
-  if (slot_->extras == nullptr || slot_->extras->links.erase(a) == 0) return;
-  detail::request(detail::link_request::unlink, slot_->at(), a, 0);
+  if (slot_->extras == nullptr) return;
+  const auto found = slot_->extras->links.find(a);
+  if (found == slot_->extras->links.end() || found->second.unlinking != 0) return;
+  found->second.unlinking = detail::next_id();
+  detail::send(std::move(found->second.notice), detail::bond_signal::unlink, slot_->at(), a, found->second.unlinking);
 }
 
 monitor_id cell::monitor(const cell_ref& other) {
-  const std::uint64_t id = detail::next_monitor();
-  detail::extras_of(*slot_).monitors.emplace(id, handle_access::of(other));
-  detail::request(detail::link_request::monitor, slot_->at(), handle_access::of(other), id);
+  const detail::address& a = handle_access::of(other);
+  const std::uint64_t id = detail::next_id();
+  detail::bond_ptr request = detail::make_bond();
+  detail::bond_ptr notice = detail::make_bond();
+  detail::extras_of(*slot_).monitors.try_emplace(id, detail::monitor_end{a, std::move(notice)});
+  detail::send(std::move(request), detail::bond_signal::monitor, slot_->at(), a, id);
   return {id};
 }
 
@@ -197,9 +326,9 @@ void cell::demonitor(monitor_id id) noexcept {
   if (slot_->extras == nullptr) return;
   const auto found = slot_->extras->monitors.find(id.value);
   if (found == slot_->extras->monitors.end()) return;
-  const detail::address target = found->second;
+  detail::monitor_end made = std::move(found->second);
   slot_->extras->monitors.erase(found);
-  detail::request(detail::link_request::demonitor, slot_->at(), target, id.value);
+  detail::send(std::move(made.notice), detail::bond_signal::demonitor, slot_->at(), made.whom, id.value);
 }
 
 void cell::trap_exit(bool on) noexcept {

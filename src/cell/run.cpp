@@ -1,10 +1,12 @@
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
+#include "cell/observer.hpp"
 #include "cell/runtime_core.hpp"
 
 namespace karyon::detail {
 
 thread_local constinit run_context* running = nullptr;
+thread_local constinit cell_observer* current_observer = nullptr;
 
 reply_address*& current_question() noexcept {
   static thread_local reply_address* none = nullptr;  // outside handlers: always null
@@ -39,15 +41,17 @@ void pending_append(cell_slot& s, signal* newest) noexcept {
     }
     oldest = following;
   }
-  if (urgent == nullptr) return;
-  // Urgent ones already at the front stay before the new ones.
+  if (urgent != nullptr) pending_push_behind_urgent(s, urgent);
+}
+
+void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept {
   signal* earlier = nullptr;
   while (s.pending_tail != nullptr && s.pending_tail->next->ops->urgent) {
     signal* first = pending_pop(s);
     first->next = earlier;
     earlier = first;
   }
-  for (signal* list : {urgent, earlier}) {
+  for (signal* list : {newest, earlier}) {
     while (list != nullptr) {
       signal* following = list->next;
       pending_push_front(s, list);
@@ -95,14 +99,15 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   check_quota(context, slot);
 }
 
-}  // namespace
-
-void run_cell(task* t, worker& w) {
+/// `Observed`: with an observer, in a simulation.
+template <bool Observed>
+void run_turn(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
   auto& counters = core.state_of(w.index()).counters;
+  if constexpr (Observed) core.observer()->runs(slot);
   const std::uint32_t turn = core.workers().signals_per_turn();
   const std::uint64_t started = w.ticks();
   const bool bounded = slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
@@ -145,6 +150,13 @@ void run_cell(task* t, worker& w) {
       context.unsettled = ++n;
       if (bounded) slot.queued.fetch_sub(1, std::memory_order_relaxed);
     }
+    if constexpr (Observed) {
+      const bool counted = !s->ops->internal;
+      if (!core.observer()->admits(slot, *s)) {
+        if (counted) context.unsettled = --n;
+        continue;
+      }
+    }
     handle(context, slot, s);
     if (n >= turn || w.ticks() != started) {
       if (context.doomed) break;
@@ -158,9 +170,15 @@ void run_cell(task* t, worker& w) {
   }
   if (!idle) {
     settle(n);
+    if constexpr (Observed) core.observer()->ends(slot, context.why);
     finish_cell(context);
   }
   running = nullptr;
 }
+
+}  // namespace
+
+void run_cell(task* t, worker& w) { run_turn<false>(t, w); }
+void run_observed_cell(task* t, worker& w) { run_turn<true>(t, w); }
 
 }  // namespace karyon::detail

@@ -7,24 +7,20 @@ namespace karyon {
 
 namespace detail {
 
-cell_stats stats_of(cell_slot& s);  // cell.cpp
-
 namespace {
 
 /// A question that any cell answers, whatever its class accepts.
 struct inspect_signal : signal {
   reply_address reply;
   static const signal_ops ops;
-  explicit inspect_signal(const reply_address& to) noexcept : signal(&ops), reply(to) {}
+  inspect_signal() noexcept : signal(&ops) {}
   static void run(void*, signal& s) {
     auto& self = static_cast<inspect_signal&>(s);
     answer<cell_stats>(self.reply, stats_of(*running->slot));
   }
   static void discard(signal* s, errc code, const exit_reason& why) noexcept {
     auto* self = static_cast<inspect_signal*>(s);
-    if (self->reply.to != reply_address::kind::none) {
-      answer<cell_stats>(self->reply, tl::unexpected<error>(unanswered(code, why)));
-    }
+    answer_unanswered<cell_stats>(self->reply, code, why);
     destroy_signal(self);
   }
 };
@@ -41,18 +37,16 @@ runtime::~runtime() {
   if (!report.complete) static_cast<void>(core_.release());
 }
 
-void runtime::exit(const cell_ref& whom, exit_reason why) noexcept {
-  detail::send_exit(detail::handle_access::of(whom), {}, why);
+void runtime::exit(const cell_ref& whom, exit_reason why) {
+  detail::request_exit(detail::handle_access::of(whom), {}, why);
 }
 
 result<cell_stats> runtime::inspect(const cell_ref& whom, std::chrono::nanoseconds timeout) const {
   if (on_worker()) return fail(errc::would_block, "a cell must not block its worker to inspect another");
-  auto* slot = new detail::typed_answer_slot<cell_stats>();
-  future<cell_stats> answer(slot);
+  detail::signal_ptr<detail::inspect_signal> question(detail::make_signal<detail::inspect_signal>());
+  future<cell_stats> answer(question->reply);
   const detail::address& a = detail::handle_access::of(whom);
-  detail::deliver(a.slot, a.number,
-                  detail::make_signal<detail::inspect_signal>(detail::reply_address{
-                      static_cast<detail::answer_slot*>(slot), 0, 0, detail::reply_address::kind::waiter}));
+  detail::deliver(a.slot, a.number, question.release());
   return answer.get(timeout);
 }
 

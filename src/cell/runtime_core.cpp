@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "core/programmer_error.hpp"
+#include "sched/wait.hpp"
 
 namespace karyon::detail {
-
-std::uint64_t refused_outside(bool full) noexcept;  // deliver.cpp
 
 namespace {
 
@@ -76,13 +74,16 @@ std::uint64_t runtime_core::next_serial() noexcept {
 }
 
 std::uint64_t runtime_core::sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept {
-  std::uint64_t n = (outside_.*which).load(std::memory_order_relaxed);
-  for (unsigned i = 0; i < scheduler_->size(); ++i) n += (states_[i].counters.*which).load(std::memory_order_relaxed);
+  // With count's release: live_cells says what for.
+  std::uint64_t n = (outside_.*which).load(std::memory_order_acquire);
+  for (unsigned i = 0; i < scheduler_->size(); ++i) n += (states_[i].counters.*which).load(std::memory_order_acquire);
   return n;
 }
 
 std::uint64_t runtime_core::live_cells() const noexcept {
-  // Ended first: a cell that starts and ends between the two reads must not make the difference negative.
+  // Ended first: a cell that starts and ends between the two reads must not make the difference negative. Acquire, with
+  // count's release: whoever has counted an end has seen that cell's start counted, so what is read second has it; and at
+  // zero all that the cells did is done, which lets the runtime go.
   const std::uint64_t ended = sum(&cell_counters::ended);
   return sum(&cell_counters::spawned) - ended;
 }
@@ -146,29 +147,33 @@ runtime_core::place runtime_core::choose(placement where) {
 namespace {
 
 void append_path(cell_slot& s, std::string& path) {
-  if (s.keeper != nullptr) return s.keeper->append_path(*s.keeper, &s, path);
+  // The caller is the slot's owner, who knows the keeper.
+  if (guardian* keeper = s.keeper.load(std::memory_order_relaxed)) return keeper->append_path(*keeper, &s, path);
   path.append("/spawned/").append(std::to_string(identity(s.at())));
 }
 
 report_group group_of(cell_slot& s, const exit_reason& why) {
   report_group g{"crash", {}, why};
-  if (s.keeper != nullptr) {
-    s.keeper->append_path(*s.keeper, nullptr, g.source);
+  if (guardian* keeper = s.keeper.load(std::memory_order_relaxed)) {
+    keeper->append_path(*keeper, nullptr, g.source);
   } else {
     g.source.append("/spawned ").append(s.info.load(std::memory_order_relaxed)->name);
   }
   return g;
 }
 
-/// Those with the lowest identities: an order that does not depend on the links' table.
+/// The oldest links: an order that does not depend on addresses, as that of the table does.
 void append_neighbours(const cell_extras& extras, crash_report& r) {
-  std::vector<address> linked(extras.links.begin(), extras.links.end());
+  std::vector<std::pair<std::uint64_t, address>> linked;
+  for (const auto& [other, end] : extras.links) {
+    if (end.unlinking == 0) linked.emplace_back(end.order, other);
+  }
   r.neighbours_total = linked.size();
   const auto shown = static_cast<std::ptrdiff_t>(std::min(linked.size(), crash_report::neighbours_max));
   std::partial_sort(linked.begin(), linked.begin() + shown, linked.end(),
-                    [](const address& a, const address& b) { return identity(a) < identity(b); });
+                    [](const auto& a, const auto& b) { return a.first < b.first; });
   linked.resize(static_cast<std::size_t>(shown));
-  for (const address& a : linked) {
+  for (const auto& [order, a] : linked) {
     // Looked at before and after, as in find_tell: the class was the neighbour's if it is still there.
     const bool there = incarnation_alive(a);
     const class_info* info = a.slot->info.load(std::memory_order_relaxed);
@@ -201,7 +206,8 @@ void runtime_core::report_crash(cell_slot& s, const exit_reason& why, std::strin
                                 std::uint64_t mailbox) noexcept {
   const std::uint64_t now_ns = monotonic_ns();
   report_key key;
-  key.add(s.keeper != nullptr ? static_cast<const void*>(s.keeper) : s.info.load(std::memory_order_relaxed));
+  const guardian* keeper = s.keeper.load(std::memory_order_relaxed);
+  key.add(keeper != nullptr ? static_cast<const void*>(keeper) : s.info.load(std::memory_order_relaxed));
   add_to_key(key, why);
   if (!reports_->admit(report_desk::sort::crash, now_ns, key, [&] { return group_of(s, why); })) return;
   try {
@@ -240,20 +246,16 @@ void runtime_core::remove_participant(const shutdown_participant& p) noexcept {
   participants_.pop_back();
 }
 
-bool runtime_core::wait_until_empty(std::chrono::steady_clock::time_point deadline) {
+bool runtime_core::wait_until_empty(std::chrono::milliseconds at_most) {
   // Rare and short: a look every now and then is simpler than a count that every cell's end would have to maintain.
-  auto pause = std::chrono::microseconds(50);
-  auto empty = [this] {
+  const auto empty = [this] {
     const std::lock_guard lock(participants_mutex_);
     return live_cells() == 0 &&
            std::all_of(participants_.begin(), participants_.end(), [](const auto& p) { return p->has_ended(); });
   };
-  while (!empty()) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, std::chrono::microseconds(2000));
-  }
-  return true;
+  constexpr std::uint64_t ms_ns = 1'000'000;
+  const auto ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, at_most.count()));
+  return poll_until(empty, ms < never_ns / ms_ns ? deadline_in(ms * ms_ns) : never_ns);
 }
 
 void runtime_core::exit_all(const exit_reason& why, bool also_supervised) {
@@ -271,7 +273,7 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
   const std::lock_guard lock(shutdown_mutex_);
   if (shut_down_) {
     // A spawn that was under way, or a handler that did not return, may have outlasted the first call.
-    report_.complete = wait_until_empty(std::chrono::steady_clock::now() + deadline);
+    report_.complete = wait_until_empty(deadline);
     return report_;
   }
   std::vector<std::shared_ptr<shutdown_participant>> to_end;
@@ -285,13 +287,11 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
   const std::uint64_t dropped_before = sum(&cell_counters::dropped_dead);
   const std::uint64_t alive = live_cells();
   exit_all(exit_reason::shutdown(), false);
-  const auto end = std::chrono::steady_clock::now() + deadline;
-  report_.complete = wait_until_empty(end);
+  report_.complete = wait_until_empty(deadline);
   if (!report_.complete) {
     report_.killed = live_cells();
     exit_all(exit_reason::killed(), true);
-    report_.complete =
-        wait_until_empty(std::chrono::steady_clock::now() + std::max(deadline, std::chrono::milliseconds(100)));
+    report_.complete = wait_until_empty(std::max(deadline, std::chrono::milliseconds(100)));
     if (!report_.complete) {
       log(log_level::err,
           "shutdown: " + std::to_string(live_cells()) +

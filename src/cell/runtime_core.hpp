@@ -9,11 +9,13 @@
 
 #include <karyon/cell/runtime.hpp>
 
+#include "cell/observer.hpp"
 #include "cell/report_desk.hpp"
 #include "cell/slab.hpp"
 #include "cell/slot.hpp"
 #include "sched/actor_backend.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/wait.hpp"
 
 namespace karyon::detail {
 
@@ -30,7 +32,8 @@ public:
   [[nodiscard]] virtual bool has_ended() const noexcept = 0;
 };
 
-/// Counters that one thread writes and anyone reads (relaxed: they are sums, and order nothing).
+/// Counters that one thread writes and anyone reads. What counts up is released (runtime_core::count), for the sake of
+/// `spawned` and `ended`, whose difference others act on.
 struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> spawned{0};
   std::atomic<std::uint64_t> ended{0};
@@ -65,6 +68,10 @@ public:
   [[nodiscard]] const runtime_options& options() const noexcept { return options_; }
   /// Tells this runtime from all others of the process, before and after; never 0.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
+  /// Where sequences that are to look random start: differs from runtime to runtime; in a simulation it follows from the seed.
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
+  /// Null, but in a simulation.
+  [[nodiscard]] cell_observer* observer() const noexcept { return observer_; }
   [[nodiscard]] bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
 
   /// The calling worker's state, or null on a thread that is not one of this runtime's workers.
@@ -74,13 +81,13 @@ public:
   }
   [[nodiscard]] worker_state& state_of(unsigned worker) noexcept { return states_[worker]; }
 
-  /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere.
+  /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere. Release: partner sum.
   void count(std::atomic<std::uint64_t> cell_counters::*which, std::uint64_t n = 1) noexcept {
     if (worker_state* s = local()) {
       auto& c = s->counters.*which;
-      c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+      c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_release);
     } else {
-      (outside_.*which).fetch_add(n, std::memory_order_relaxed);
+      (outside_.*which).fetch_add(n, std::memory_order_release);
     }
   }
   [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept;
@@ -110,7 +117,7 @@ public:
 private:
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
-  [[nodiscard]] bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
+  [[nodiscard]] bool wait_until_empty(std::chrono::milliseconds at_most);
   /// Not `supervised` ones: their supervisors ask them in their order.
   void exit_all(const exit_reason& why, bool also_supervised);
 
@@ -118,7 +125,9 @@ private:
 
   runtime& owner_;
   const std::uint64_t serial_ = next_serial();
+  const std::uint64_t seed_ = random_bits();
   runtime_options options_;
+  cell_observer* const observer_ = current_observer;
   std::unique_ptr<scheduler> scheduler_;
   std::unique_ptr<worker_state[]> states_;
   cell_counters outside_;
@@ -134,6 +143,12 @@ private:
   shutdown_report report_;  // shutdown_mutex_
 };
 
+/// How many signals were refused to senders that are nobody's workers, for a full mailbox or a dead receiver (deliver.cpp).
+[[nodiscard]] std::uint64_t refused_outside(bool full) noexcept;
+
+/// What a cell has used; its owner only, between signals or within its own (cell.cpp).
+[[nodiscard]] cell_stats stats_of(cell_slot& s);
+
 /// What runs on this thread right now: set by run_cell around everything a cell does.
 struct run_context {
   run_context(cell_slot& s, runtime_core& c) noexcept : slot(&s), core(&c) {}
@@ -148,6 +163,6 @@ struct run_context {
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
   exit_reason why;
 };
-extern thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
+extern KARYON_API thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
 
 }  // namespace karyon::detail

@@ -66,7 +66,7 @@ struct alignas(64) cell_slot {
   std::uint32_t busy_ticks;
   std::uint32_t keeper_index;  // with keeper..keeper_position: the guardian's
 
-  guardian* keeper;
+  std::atomic<guardian*> keeper;  // the owner's; anyone reads, as a hint: see role_keeper
   cell_slot* keeper_next;
   void* keeper_data;
   std::uint32_t keeper_position;
@@ -105,6 +105,13 @@ inline cell_slot& cell_slot::of(task* t) noexcept {
 }
 inline address cell_slot::at() noexcept { return {this, number()}; }
 
+/// Who looks after a role that has just been found alive (role_alive): whoever it was, or a later role's of the same slot.
+/// Relaxed: begin_role stores it before it releases the role's number, whose acquire comes before this; and since it may be
+/// another's by now, it is only compared, never followed.
+[[nodiscard]] inline const guardian* role_keeper(const cell_slot& s) noexcept {
+  return s.keeper.load(std::memory_order_relaxed);
+}
+
 /// Where an object of this class lies in its slot, and how large the slot is.
 [[nodiscard]] constexpr std::size_t object_offset_of(const class_info& info) noexcept {
   return (slot_header_bytes + info.object_align - 1) / info.object_align * info.object_align;
@@ -142,6 +149,9 @@ inline void pending_push_front(cell_slot& s, signal* n) noexcept {
   pending_push_back(s, n);
   if (tail != nullptr) s.pending_tail = tail;
 }
+
+/// Puts a list (newest first) before what is pending, but behind urgent signals at its front.
+void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept;
 
 /// Moves a list as taken from the inbox (newest first) behind what is pending, oldest first; urgent ones go to the front, in
 /// their order, behind urgent ones that are there.

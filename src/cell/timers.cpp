@@ -82,7 +82,7 @@ void begin(cell_slot& self, cell_timer* t, std::chrono::nanoseconds delay) {
   }
 }
 
-cell_timer* new_timer() { return ::new (allocate_signal(sizeof(cell_timer))) cell_timer(&timer_ops); }
+signal_ptr<cell_timer> new_timer() { return signal_ptr<cell_timer>(make_signal<cell_timer>(&timer_ops)); }
 
 }  // namespace
 
@@ -107,25 +107,24 @@ void cancel_all_timers(cell_extras& e) noexcept {
 std::uint64_t add_timer(cell_slot* self, const address& whom, std::unique_ptr<timer_payload> payload,
                         std::chrono::nanoseconds delay, bool periodic) {
   if (running != nullptr && running->slot == self && running->closing) return 0;
-  cell_timer* t = new_timer();
+  signal_ptr<cell_timer> t = new_timer();
   t->whom = whom;
   t->payload = std::move(payload);
   // A period of nothing would keep the worker busy with this timer alone.
   if (periodic) t->period_ns = delay.count() > 1000 ? static_cast<std::uint64_t>(delay.count()) : 1000;
-  t->number = extras_of(*self).timers.add(t);
-  const std::uint64_t number = t->number;
-  begin(*self, t, delay);
+  const std::uint64_t number = t->number = extras_of(*self).timers.add(t.get());
+  begin(*self, t.release(), delay);  // may fire at once: not ours any more
   return number;
 }
 
 std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler, std::chrono::nanoseconds timeout) {
   cell_extras& e = extras_of(*self);
-  const std::uint64_t token = e.requests.add({std::move(handler), nullptr});
-  if (timeout != std::chrono::nanoseconds::max()) {
-    cell_timer* t = new_timer();
+  signal_ptr<cell_timer> t;
+  if (timeout != std::chrono::nanoseconds::max()) t = new_timer();
+  const std::uint64_t token = e.requests.add({std::move(handler), t.get()});
+  if (t != nullptr) {
     t->request = token;
-    e.requests.find(token)->timeout = t;
-    begin(*self, t, timeout);
+    begin(*self, t.release(), timeout);
   }
   return token;
 }

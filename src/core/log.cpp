@@ -77,11 +77,14 @@ void set_log_sink(log_sink sink) {
 
 namespace detail {
 
+thread_local constinit log_capture* current_log_capture = nullptr;
+
 bool log_enabled(log_level level) noexcept { return level >= get_log_level() && level != log_level::off; }
 
 void log(log_level level, std::string_view text) noexcept {
   if (!log_enabled(level)) return;
   try {
+    if (current_log_capture != nullptr) return current_log_capture->line(level, text);
     log_state& s = state();
     const std::lock_guard lock(s.mutex);
     if (s.busy) return;

@@ -16,4 +16,17 @@ namespace karyon::detail {
 /// use core/rate_limit.hpp.
 KARYON_API void log(log_level level, std::string_view text) noexcept;
 
+/// Takes what one thread logs, in place of the process's sink: for simulations.
+class log_capture {
+public:
+  log_capture(const log_capture&) = delete;
+  log_capture& operator=(const log_capture&) = delete;
+  virtual void line(log_level level, std::string_view text) = 0;
+
+protected:
+  log_capture() = default;
+  ~log_capture() = default;
+};
+extern KARYON_API thread_local constinit log_capture* current_log_capture;
+
 }  // namespace karyon::detail

@@ -2,6 +2,7 @@
 #include <memory>
 #include <new>
 #include <thread>
+#include <vector>
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -25,7 +26,13 @@ struct foreign_task : task {
 };
 
 void submit(scheduler& s, caf::resumable* what) {
-  auto* t = new foreign_task(what);
+  foreign_task* t = nullptr;
+  try {
+    t = new foreign_task(what);
+  } catch (...) {
+    intrusive_ptr_release(what);
+    throw;
+  }
   s.schedule(t, s.next_worker(), false);
 }
 
@@ -62,25 +69,41 @@ class coordinator final : public caf::scheduler::abstract_coordinator {
 public:
   using super = caf::scheduler::abstract_coordinator;
   coordinator(caf::actor_system& sys, detail::scheduler& s) : super(sys), scheduler_(s) {}
+  coordinator(const coordinator&) = delete;
+  coordinator& operator=(const coordinator&) = delete;
+  ~coordinator() override { halt(); }  // for a system whose constructor fails after start()
 
   void enqueue(caf::resumable* what) override { submit(scheduler_, what); }
   caf::actor_clock& clock() noexcept override { return clock_; }
 
   void start() override {
-    scheduler_.start();
-    clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
-    super::start();
+    try {
+      scheduler_.start();
+      if (scheduler_.simulated()) return;  // CAF's clock and its printing actor have threads of their own
+      clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
+      super::start();
+    } catch (...) {
+      halt();
+      throw;
+    }
   }
 
   void stop() override {
-    stop_actors();
-    clock_.cancel_dispatch_loop();
-    clock_thread_.join();
+    if (!scheduler_.simulated()) stop_actors();
+    halt();
+  }
+
+private:
+  /// Ends all threads and releases what they had still to run. A second time it finds nothing to do.
+  void halt() {
+    if (clock_thread_.joinable()) {
+      clock_.cancel_dispatch_loop();
+      clock_thread_.join();
+    }
     scheduler_.stop();
     scheduler_.drain([](task* t) { actor_backend::release_task(t); });
   }
 
-private:
   detail::scheduler& scheduler_;  // qualified: CAF's modules have an enumerator of that name
   caf::detail::thread_safe_actor_clock clock_;
   std::thread clock_thread_;
@@ -99,9 +122,9 @@ struct config : caf::actor_system_config {
 }  // namespace
 
 struct actor_backend::state {
-  explicit state(scheduler& s) : owner(s), settings(s) {}
-  scheduler& owner;
+  explicit state(scheduler& s) : settings(s) {}
   config settings;
+  std::vector<std::unique_ptr<worker_unit>> units;
   std::unique_ptr<caf::actor_system> system;
 };
 
@@ -110,11 +133,13 @@ actor_backend::actor_backend(scheduler& s) : state_(std::make_unique<state>(s)) 
   // only keep its address until then.
   auto* memory = ::operator new (sizeof(caf::actor_system), std::align_val_t{alignof(caf::actor_system)});
   auto* system = static_cast<caf::actor_system*>(memory);
-  for (unsigned i = 0; i < s.size(); ++i) s.at(i).backend = new worker_unit(system, s);
   try {
+    for (unsigned i = 0; i < s.size(); ++i) {
+      state_->units.push_back(std::make_unique<worker_unit>(system, s));
+      s.at(i).backend = state_->units.back().get();
+    }
     ::new (memory) caf::actor_system(state_->settings);
   } catch (...) {
-    for (unsigned i = 0; i < s.size(); ++i) delete static_cast<worker_unit*>(s.at(i).backend);
     ::operator delete (memory, std::align_val_t{alignof(caf::actor_system)});
     throw;
   }
@@ -129,7 +154,6 @@ actor_backend::~actor_backend() {
   system->~actor_system();
   static_cast<void>(state_->system.release());
   ::operator delete (system, std::align_val_t{alignof(caf::actor_system)});
-  for (unsigned i = 0; i < state_->owner.size(); ++i) delete static_cast<worker_unit*>(state_->owner.at(i).backend);
 }
 
 void* actor_backend::system() noexcept { return state_->system.get(); }

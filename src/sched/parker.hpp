@@ -42,7 +42,8 @@ private:
   std::atomic<std::uint32_t> state_{awake};
 };
 
-/// Monotonic nanoseconds (CLOCK_MONOTONIC): never jumps when the wall clock is set.
+/// Monotonic nanoseconds (CLOCK_MONOTONIC): never jumps when the wall clock is set. The time of the simulation on a thread
+/// that drives one.
 [[nodiscard]] KARYON_API std::uint64_t monotonic_ns() noexcept;
 
 }  // namespace karyon::detail

@@ -30,6 +30,8 @@ public:
     busy_.fetch_add(1, std::memory_order_seq_cst);
     parker_.wake();
   }
+  /// In place of the thread, in a simulation.
+  void show(std::uint64_t ticks) noexcept { ticks_.store(ticks, std::memory_order_relaxed); }
   void worker_sleeps() noexcept { busy_.fetch_sub(1, std::memory_order_relaxed); }
 
   static constexpr std::uint64_t tick_ns = std::uint64_t{1} << 19;

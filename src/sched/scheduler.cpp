@@ -1,6 +1,9 @@
 #include "sched/scheduler.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "sched/simulation.hpp"
 
 namespace karyon::detail {
 
@@ -22,6 +25,12 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
 scheduler::~scheduler() { stop(); }
 
 void scheduler::start() {
+  if (current_simulation != nullptr) {
+    current_simulation->adopt(*this);
+    simulation_ = current_simulation;
+    simulated_ = true;
+    return;
+  }
   try {
     pulse_.start();
     for (auto& w : workers_) w->start();
@@ -33,6 +42,10 @@ void scheduler::start() {
 
 void scheduler::stop() noexcept {
   stopping_.store(true, std::memory_order_seq_cst);
+  if (simulated_) {
+    if (simulation_ != nullptr) std::exchange(simulation_, nullptr)->release(*this);
+    return;
+  }
   for (auto& w : workers_) w->parker_.wake();
   for (auto& w : workers_) {
     if (w->thread_.joinable()) w->thread_.join();
@@ -41,25 +54,35 @@ void scheduler::stop() noexcept {
 }
 
 void scheduler::drain(const std::function<void(task*)>& f) {
-  auto all = [&f](task* t) {
+  bool found = false;
+  auto one = [&](task* t) {
+    found = true;
+    f(t);
+  };
+  auto all = [&](task* t) {
     while (t != nullptr) {
       task* following = t->next;
-      f(t);
+      one(t);
       t = following;
     }
   };
-  for (auto& w : workers_) {
-    while (task* t = w->queue_.pop()) f(t);
-    while (task* t = w->pinned_.pop()) f(t);
-    all(std::exchange(w->taken_, nullptr));
-    all(std::exchange(w->taken_pinned_, nullptr));
-    all(w->inbox_.take_all());
-    all(w->pinned_inbox_.take_all());
-    w->release_cancelled();
-    w->wheel_.drain([&w](timer& t) {
-      if (t.claim(timer::cancelled)) t.release(&t, *w);
-    });
-  }
+  // What is let go of may make other tasks runnable, on workers that were looked at already.
+  do {
+    found = false;
+    for (auto& w : workers_) {
+      while (task* t = w->queue_.pop()) one(t);
+      while (task* t = w->pinned_.pop()) one(t);
+      all(std::exchange(w->taken_, nullptr));
+      all(std::exchange(w->taken_pinned_, nullptr));
+      all(w->inbox_.take_all());
+      all(w->pinned_inbox_.take_all());
+      w->release_cancelled();
+      w->wheel_.drain([&](timer& t) {
+        found = true;
+        if (t.claim(timer::cancelled)) t.release(&t, *w);
+      });
+    }
+  } while (found);
 }
 
 unsigned scheduler::next_worker(unsigned node) noexcept {

@@ -26,7 +26,7 @@ public:
   scheduler(const scheduler&) = delete;
   scheduler& operator=(const scheduler&) = delete;
 
-  /// Starts all threads. Throws std::system_error if one can not be created; those already started are ended first.
+  /// Starts all threads; none in a simulation, which runs the tasks from now on. Throws std::system_error if one can not be created; those already started are ended first.
   void start();
   /// Ends all threads after their current task and joins them; tasks left in queues stay there (drain).
   void stop() noexcept;
@@ -64,12 +64,15 @@ public:
   void* user = nullptr;
 
   [[nodiscard]] pulse& clock() noexcept { return pulse_; }
+  /// Whether it was started in a simulation: it has no threads.
+  [[nodiscard]] bool simulated() const noexcept { return simulated_; }
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_seq_cst); }
   [[nodiscard]] std::uint64_t spin_ns() const noexcept { return spin_ns_; }
   [[nodiscard]] std::uint32_t signals_per_turn() const noexcept { return signals_per_turn_; }
 
 private:
   friend class worker;
+  friend class stepper;
   void binding_refused(const error& e);
 
   pulse pulse_;
@@ -78,6 +81,8 @@ private:
   std::uint64_t spin_ns_;
   std::uint32_t signals_per_turn_;
   bool single_node_;
+  bool simulated_ = false;
+  class simulation* simulation_ = nullptr;  // until stop()
   std::vector<std::unique_ptr<worker_domain>> domains_;
   std::vector<std::unique_ptr<worker>> workers_;
   std::atomic<bool> stopping_{false};

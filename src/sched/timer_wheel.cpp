@@ -47,9 +47,26 @@ void timer_wheel::unlink(timer& t) noexcept {
   --size_;
 }
 
+namespace {
+
+/// A slot holds its newest timer first, but what is moved inward or fires goes in the order of its start.
+timer* oldest_first(timer* newest) noexcept {
+  timer* oldest = nullptr;
+  while (newest != nullptr) {
+    timer* following = newest->next;
+    newest->next = oldest;
+    newest->prev = following;
+    oldest = newest;
+    newest = following;
+  }
+  return oldest;
+}
+
+}  // namespace
+
 void timer_wheel::cascade(unsigned level) noexcept {
   const auto slot = static_cast<unsigned>(now_ >> (slot_bits * level)) & (slot_count - 1);
-  timer* t = slots_[level][slot];
+  timer* t = oldest_first(slots_[level][slot]);
   slots_[level][slot] = nullptr;
   used_[level][slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
   while (t != nullptr) {
@@ -72,16 +89,7 @@ void timer_wheel::cascade(unsigned level) noexcept {
 
 void timer_wheel::expire(worker& w) {
   const auto slot = static_cast<unsigned>(now_) & (slot_count - 1);
-  // A slot holds its newest timer first; those of one tick fire in the order in which they were started.
-  timer* oldest = nullptr;
-  for (timer* t = slots_[0][slot]; t != nullptr;) {
-    timer* following = t->next;
-    t->next = oldest;
-    t->prev = following;
-    oldest = t;
-    t = following;
-  }
-  slots_[0][slot] = oldest;
+  slots_[0][slot] = oldest_first(slots_[0][slot]);
   while (slots_[0][slot] != nullptr) {
     timer* t = slots_[0][slot];
     unlink(*t);

@@ -52,7 +52,8 @@ public:
   void start(timer& t, std::uint64_t deadline_ns) noexcept;
   /// Takes an armed or cancelled timer out; no effect if it is not linked.
   void unlink(timer& t) noexcept;
-  /// Moves time to `now_ns`, calling `fire` of each due timer whose claim succeeds, in order of ticks.
+  /// Moves time to `now_ns`, calling `fire` of each due timer whose claim succeeds, in order of ticks; those of one tick in
+  /// the order of their start (but for one that was started more than 25 days ahead).
   void advance(std::uint64_t now_ns, worker& w);
   /// The earliest time, in monotonic nanoseconds, at which advance() may have something to do; no_deadline if empty.
   [[nodiscard]] std::uint64_t next_ns() const noexcept;

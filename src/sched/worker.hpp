@@ -86,6 +86,7 @@ public:
 
 private:
   friend class scheduler;
+  friend class stepper;
 
   void start();
   void main() noexcept;

@@ -115,7 +115,7 @@ void ordered_core::release(kept_child& c) noexcept {
   }
   if (c.factory != nullptr) c.factory->release(1);
   if (c.node != nullptr) {
-    nodes_.erase(c.node.get());
+    node_keys_.erase(c.node.get());
     c.node->retire();
   }
 }
@@ -219,11 +219,11 @@ void ordered_core::start_node(kept_child& c) {
       return logic_->child_start_failed(c.number, reason_of_current_exception(exit_reason::kind::start_failed));
     }
   }
-  nodes_[c.node.get()] = c.number;
+  node_keys_[c.node.get()] = c.number;
   {
     // Room for its two reports, which must not fail.
     const std::lock_guard lock(mutex_);
-    inbox_.reserve(inbox_.size() + 2 * nodes_.size() + 2);
+    inbox_.reserve(inbox_.size() + 2 * node_keys_.size() + 2);
   }
   c.node->begin_start(*this, path_ + "/" + c.spec.id());
 }

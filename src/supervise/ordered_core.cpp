@@ -200,7 +200,7 @@ void ordered_core::take(command& c) {
   switch (c.what) {
     case command::exit: return logic_->request_exit(c.why);
     case command::report: {
-      const key child = nodes_.at(c.node);
+      const key child = node_keys_.at(c.node);
       if (c.reported == report::started) return logic_->child_started(child, monotonic_ns());
       if (c.reported == report::start_failed) return logic_->child_start_failed(child, c.why);
       return logic_->child_ended(child, c.why, monotonic_ns());
@@ -225,7 +225,7 @@ void ordered_core::take(command& c) {
 
 void ordered_core::begin_life() {
   ordered_logic::settings settings{spec_->strategy, spec_->intensity, spec_->backoff, spec_->auto_shutdown, 0};
-  settings.seed = std::hash<std::string>()(path_) ^ (runtime_.serial() << 32) ^ room_.read([this] { return lives_begun_; });
+  settings.seed = random_bits();
   std::vector<std::pair<key, ordered_logic::rules>> rules;
   {
     const std::lock_guard lock(table_mutex_);
@@ -258,7 +258,7 @@ void ordered_core::finish() noexcept {
     late.swap(inbox_);
   }
   logic_.reset();
-  nodes_.clear();
+  node_keys_.clear();
   for (command& c : late) refuse(c);
   for (auto& [t, a] : std::exchange(askers_, {})) reply(a, closed());
   for (auto c = children_.begin(); c != children_.end();) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <unordered_map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -155,7 +156,7 @@ private:
 
   // The worker's.
   std::optional<ordered_logic> logic_;
-  std::map<supervisor_node*, key> nodes_;
+  std::unordered_map<const supervisor_node*, key> node_keys_;
   std::map<ordered_logic::ticket, asker> askers_;
   std::vector<command> working_;
   std::vector<key> due_retries_;

@@ -127,11 +127,13 @@ void ordered_logic::child_ignored(key child) {
   record* r = find(child);
   if (r == nullptr) return;
   if (stopping(child)) return confirm(child, *r, exit_reason::shutdown());
+  const bool awaited = starting(child);
   if (r->kept.restart == restart_type::temporary) {
     drop(child);
   } else {
     change(child, *r, life::absent, child_state::stopped);
   }
+  if (!awaited) return;  // everything is to end, and it would have been asked next
   ++job_.started;
   job_.waiting = false;
 }
@@ -140,6 +142,7 @@ void ordered_logic::child_start_failed(key child, const exit_reason& why) {
   record* r = find(child);
   if (r == nullptr) return;
   if (stopping(child)) return confirm(child, *r, exit_reason::shutdown());
+  if (!starting(child)) return settle(child, *r);  // everything is to end, and it would have been asked next
   job_.waiting = false;
   const job failed = std::exchange(job_, {});
   change(child, *r, life::absent, child_state::stopped);

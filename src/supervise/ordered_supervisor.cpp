@@ -37,9 +37,9 @@ result<R> answer_of(Call&& call) {
   if (detail::worker::current() != nullptr) {
     return fail(errc::would_block, "a cell must not block its worker: use the form with a continuation");
   }
-  auto* slot = new detail::typed_answer_slot<R>();
-  future<R> answer(slot);
-  call(detail::reply_address{static_cast<detail::answer_slot*>(slot), 0, 0, detail::reply_address::kind::waiter});
+  detail::reply_address to;
+  future<R> answer(to);
+  call(to);
   return answer.get(std::chrono::nanoseconds::max());
 }
 

@@ -22,7 +22,7 @@ shard::shard(supervisor_core& owner, unsigned worker)
       task(&run_turn),
       owner_(owner),
       worker_(worker),
-      random_state_(owner.runtime().serial() << 20U | worker) {}
+      random_state_(random_bits()) {}
 
 shard::~shard() = default;
 

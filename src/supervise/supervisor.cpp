@@ -142,7 +142,7 @@ result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, c
 bool supervisor::terminate_role(const detail::address& role) {
   detail::supervisor_core& core = checked(core_);
   if (core.ended() || !detail::role_alive(role)) return false;
-  auto* keeper = role.slot->keeper;
+  const detail::guardian* keeper = detail::role_keeper(*role.slot);
   for (const auto& s : core.shards()) {
     if (s.get() == keeper) {
       s->terminate(role);

@@ -2,7 +2,10 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
+
+#include "sched/wait.hpp"
 
 namespace karyon::detail {
 
@@ -30,8 +33,14 @@ public:
   /// Until `condition()`, which is called under the lock; false after the timeout. Never on a worker's thread.
   template <class Condition>
   bool wait(Condition&& condition, std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max()) const {
+    const bool for_ever = timeout > std::chrono::hours(24 * 365);
+    if (simulation* s = current_simulation) {
+      const auto ready = [&] { return read(condition); };
+      return s->drive_until([](const void* r) { return (*static_cast<decltype(ready)*>(r))(); }, &ready,
+                            for_ever ? never_ns : deadline_in(static_cast<std::uint64_t>(timeout.count())));
+    }
     std::unique_lock lock(mutex_);
-    if (timeout > std::chrono::hours(24 * 365)) {
+    if (for_ever) {
       changed_.wait(lock, condition);
       return true;
     }

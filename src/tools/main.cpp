@@ -45,7 +45,8 @@ void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
                      "Directories (or files) to read; this machine's header directories if none is given");
   colony->add_option("--who-uses", options.who_uses, "Answer where NAME is used; may be given several times")
       ->type_name("NAME")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check([](const std::string& name) { return name.empty() ? "a name is needed, and this one is empty" : ""; });
   colony
       ->add_option_function<std::string>(
           "--kill", [](const std::string&) {}, "Part of all cells to kill, once the colony has learned (10%)")

@@ -9,6 +9,7 @@
 
 #include <malloc.h>
 
+#include <list>
 #include <unordered_map>
 
 namespace {
@@ -236,6 +237,20 @@ figure fan_in(work const& asked) {
   return {"ns", static_cast<double>(now_ns() - begin) / static_cast<double>(asked.operations)};
 }
 
+figure fan_in_outside(work const& asked) {
+  auto& system = system_of(asked);
+  static std::list<outside_feed> feeds;  // kept: the last handler may still be on its way out
+  std::int64_t elapsed = 0;
+  for (auto const items : {asked.operations / 10, asked.operations}) {
+    auto& feed = feeds.emplace_back(items, asked.option("window", 1024));
+    auto const sink = system.spawn([&feed](caf::event_based_actor*) -> caf::behavior {
+      return {[&feed](std::uint64_t item) { feed.consumed(item); }};
+    });
+    elapsed = feed.run([&](std::uint64_t item) { caf::anon_send(sink, item); });
+  }
+  return {"ns", static_cast<double>(elapsed) / static_cast<double>(asked.operations)};
+}
+
 /// Asks the next question when the answer to the last is there; each request arms its timeout.
 class asker : public caf::event_based_actor {
 public:
@@ -444,6 +459,7 @@ constexpr scenario scenarios[] = {
     {"roundtrip_local", roundtrip<caf::no_spawn_options>},
     {"roundtrip_cross", roundtrip<caf::detached>},
     {"fan_in", fan_in},
+    {"fan_in_outside", fan_in_outside},
     {"scatter", scatter},
     {"big", big},
     {"ring", ring},

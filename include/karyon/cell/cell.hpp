@@ -31,6 +31,7 @@ struct cell_stats {
   std::uint64_t handled = 0;       ///< signals handled by this incarnation
   std::uint64_t mailbox = 0;       ///< signals waiting
   std::uint64_t stashed = 0;       ///< signals put aside
+  std::uint64_t links = 0;         ///< cells linked to this one
   std::uint64_t memory_bytes = 0;  ///< held from memory(), headers included
   std::uint64_t memory_peak_bytes = 0;
   std::uint64_t slot_bytes = 0;  ///< the cell itself with all its bookkeeping
@@ -94,7 +95,8 @@ protected:
   }
 
   /// Asks and goes on; `then(result<R>)` is called as a handler of this cell when the answer, the timeout or the
-  /// receiver's death comes first. It dies unasked with this cell. Allocates the question and the request.
+  /// receiver's death comes first. It dies unasked with this cell. Allocates the question and the request; if it throws
+  /// (std::bad_alloc, or what copying the question throws), nothing was asked.
   template <class Handle, class T, class Then>
   void ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout, Then&& then);
 
@@ -119,17 +121,17 @@ protected:
 
   // -- failure -------------------------------------------------------------------------------------------------------
 
-  /// Ends this cell after the current handler.
-  void exit(exit_reason why = exit_reason::normal()) noexcept;
+  /// Ends this cell after the current handler. Throws nothing but, in a constructor, std::bad_alloc.
+  void exit(exit_reason why = exit_reason::normal());
   /// Asks another to end, as Erlang's exit/2: overtakes ordinary signals; `killed` can not be trapped, `normal` is ignored.
-  void exit(const cell_ref& whom, exit_reason why) noexcept;
+  void exit(const cell_ref& whom, exit_reason why);
   /// Ends both when one ends abnormally (unless it traps exits). Links are mutual; linking twice is one link. If the other
-  /// is gone already this cell gets the exit signal `no_cell`.
-  /// Do not link and unlink the same pair from both sides at once: the last word of each side counts for that side.
+  /// is gone already this cell gets the exit signal `no_cell`. Links and unlinks that cross between the two sides leave both
+  /// with the link or both without it. Throws std::bad_alloc before anything has changed; a link's end needs no memory.
   void link(const cell_ref& other);
   /// After it returns no exit signal from `other` reaches this cell.
   void unlink(const cell_ref& other) noexcept;
-  /// One `down` when `other` has ended, at once if it is gone (`no_cell`). Each call is a monitor of its own.
+  /// One `down` when `other` has ended, at once if it is gone (`no_cell`). Each call is a monitor of its own. Throws as link.
   monitor_id monitor(const cell_ref& other);
   /// After it returns no `down` of that monitor reaches this cell.
   void demonitor(monitor_id id) noexcept;
@@ -139,12 +141,14 @@ protected:
   // -- behaviour -----------------------------------------------------------------------------------------------------
 
   /// From the next signal on, B's static handlers `R on(C&, T)` replace the class's own for the types they have. The class C
-  /// lists them: `using behaviors = karyon::behaviors<idle, busy>;`. Call as `become<busy>(this)`.
+  /// lists them: `using behaviors = karyon::behaviors<idle, busy>;`. Call as `become<busy>(this)`. The first call of a cell may
+  /// throw std::bad_alloc.
   template <class B, class C>
-  void become(C* me) noexcept;
+  void become(C* me);
   /// The class's own handlers again.
   void unbecome() noexcept;
   /// Puts a signal aside, in order, until unstash() puts all of them before what waits. Lost, and counted, with the cell.
+  /// If it throws (as ask), nothing was put aside, and a question keeps its right to an answer.
   template <class C, class T>
   void stash(C* me, T&& value);
   void unstash() noexcept;
@@ -190,7 +194,9 @@ public:
 KARYON_API std::uint64_t add_timer(cell_slot* self, const address& whom, std::unique_ptr<timer_payload> payload,
                                    std::chrono::nanoseconds delay, bool periodic);
 KARYON_API void set_behavior(cell_slot* self, const behavior_table* table);
-KARYON_API void stash_signal(cell_slot* self, signal* s);
+/// Makes room for one more stashed signal, so that stash_signal can not fail.
+KARYON_API void reserve_stash(cell_slot* self);
+KARYON_API void stash_signal(cell_slot* self, signal* s) noexcept;
 
 template <class C, class T>
 class typed_timer_payload final : public timer_payload {
@@ -255,6 +261,12 @@ constexpr bool listed(behaviors<Bs...>) {
   return (std::is_same_v<B, Bs> || ...);
 }
 
+/// A question that does not know yet where its answer goes.
+template <class C, class T, class U>
+[[nodiscard]] signal_ptr<ask_signal<T>> make_question(U&& value) {
+  return signal_ptr<ask_signal<T>>(make_signal<ask_signal<T>>(&ask_ops<C, T>, reply_address{}, std::forward<U>(value)));
+}
+
 /// Delivers through any handle.
 template <class C>
 send_result deliver_through(const ref<C>& r, signal* s) noexcept {
@@ -278,12 +290,13 @@ void cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeou
   detail::check_answer<R>();
   static_assert(std::is_invocable_v<std::decay_t<Then>&, result<R>>,
                 "karyon: the continuation of this ask takes a karyon::result of what the handler returns");
+  // All that may throw comes before the request: once it is there, its continuation is called in every case.
+  auto node = detail::make_question<C, question_type>(std::forward<T>(question));
   const std::uint64_t token = detail::add_request(
       slot_, std::make_unique<detail::typed_request<R, std::decay_t<Then>>>(std::forward<Then>(then)), timeout);
-  // A refused question is discarded, which answers it with the refusal: the continuation is called in every case.
-  detail::deliver_through(
-      whom, detail::make_signal<detail::ask_signal<question_type>>(
-                &detail::ask_ops<C, question_type>, detail::request_address(slot_, token), std::forward<T>(question)));
+  node->reply = detail::request_address(slot_, token);
+  // A refused question is discarded, which answers it with the refusal.
+  detail::deliver_through(whom, node.release());
 }
 
 template <class C, class T>
@@ -306,7 +319,7 @@ timer_id cell::send_every(const ref<C>& whom, T&& value, std::chrono::nanosecond
 }
 
 template <class B, class C>
-void cell::become(C* me) noexcept {
+void cell::become(C* me) {
   static_assert(detail::uses_behaviors<C>() && detail::listed<B>(typename C::behaviors{}),
                 "karyon: list what a cell can become: using behaviors = karyon::behaviors<...>;");
   static_cast<void>(me);
@@ -318,12 +331,13 @@ void cell::stash(C* me, T&& value) {
   static_cast<void>(me);
   using signal_type = std::remove_cvref_t<T>;
   detail::check_signal<C, signal_type>();
-  // A question that is stashed keeps its right to an answer.
+  detail::reserve_stash(slot_);
+  // A question that is stashed keeps its right to an answer; it stays the handler's until the signal is made.
   detail::reply_address* question = detail::current_question();
   if (question != nullptr && question->to != detail::reply_address::kind::none) {
-    detail::stash_signal(slot_, detail::make_signal<detail::ask_signal<signal_type>>(
-                                    &detail::ask_ops<C, signal_type>, std::exchange(*question, detail::reply_address{}),
-                                    std::forward<T>(value)));
+    auto node = detail::make_question<C, signal_type>(std::forward<T>(value));
+    node->reply = std::exchange(*question, detail::reply_address{});
+    detail::stash_signal(slot_, node.release());
   } else {
     detail::stash_signal(slot_, detail::make_signal<detail::payload_signal<signal_type>>(
                                     &detail::tell_ops<C, signal_type>, std::forward<T>(value)));

@@ -27,10 +27,7 @@ struct handle_access;
 
 template <class C, class T>
 constexpr void check_signal() {
-  static_assert(
-      is_sendable<T>,
-      "karyon: this type can not be a signal: signals are plain values without pointers, references or views, and "
-      "are moved without throwing");
+  static_assert(check_sendable<T>());
   static_assert(
       C::accepts::template contains<T>,
       "karyon: this cell class does not accept this signal: add the type to its `accepts` and a handler on(T)");
@@ -41,7 +38,7 @@ constexpr void check_signal() {
 /// The current incarnation in a role; {slot, 0} if there is none right now.
 [[nodiscard]] KARYON_API address incarnation_of_role(const address& a) noexcept;
 /// The handler table of an incarnation's class for a type found at run time; null if gone or not handled.
-[[nodiscard]] KARYON_API send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) noexcept;
+[[nodiscard]] KARYON_API send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops);
 /// A number for logs and maps: the slot and 23 bits of the incarnation.
 [[nodiscard]] KARYON_API std::uint64_t identity(const address& a) noexcept;
 
@@ -95,7 +92,7 @@ public:
   template <class T>
   send_result send(T&& value) const {
     using signal_type = std::remove_cvref_t<T>;
-    static_assert(is_sendable<signal_type>, "karyon: this type can not be a signal (see karyon/cell/sendable.hpp)");
+    static_assert(detail::check_sendable<signal_type>());
     const detail::signal_ops* ops = nullptr;
     const send_result found = detail::find_tell(at_, std::type_index(typeid(signal_type)), ops);
     if (found != send_result::accepted) return found;

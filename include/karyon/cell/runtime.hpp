@@ -86,7 +86,10 @@ template <class R>
 class future {
 public:
   future() = default;
-  explicit future(detail::typed_answer_slot<R>* s) noexcept : slot_(s) {}
+  /// The answer to whoever holds `to` from now on.
+  explicit future(detail::reply_address& to) : slot_(new detail::typed_answer_slot<R>()) {
+    to = {static_cast<detail::answer_slot*>(slot_), 0, 0, detail::reply_address::kind::waiter};
+  }
   future(future&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
   future& operator=(future&& other) noexcept {
     std::swap(slot_, other.slot_);
@@ -117,6 +120,8 @@ private:
 /// The cytoplasm: hosts cells on pinned workers. A process may have several.
 ///
 /// All member functions may be called from any thread, also from cells, unless they say otherwise.
+/// A runtime does not survive fork(): the child process has none of its threads. Start other programs with posix_spawn, or
+/// with fork followed at once by exec.
 class KARYON_API runtime {
 public:
   /// Starts the workers. Throws runtime_error with a sentence for options that can not work, std::system_error if threads
@@ -158,18 +163,14 @@ public:
     detail::check_signal<C, question_type>();
     using R = detail::answer_of<C, question_type>;
     detail::check_answer<R>();
-    auto* slot = new detail::typed_answer_slot<R>();
-    future<R> f(slot);
-    detail::deliver_through(whom, detail::make_signal<detail::ask_signal<question_type>>(
-                                      &detail::ask_ops<C, question_type>,
-                                      detail::reply_address{static_cast<detail::answer_slot*>(slot), 0, 0,
-                                                            detail::reply_address::kind::waiter},
-                                      std::forward<T>(question)));
+    auto node = detail::make_question<C, question_type>(std::forward<T>(question));
+    future<R> f(node->reply);
+    detail::deliver_through(whom, node.release());
     return f;
   }
 
-  /// Asks a cell to end, as Erlang's exit/2 (see cell::exit).
-  void exit(const cell_ref& whom, exit_reason why) noexcept;
+  /// Asks a cell to end, as Erlang's exit/2 (see cell::exit). Throws std::bad_alloc.
+  void exit(const cell_ref& whom, exit_reason why);
   /// What a cell has used; answered by the cell itself between two signals, so it may time out.
   [[nodiscard]] result<cell_stats> inspect(const cell_ref& whom, std::chrono::nanoseconds timeout) const;
 

@@ -131,9 +131,7 @@ void invoke_ask(void* object, signal& s) {
 template <class C, class T>
 void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
   auto* question = static_cast<ask_signal<T>*>(s);
-  if (question->reply.to != reply_address::kind::none) {
-    answer<answer_of<C, T>>(question->reply, tl::unexpected<error>(unanswered(code, why)));
-  }
+  answer_unanswered<answer_of<C, T>>(question->reply, code, why);
   destroy_signal(question);
 }
 
@@ -151,18 +149,18 @@ struct class_info {
   std::uint32_t object_align;
   std::uint32_t mailbox_limit;  // 0: unbounded
   void (*destroy)(void* object) noexcept;
-  void (*started)(void* object);                                  // null: no on_start
-  void (*exiting)(void* object, const exit_reason& why);          // null: no on_exit
-  void (*trapped_exit)(void* object, const exit_signal& s);       // null: does not handle exit_signal
-  void (*monitored_down)(void* object, const down& d);            // null: does not handle down
-  const signal_ops* (*find_tell)(std::type_index type) noexcept;  // null result: no handler
+  void (*started)(void* object);                             // null: no on_start
+  void (*exiting)(void* object, const exit_reason& why);     // null: no on_exit
+  void (*trapped_exit)(void* object, const exit_signal& s);  // null: does not handle exit_signal
+  void (*monitored_down)(void* object, const down& d);       // null: does not handle down
+  const signal_ops* (*find_tell)(std::type_index type);      // null result: no handler
 };
 
 template <class C, class Signals>
 struct handler_index;
 template <class C, class... Ts>
 struct handler_index<C, signals<Ts...>> {
-  static const signal_ops* find(std::type_index type) noexcept {
+  static const signal_ops* find(std::type_index type) {
     // Never destroyed: a runtime may outlive the static objects that its program made after it.
     static const auto& index =
         *new std::unordered_map<std::type_index, const signal_ops*>{{std::type_index(typeid(Ts)), &tell_ops<C, Ts>}...};

@@ -49,10 +49,10 @@ bool convert_one(caf::message& content, const caf::strong_actor_ptr& sender, caf
   if (!content.match_elements<T>()) return false;
   if (id.is_request() && sender != nullptr) {
     using R = answer_of<C, T>;
-    auto* reply = new caf_reply<C, T, R>(sender, id.response_id());
-    out = make_signal<ask_signal<T>>(
-        &ask_ops<C, T>, reply_address{static_cast<foreign_reply*>(reply), 0, 0, reply_address::kind::foreign},
-        content.get_as<T>(0));
+    std::unique_ptr<foreign_reply> reply = std::make_unique<caf_reply<C, T, R>>(sender, id.response_id());
+    auto question = make_question<C, T>(content.get_as<T>(0));
+    question->reply = {reply.release(), 0, 0, reply_address::kind::foreign};
+    out = question.release();
   } else {
     out = make_signal<payload_signal<T>>(&tell_ops<C, T>, content.get_as<T>(0));
   }

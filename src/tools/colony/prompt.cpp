@@ -73,6 +73,9 @@ private:
       return;
     }
     print_usage(out_, a, places_max);
+    if (!a.known && (name == "help" || name == "?" || name == "quit" || name == "exit")) {
+      out_ << "  commands begin with a colon; :help lists them\n";
+    }
   }
 
   void kill(std::string_view argument) {
@@ -107,7 +110,7 @@ private:
 int run_prompt(std::istream& in, std::ostream& out, colony& c, const std::function<census()>& current,
                std::uint64_t seed, progress& shown) {
   session s(out, c, current, seed, shown);
-  out << "Type an identifier to see where it is used, or :help.\n";
+  out << "Type an identifier to see where it is used; :help lists the commands, :quit ends.\n";
   std::string line;
   for (;;) {
     out << "colony> " << std::flush;

@@ -106,7 +106,12 @@ void print_census(std::ostream& out, const census& c) {
 
 void print_healing(std::ostream& out, const healing& h) {
   out << "killed " << h.fraction * 100 << "% with seed " << h.seed << ": " << counted(h.eyes_killed, "eye") << " and "
-      << counted(h.symbols_killed, "symbol") << '\n';
+      << counted(h.symbols_killed, "symbol");
+  if (h.eyes_killed + h.symbols_killed == 0) {
+    out << ": nobody died, so there is nothing to heal\n";
+    return;
+  }
+  out << '\n';
   out << "healed in " << seconds_text(h.seconds) << " by " << counted(h.restarts, "restart") << ": "
       << counted(h.after.uses, "use") << ", digest " << hex_text(h.after.digest);
   if (h.is_exact()) {

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -31,6 +32,14 @@ int complain(const error& why) {
 
 bool has_terminal() { return ::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0; }
 
+std::string nothing_to_read(const std::vector<std::string>& unusable_roots) {
+  std::string text;
+  for (const std::string& root : unusable_roots) {
+    text += (text.empty() ? "" : "; ") + printable(root);
+  }
+  return text;
+}
+
 // False, with a complaint, if there is nothing to walk.
 bool find_files(const colony_options& options, progress& shown, colony_report& report, walk_result& found) {
   report.roots = options.directories.empty() ? header_directories() : options.directories;
@@ -38,16 +47,23 @@ bool find_files(const colony_options& options, progress& shown, colony_report& r
     complain("this machine has no header directories; name one: karyon colony DIR");
     return false;
   }
-  shown.begin("looking for source files");
+  // Whoever names nothing that can be read gets one line alone.
+  if (std::any_of(report.roots.begin(), report.roots.end(), can_walk)) {
+    shown.begin("looking for source files");
+  }
   const auto start = std::chrono::steady_clock::now();
   found = walk(report.roots);
   report.walk_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report.directories = found.directories;
   report.unusable_roots = found.unusable_roots;
+  if (found.unusable_roots.size() == report.roots.size()) {
+    complain(nothing_to_read(found.unusable_roots));
+    return false;
+  }
   for (const std::string& root : found.unusable_roots) {
     complain(printable(root));
   }
-  return found.unusable_roots.size() < report.roots.size();
+  return true;
 }
 
 result<void> answer_questions(colony& c, const colony_options& options, colony_report& report) {

@@ -46,22 +46,27 @@ bool first_line_says_source(const std::string& path) noexcept {
          line.find("-*- C -*-") != std::string_view::npos;
 }
 
+// Why a root can not be walked, or nothing and its status.
+std::string examine_root(const std::string& root, struct stat& status) {
+  if (root.empty()) {
+    return "an empty name";
+  }
+  if (::stat(root.c_str(), &status) != 0 || (S_ISDIR(status.st_mode) && ::access(root.c_str(), R_OK | X_OK) != 0)) {
+    return std::strerror(errno);
+  }
+  return S_ISDIR(status.st_mode) || S_ISREG(status.st_mode) ? "" : "neither a directory nor a regular file";
+}
+
 class walker {
 public:
   void walk_root(const std::string& root) {
     struct stat status {};
-    if (root.empty() || ::stat(root.c_str(), &status) != 0) {
-      found_.unusable_roots.push_back(root + ": " + (root.empty() ? "an empty name" : std::strerror(errno)));
+    if (std::string why = examine_root(root, status); !why.empty()) {
+      found_.unusable_roots.push_back(root + ": " + why);
     } else if (S_ISDIR(status.st_mode)) {
-      if (::access(root.c_str(), R_OK | X_OK) != 0) {
-        found_.unusable_roots.push_back(root + ": " + std::strerror(errno));
-      } else {
-        enter(root, status);
-      }
-    } else if (S_ISREG(status.st_mode)) {
-      take(root, status);
+      enter(root, status);
     } else {
-      found_.unusable_roots.push_back(root + ": neither a directory nor a regular file");
+      take(root, status);
     }
   }
 
@@ -150,6 +155,11 @@ walk_result walk(const std::vector<std::string>& roots) {
     w.walk_root(root);
   }
   return w.finish();
+}
+
+bool can_walk(const std::string& root) {
+  struct stat status {};
+  return examine_root(root, status).empty();
 }
 
 std::vector<std::string> header_directories() {

@@ -30,6 +30,9 @@ struct walk_result {
 /// call it from an ordinary thread. O(entries * log(entries in a directory)).
 [[nodiscard]] walk_result walk(const std::vector<std::string>& roots);
 
+/// Whether `walk` would take this root, as far as can be told now; the walk may still find it gone.
+[[nodiscard]] bool can_walk(const std::string& root);
+
 /// The directories that hold this machine's C and C++ headers: of the system, of locally installed packages and of the
 /// compilers. Those that exist, sorted; may be empty.
 [[nodiscard]] std::vector<std::string> header_directories();

@@ -44,6 +44,30 @@ private:
 
 struct hold {};
 
+/// Puts words aside until it was held; then takes a look at itself and brings them back.
+class keeper_aside : public cell {
+public:
+  using accepts = signals<word, hold>;
+  keeper_aside(diary& d, const door& held, door& arrived) : diary_(&d), door_(&held), arrived_(&arrived) {}
+  void on(const word& w) {
+    if (open_) return diary_->write(w.text);
+    stash(this, w);
+  }
+  void on(hold) {
+    arrived_->open();
+    door_->pass();
+    open_ = true;
+    static_cast<void>(stats());  // takes in what has arrived
+    unstash();
+  }
+
+private:
+  diary* diary_;
+  const door* door_;
+  door* arrived_;
+  bool open_ = false;
+};
+
 class narrow : public cell {
 public:
   using accepts = signals<hold, ping, get>;
@@ -91,6 +115,22 @@ TEST_CASE("what was put aside is lost with its cell, and counted") {
   CHECK(rt.inspect(c, long_time).value().stashed == 5);
   rt.exit(c, exit_reason::killed());
   CHECK(eventually([&] { return rt.metrics().cells == 0 && rt.metrics().dropped_dead == 5; }));
+}
+
+TEST_CASE("what comes back from aside does not overtake a request to end") {
+  diary d;
+  door held;
+  door arrived;
+  runtime rt(quiet());
+  const auto c = rt.spawn<keeper_aside>(d, held, arrived);
+  const witness w(rt, c);
+  for (int i = 0; i < 3; ++i) c.send(word{"x"});
+  c.send(hold{});
+  arrived.pass();
+  rt.exit(c, exit_reason::shutdown());
+  held.open();
+  CHECK(w.end() == "down: shutdown");
+  CHECK(d.size() == 0);
 }
 
 TEST_CASE("a bounded mailbox takes as many signals as its limit, and refuses and counts the others") {

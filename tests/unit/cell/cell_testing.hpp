@@ -20,17 +20,13 @@ namespace karyon::tests {
 /// Far longer than anything here takes: reaching it is a failure, not a measurement.
 inline constexpr std::chrono::seconds long_time{20};
 
-/// Waits until `condition` holds; false if it did not within a long time.
+/// Waits until `condition` holds, and lets others run meanwhile; false if it did not within a long time.
 template <class Condition>
 [[nodiscard]] bool eventually(Condition condition) {
   const auto end = std::chrono::steady_clock::now() + long_time;
-  for (unsigned looks = 0; !condition(); ++looks) {
+  while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
-    if (looks < 64) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(100));
-    }
+    std::this_thread::yield();
   }
   return true;
 }

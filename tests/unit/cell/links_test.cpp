@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 
 #include "unit/cell/cell_testing.hpp"
@@ -332,6 +333,107 @@ TEST_CASE("a cell that watched another ends without a trace on the other") {
   c.send(end{});
   CHECK(eventually([&] { return rt.metrics().cells == 0; }));
   CHECK(d.size() == 0);
+}
+
+namespace {
+
+struct toggle {};
+struct meet {
+  cell_ref whom;
+};
+
+/// Links itself to another and unlinks itself, in turn.
+class fickle : public cell {
+public:
+  using accepts = signals<meet, toggle, caught_up>;
+  void on(const meet& m) { other_ = m.whom; }
+  void on(toggle) {
+    linked_ = !linked_;
+    linked_ ? link(other_) : unlink(other_);
+  }
+  bool on(caught_up) { return true; }
+
+private:
+  cell_ref other_;
+  bool linked_ = false;
+};
+
+}  // namespace
+
+TEST_CASE("however links and unlinks from both sides cross, in the end both are linked or neither is") {
+  runtime rt(quiet());
+  std::array<int, 2> ends{};
+  for (int round = 0; round < 3'000; ++round) {
+    const std::array pair{rt.spawn_at<fickle>(placement::on_worker(0)), rt.spawn_at<fickle>(placement::on_worker(1))};
+    pair[0].send(meet{pair[1]});
+    pair[1].send(meet{pair[0]});
+    // Unequal and uneven numbers, so that each side has the last word now and then.
+    for (int i = 0; i < 8; ++i) {
+      for (std::size_t side = 0; side < 2; ++side) {
+        if ((round >> (i % 5) & 1) == static_cast<int>(side) || i < 6) pair[side].send(toggle{});
+      }
+    }
+    // Once each has answered it has sent all its requests, which overtake the next question; then the acknowledgements.
+    for (int i = 0; i < 3; ++i) {
+      for (const auto& c : pair) REQUIRE(rt.ask(c, caught_up{}, long_time).has_value());
+    }
+    const std::uint64_t first = rt.inspect(pair[0], long_time).value().links;
+    const std::uint64_t second = rt.inspect(pair[1], long_time).value().links;
+    REQUIRE(first == second);
+    ++ends[first];
+    for (const auto& c : pair) rt.exit(c, exit_reason::killed());
+  }
+  CHECK(ends[0] > 0);
+  CHECK(ends[1] > 0);
+}
+
+TEST_CASE("a cell that is unlinked and linked again while the first news is on its way gets one exit signal") {
+  door closed;
+  diary d;
+  diary of_b;
+  runtime rt(quiet());
+  const auto a = rt.spawn_at<social>(placement::on_worker(0), d);
+  const auto b = rt.spawn_at<social>(placement::on_worker(1), of_b, &closed);
+  a.send(trap{});
+  a.send(link_to{b});
+  REQUIRE((caught(rt, a) && caught(rt, b)));
+  b.send(wait_here{});
+  a.send(unlink_from{b});
+  CHECK((caught(rt, a) && rt.inspect(a, long_time).value().links == 0));
+  a.send(link_to{b});
+  a.send(unlink_from{b});
+  a.send(link_to{b});
+  CHECK((caught(rt, a) && rt.inspect(a, long_time).value().links == 1));
+  closed.open();
+  REQUIRE((caught(rt, b) && caught(rt, a)));
+  CHECK(rt.inspect(a, long_time).value().links == 1);
+  CHECK(rt.inspect(b, long_time).value().links == 1);
+  b.send(fail_now{});
+  REQUIRE(d.has(1));
+  REQUIRE(caught(rt, a));
+  CHECK(d.lines() == lines{"exit: error: std::runtime_error: broken"});
+  CHECK(rt.inspect(a, long_time).value().links == 0);
+  rt.exit(a, exit_reason::killed());
+}
+
+TEST_CASE("a link that was asked for while an unlink was on its way to a dead cell ends with no_cell") {
+  diary d;
+  diary of_b;
+  runtime rt(quiet());
+  const auto a = rt.spawn<social>(d);
+  const auto b = rt.spawn<social>(of_b);
+  a.send(trap{});
+  a.send(link_to{b});
+  REQUIRE((caught(rt, a) && caught(rt, b)));
+  a.send(unlink_from{b});
+  b.send(end{});
+  REQUIRE(eventually([&] { return rt.metrics().cells == 1; }));  // and its exit signal is behind the unlink
+  a.send(unlink_from{b});
+  a.send(link_to{b});
+  REQUIRE(d.has(1));
+  CHECK(d.lines() == lines{"exit: no_cell"});
+  CHECK(rt.inspect(a, long_time).value().links == 0);
+  rt.exit(a, exit_reason::killed());
 }
 
 namespace {

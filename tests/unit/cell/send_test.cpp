@@ -127,12 +127,15 @@ TEST_CASE("a handle may be used after its runtime is gone") {
   CHECK(next.ask(d, caught_up{}, long_time).has_value());
 }
 
-TEST_CASE("an untyped handle finds the handler at run time, and says when there is none") {
+TEST_CASE("an untyped handle finds the handler at run time, says when there is none, and counts that") {
   runtime rt(quiet());
   const auto c = rt.spawn<collector>();
   const cell_ref untyped = c;
   CHECK(untyped.send(number{7}) == send_result::accepted);
+  const auto before = rt.metrics().refused_no_handler;
   CHECK(untyped.send(word{"what?"}) == send_result::no_handler);
+  CHECK(untyped.send(word{"what?"}) == send_result::no_handler);
+  CHECK(rt.metrics().refused_no_handler == before + 2);
   CHECK(rt.ask(c, get{}, long_time).value() == std::vector<int>{7});
 }
 
@@ -228,6 +231,7 @@ TEST_CASE("no signal reaches a successor in the same place, however many threads
       }
     });
   }
+  const bool flowing = eventually([&] { return got > 0; });  // a cell has got a signal before the first is replaced
   for (int round = 0; round < 10'000; ++round) {
     const std::size_t i = static_cast<std::size_t>(round) % places;
     const auto old = known[i].handle;
@@ -239,6 +243,7 @@ TEST_CASE("no signal reaches a successor in the same place, however many threads
   }
   stop = true;
   for (auto& t : senders) t.join();
+  CHECK(flowing);
   CHECK(strays == 0);
   rt.shutdown(long_time);
   const runtime_metrics m = rt.metrics();

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stdexcept>
+
 #include "unit/cell/cell_testing.hpp"
 
 using namespace karyon;
@@ -154,4 +156,50 @@ TEST_CASE("a timer to a cell that has ended meanwhile is a refused signal and no
   const auto c = rt.spawn<sender>(d, other);
   REQUIRE(eventually([&] { return rt.metrics().refused_dead == before + 1; }));
   CHECK(c.alive());
+}
+
+namespace {
+
+/// Breaks when it is copied for the third time.
+struct brittle {
+  brittle() = default;
+  brittle(const brittle& other) : copies(other.copies) {
+    if (++*copies == 3) throw std::runtime_error("worn out");
+  }
+  brittle(brittle&&) noexcept = default;
+  brittle& operator=(const brittle&) = default;
+  brittle& operator=(brittle&&) noexcept = default;
+  ~brittle() = default;
+  int* copies = nullptr;
+};
+
+class copier : public cell {
+public:
+  using accepts = signals<brittle, ping>;
+  explicit copier(diary& d) : diary_(&d) {}
+  void on(ping) {
+    brittle b;
+    b.copies = &copies_;
+    send_every(self(this), std::move(b), 1ms);
+  }
+  void on(const brittle&) { diary_->write("tick"); }
+
+private:
+  diary* diary_;
+  int copies_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a periodic signal whose copy fails ends the cell whose timer it is, with what was thrown, and the timer") {
+  diary d;
+  runtime rt(quiet());
+  const auto c = rt.spawn<copier>(d);
+  {
+    const witness w(rt, c);
+    c.send(ping{});
+    CHECK(w.end() == "down: error: std::runtime_error: worn out");
+  }
+  CHECK(d.lines() == lines{"tick", "tick"});
+  CHECK(eventually([&] { return rt.metrics().cells == 0; }));
 }

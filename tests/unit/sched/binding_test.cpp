@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <numeric>
@@ -14,6 +13,7 @@
 #include <karyon/sched/binding.hpp>
 
 #include "binding_orders.hpp"
+#include "machines.hpp"
 #include "support/catch.hpp"
 
 using karyon::bind_order;
@@ -24,13 +24,14 @@ using karyon::errc;
 using karyon::make_binding_plan;
 using karyon::processing_unit;
 using karyon::topology;
+using karyon::tests::code_of;
+using karyon::tests::data;
+using karyon::tests::shapes;
 
 namespace {
 
 using binding_orders::expected_orders;
 using binding_orders::unit_list;
-
-const std::filesystem::path data = "tests/unit/sched/data";
 
 const std::vector<bind_order> bound_orders = {
     bind_order::no_spread,
@@ -40,21 +41,6 @@ const std::vector<bind_order> bound_orders = {
     bind_order::no_node_thread_spread,
     bind_order::no_node_processor_spread,
     bind_order::thread_no_node_processor_spread,
-};
-
-const std::vector<std::string> shapes = {
-    "pu:1",
-    "pu:3",
-    "core:4 pu:2",
-    "numa:2 pu:3",
-    "pack:2 core:3 pu:2",
-    "pack:2 [numa] l3:1 core:28 pu:2",
-    "pack:1 numa:4 l3:2 core:8 pu:2",
-    "numa:2 pack:2 l3:1 core:2 pu:2",
-    "pack:2 numa:2 l2:2 core:2 pu:1",
-    "pack:4 [numa] core:3 pu:4",
-    "pack:2 l3:3 core:1 pu:8",
-    "[numa] pack:2 [numa] l3:1 core:2 pu:1",
 };
 
 // A machine unit by unit, each unit's place computed from its number. Cores are numbered within their package.
@@ -116,12 +102,6 @@ std::size_t different(const topology& machine, const binding_plan& plan, std::si
   std::set<std::uint32_t> seen;
   for (std::size_t w = 0; w < count; ++w) seen.insert(unit_numbered(machine, *plan.workers[w].unit_os_index).*kind);
   return seen.size();
-}
-
-errc code_of(const karyon::result<binding_plan>& made) {
-  REQUIRE_FALSE(made.has_value());
-  CHECK(made.error().message().size() > 20);
-  return made.error().code();
 }
 
 // What holds for every plan whatever its options.

@@ -11,11 +11,15 @@
 
 #include <karyon/sched/topology.hpp>
 
+#include "machines.hpp"
 #include "support/catch.hpp"
 
 using karyon::distance;
 using karyon::errc;
 using karyon::topology;
+using karyon::tests::code_of;
+using karyon::tests::data;
+using karyon::tests::shapes;
 
 // hwloc 2.9 forgets the objects that it had read from an XML file which ends early. A topology that we forget still
 // shows, by its outermost allocation.
@@ -25,26 +29,6 @@ extern "C" __attribute__((visibility("default"))) const char* __lsan_default_sup
 }
 
 namespace {
-
-const std::filesystem::path data = "tests/unit/sched/data";
-
-// One description a line, of many shapes: with and without packages, nodes, caches, cores and hardware threads.
-const std::vector<std::string> shapes = {
-    "pu:1",
-    "pu:3",
-    "core:4 pu:2",
-    "numa:2 pu:3",
-    "pack:1 l3:1 core:2 pu:1",
-    "pack:2 core:3 pu:2",
-    "pack:2 [numa] l3:1 core:28 pu:2",
-    "pack:1 numa:4 l3:2 core:8 pu:2",
-    "numa:2 pack:2 l3:1 core:2 pu:2",
-    "pack:2 numa:2 l2:2 core:2 pu:1",
-    "pack:4 [numa] core:3 pu:4",
-    "pack:2 l3:3 core:1 pu:8",
-    "[numa] pack:2 [numa] l3:1 core:2 pu:1",
-    "pack:1 l3:4 numa:2 core:2 pu:2",
-};
 
 class temporary_file {
 public:
@@ -69,12 +53,6 @@ std::set<std::uint32_t> allowed_os_indices(const topology& machine) {
   for (const auto& unit : machine.units())
     if (unit.allowed) found.insert(unit.os_index);
   return found;
-}
-
-errc code_of(const karyon::result<topology>& made) {
-  REQUIRE_FALSE(made.has_value());
-  CHECK(made.error().message().size() > 20);  // A sentence, not a word.
-  return made.error().code();
 }
 
 }  // namespace

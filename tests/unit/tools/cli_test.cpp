@@ -50,13 +50,16 @@ TEST_CASE("wrong usage gets one clear line and exit status 2") {
       std::vector<std::string>{"colony", "--seed", "x"}, std::vector<std::string>{"colony", "--max-file-bytes", "-5"},
       std::vector<std::string>{"colony", "--max-file-bytes", "99999999999999999999"},
       std::vector<std::string>{"colony", "/no/such/directory"}, std::vector<std::string>{"colony", ""},
-      std::vector<std::string>{"colony", "/dev/null"},
+      std::vector<std::string>{"colony", "/dev/null"}, std::vector<std::string>{"colony", "/no/such", "/nor/this"},
+      std::vector<std::string>{"colony", "/usr/include", "--who-uses", ""},
+      std::vector<std::string>{"colony", "/usr/include", "--who-uses="},
       std::vector<std::string>{"colony", "--json", "/no/such/directory"});
   const command_result r = karyon_command(arguments);
   INFO("arguments: " << (arguments.empty() ? "none" : arguments.back()) << "\nstderr: " << r.err);
   CHECK(r.status == 2);
   CHECK(r.out.empty());
-  CHECK(is_one_line(r.err.substr(r.err.find("karyon: "))));
+  CHECK(is_one_line(r.err));
+  CHECK(r.err.rfind("karyon: ", 0) == 0);
 }
 
 TEST_CASE("version and help go to standard output and succeed") {
@@ -85,7 +88,10 @@ TEST_CASE("an empty directory makes an empty colony") {
   CHECK(j["knowledge"]["exact"] == true);
   CHECK(j["healing"]["exact"] == true);
   CHECK(j["who_uses"][0]["known"] == false);
-  CHECK(karyon_command({"colony", tree.path()}).status == 0);
+  const command_result r = karyon_command({"colony", tree.path()});
+  CHECK(r.status == 0);
+  CHECK(r.out.find("killed 10% with seed 1: 0 eyes and 0 symbols: nobody died") != std::string::npos);
+  CHECK(r.out.find("healed") == std::string::npos);
 }
 
 TEST_CASE("files and paths of every fault are counted by outcome, and the rest is learned") {
@@ -158,7 +164,8 @@ TEST_CASE("a killing heals to the same knowledge, and the seed decides who is ki
 TEST_CASE("without a terminal it prints plain lines and does not ask") {
   temporary_tree tree;
   tree.write("a.h", "alpha\nbeta alpha");
-  const command_result r = karyon_command({"colony", tree.path(), "--who-uses", "alpha", "--who-uses", "gamma"});
+  const command_result r =
+      karyon_command({"colony", tree.path(), "--kill", "50%", "--who-uses", "alpha", "--who-uses", "gamma"});
   CHECK(r.status == 0);
   CHECK(r.out.find("alpha: used on 2 lines of 1 file\n  " + tree.path() + "/a.h:1\n  " + tree.path() + "/a.h:2\n") !=
         std::string::npos);
@@ -199,12 +206,14 @@ TEST_CASE("on a terminal it asks for names until it is told to end") {
   tree.write("a.h", "alpha\nbeta alpha");
   const command_result r = run_on_terminal(
       {KARYON_COMMAND, "colony", tree.path(), "--seed", "3"},
-      "alpha\n  beta \ngamma\n:census\n:kill 50%\n:kill much\n:frob\n\n:all alpha\n:help\n:quit\nnot_reached\n");
+      "alpha\n  beta \ngamma\nhelp\n:census\n:kill 50%\n:kill much\n:frob\n\n:all alpha\n:help\n:quit\nnot_reached\n");
   INFO(r.out);
   CHECK(r.status == 0);
   CHECK(r.out.find("alpha: used on 2 lines of 1 file") != std::string::npos);
   CHECK(r.out.find("beta: used on 1 line of 1 file") != std::string::npos);
   CHECK(r.out.find("gamma: no file uses this name") != std::string::npos);
+  CHECK(r.out.find(":help lists the commands, :quit ends") != std::string::npos);
+  CHECK(r.out.find("commands begin with a colon; :help lists them") != std::string::npos);
   CHECK(r.out.find("killed 50% with seed 4") != std::string::npos);
   CHECK(r.out.find(":kill takes a percentage") != std::string::npos);
   CHECK(r.out.find("no such command: :frob") != std::string::npos);

@@ -116,18 +116,21 @@ constexpr void check_answer() {
       "value without pointers, references or views (see karyon/cell/sendable.hpp)");
 }
 
-/// Sends `value` to where `to` points and forgets the address: an ask is answered at most once.
+/// Sends `value` to where `to` points and forgets the address: an ask is answered at most once. If it throws (std::bad_alloc)
+/// nothing has been sent, and `to` is as it was.
 template <class R>
-void answer(reply_address& to, result<R>&& value) noexcept {
-  const reply_address address = std::exchange(to, reply_address{});
-  switch (address.to) {
+void answer(reply_address& to, result<R>&& value) {
+  switch (to.to) {
     case reply_address::kind::none: return;
-    case reply_address::kind::request:
-      deliver(static_cast<cell_slot*>(address.target), address.generation,
-              make_signal<answer_signal<R>>(&answer_ops<R>, address.token, std::move(value)));
+    case reply_address::kind::request: {
+      signal* const node = make_signal<answer_signal<R>>(&answer_ops<R>, to.token, std::move(value));
+      const reply_address address = std::exchange(to, reply_address{});
+      deliver(static_cast<cell_slot*>(address.target), address.generation, node);
       return;
+    }
     case reply_address::kind::waiter: {
-      auto* slot = static_cast<typed_answer_slot<R>*>(static_cast<answer_slot*>(address.target));
+      auto* slot = static_cast<typed_answer_slot<R>*>(static_cast<answer_slot*>(to.target));
+      to = {};
       slot->value.emplace(std::move(value));
       if (slot->abandoned()) count_late_answer();
       slot->complete();
@@ -135,15 +138,30 @@ void answer(reply_address& to, result<R>&& value) noexcept {
       return;
     }
     case reply_address::kind::foreign: {
-      std::unique_ptr<foreign_reply> reply(static_cast<foreign_reply*>(address.target));
+      auto* reply = static_cast<foreign_reply*>(to.target);
       reply->answer(&value);
+      to = {};
+      delete reply;
       return;
     }
   }
 }
 
-/// The error for an ask that was refused (`code`), or whose receiver ended before it answered (`cell_failed`).
-[[nodiscard]] KARYON_API error unanswered(errc code, const exit_reason& why);
+/// The error for an ask that was refused (`code`), or whose receiver ended before it answered (`cell_failed`). Without its
+/// words where there is no memory for them.
+[[nodiscard]] KARYON_API error unanswered(errc code, const exit_reason& why) noexcept;
+
+/// The end of a question that nobody will answer any more. Without memory for that, a cell that asked is left to its timeout.
+template <class R>
+void answer_unanswered(reply_address& to, errc code, const exit_reason& why) noexcept {
+  if (to.to == reply_address::kind::none) return;
+  try {
+    answer<R>(to, tl::unexpected<error>(unanswered(code, why)));
+  } catch (...) {  // std::bad_alloc, or what the asker's framework throws
+    if (to.to == reply_address::kind::foreign) delete static_cast<foreign_reply*>(to.target);
+    to = {};
+  }
+}
 
 /// A question in flight.
 template <class T>
@@ -183,13 +201,12 @@ public:
   }
   promise(const promise&) = delete;
   promise& operator=(const promise&) = delete;
-  ~promise() {
-    if (pending()) detail::answer<R>(to_, fail(errc::cell_failed, "the promise to answer was dropped unanswered"));
-  }
+  ~promise() { detail::answer_unanswered<R>(to_, errc::cell_failed, exit_reason::normal()); }
 
   /// Whether somebody still waits for this answer to be given.
   [[nodiscard]] bool pending() const noexcept { return to_.to != detail::reply_address::kind::none; }
-  void answer(result<R> value) noexcept { detail::answer<R>(to_, std::move(value)); }
+  /// Throws std::bad_alloc, and can then be tried again.
+  void answer(result<R> value) { detail::answer<R>(to_, std::move(value)); }
 
 private:
   detail::reply_address to_;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -84,5 +85,15 @@ void destroy_signal(Node* node) noexcept {
   node->~Node();
   free_signal(node, sizeof(Node));
 }
+
+/// Owns a node that is not delivered yet.
+struct signal_deleter {
+  template <class Node>
+  void operator()(Node* node) const noexcept {
+    destroy_signal(node);
+  }
+};
+template <class Node>
+using signal_ptr = std::unique_ptr<Node, signal_deleter>;
 
 }  // namespace karyon::detail

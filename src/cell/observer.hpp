@@ -1,0 +1,30 @@
+#pragma once
+
+#include <karyon/cell/exit_reason.hpp>
+
+#include "cell/slot.hpp"
+
+namespace karyon::detail {
+
+/// Looks on, and interferes, while the cells of a runtime run: for simulations. A runtime has one if its thread had one set
+/// when it was made; its cells then run through another function, so that those of all others pay nothing.
+class cell_observer {
+public:
+  cell_observer(const cell_observer&) = delete;
+  cell_observer& operator=(const cell_observer&) = delete;
+
+  /// A cell's turn begins.
+  virtual void runs(cell_slot& s) noexcept = 0;
+  /// In its turn: whether the cell is to handle this signal. If not, the signal is the observer's from now on.
+  [[nodiscard]] virtual bool admits(cell_slot& s, signal& what) noexcept = 0;
+  /// In its turn: the incarnation is about to end.
+  virtual void ends(cell_slot& s, const exit_reason& why) noexcept = 0;
+
+protected:
+  cell_observer() = default;
+  ~cell_observer() = default;
+};
+
+extern KARYON_API thread_local constinit cell_observer* current_observer __attribute__((tls_model("initial-exec")));
+
+}  // namespace karyon::detail

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit/cell/cell_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::uint64_t backlog = 50'000;
+
+struct step {};
+struct hold {};
+
+/// Works for as long as it is told to, without a pause.
+void work_for(std::chrono::microseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
+
+struct scene {
+  door begin;
+  door held;
+  door served;
+  std::uint64_t done = 0;  // steps; one worker
+  std::uint64_t done_when_served = 0;
+};
+
+/// Has a long backlog; each step takes a while until the other cell has been served.
+class busy : public cell {
+public:
+  using accepts = signals<hold, step, get>;
+  busy(scene& s, std::chrono::microseconds a_step) : scene_(&s), a_step_(a_step) {}
+  void on(hold) {
+    scene_->held.open();
+    scene_->begin.pass();
+  }
+  void on(step) {
+    ++scene_->done;
+    if (!scene_->served.is_open()) work_for(a_step_);
+  }
+  bool on(get) { return true; }
+
+private:
+  scene* scene_;
+  std::chrono::microseconds a_step_;
+};
+
+class guest : public cell {
+public:
+  using accepts = signals<ping>;
+  explicit guest(scene& s) : scene_(&s) {}
+  void on(ping) {
+    scene_->done_when_served = scene_->done;
+    scene_->served.open();
+  }
+
+private:
+  scene* scene_;
+};
+
+std::uint64_t steps_before_the_guest(std::uint32_t signals_per_turn, std::chrono::microseconds a_step) {
+  scene s;
+  runtime_options options = quiet(1);
+  options.scheduler.signals_per_turn = signals_per_turn;
+  runtime rt(options);
+  const auto b = rt.spawn<busy>(s, a_step);
+  const auto g = rt.spawn<guest>(s);
+  b.send(hold{});
+  s.held.pass();
+  for (std::uint64_t i = 0; i < backlog; ++i) b.send(step{});
+  g.send(ping{});
+  s.begin.open();
+  REQUIRE(rt.ask(b, get{}, long_time).value());  // behind all steps
+  REQUIRE(s.served.is_open());
+  CHECK(s.done == backlog);
+  return s.done_when_served;
+}
+
+}  // namespace
+
+TEST_CASE("a cell with a long backlog lets others run after a number of signals, however quick they are") {
+  CHECK(steps_before_the_guest(100, 0us) < backlog);
+}
+
+TEST_CASE("a cell with a long backlog lets others run after a time, however many signals a turn has") {
+  CHECK(steps_before_the_guest(1'000'000, 50us) < backlog);
+}
+
+TEST_CASE("the time in handlers of a busy cell grows, and that of an idle one does not") {
+  scene s;
+  runtime rt(quiet());
+  const auto b = rt.spawn<busy>(s, 2ms);
+  const auto idle = rt.spawn<busy>(s, 2ms);
+  auto grows_beyond = [&](std::chrono::nanoseconds before) {
+    return eventually([&] {
+      b.send(step{});
+      return rt.inspect(b, long_time).value().in_handlers > before;
+    });
+  };
+  CHECK(grows_beyond(0ns));
+  CHECK(grows_beyond(rt.inspect(b, long_time).value().in_handlers));
+  CHECK(rt.inspect(idle, long_time).value().in_handlers == 0ns);
+  s.served.open();
+}

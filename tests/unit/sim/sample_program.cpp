@@ -1,0 +1,95 @@
+// A program under simulation, for tests that need more than one process.
+//
+//   sim_sample hash SEED   prints the trace's hash and the trace of a lively world
+//   sim_sample bug         looks for a bug that depends on the order of events; prints the failure, and ends with 1
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "sample_world.hpp"
+
+using namespace std::chrono_literals;
+using namespace karyon;
+
+namespace {
+
+struct deposit {
+  int amount;
+};
+struct withdraw {
+  int amount;
+};
+struct balance {};
+
+/// Takes it for granted that money comes in before it goes out.
+class account : public cell {
+public:
+  using accepts = signals<deposit, withdraw, balance>;
+  void on(deposit d) { balance_ += d.amount; }
+  void on(withdraw d) {
+    if (d.amount > balance_) throw std::logic_error("overdrawn");
+    balance_ -= d.amount;
+  }
+  int on(balance) { return balance_; }
+
+private:
+  int balance_ = 0;
+};
+
+struct pay {};
+
+template <class Payment>
+class customer : public cell {
+public:
+  using accepts = signals<pay>;
+  explicit customer(ref<account> a) : account_(a) {}
+  void on(pay) { account_.send(Payment{10}); }
+
+private:
+  ref<account> account_;
+};
+
+void bank(testing::world& w) {
+  auto a = w.runtime().spawn<account>();
+  auto payer = w.runtime().spawn<customer<deposit>>(a);
+  auto taker = w.runtime().spawn<customer<withdraw>>(a);
+  payer.send(pay{});
+  taker.send(pay{});
+  w.run();
+  const auto left = w.runtime().ask(a, balance{}, 1s);
+  if (!left) throw std::runtime_error("the account does not answer: " + left.error().message());
+}
+
+int print_hash(std::uint64_t seed) {
+  testing::world_options options;
+  options.seed = seed;
+  options.record = true;
+  testing::world w(options);
+  tests::live_a_little(w);
+  std::printf("%016llx\n", static_cast<unsigned long long>(w.trace_hash()));
+  for (const std::string& line : w.trace()) std::printf("%s\n", line.c_str());
+  return 0;
+}
+
+int look_for_bug() {
+  try {
+    testing::for_each_seed({.first = 1, .count = 50}, [](testing::world& w) {
+      std::printf("seed %llu\n", static_cast<unsigned long long>(w.seed()));
+      bank(w);
+    });
+  } catch (const testing::failure& e) {
+    std::printf("FAILED %s\n", e.what());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], "hash") == 0) return print_hash(std::strtoull(argv[2], nullptr, 10));
+  if (argc >= 2 && std::strcmp(argv[1], "bug") == 0) return look_for_bug();
+  return 2;
+}
