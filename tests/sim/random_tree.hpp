@@ -117,11 +117,13 @@ public:
     const auto number = static_cast<std::uint32_t>(book_.order_exempt.size());
     book_.order_exempt.push_back(false);
     s.strategy = pick({one_for_one, one_for_all, rest_for_one});
-    s.intensity = {static_cast<std::uint32_t>(random_.below(6)), std::chrono::milliseconds(100 + random_.below(5000))};
+    // Half of them patient, or most stories would be short.
+    s.intensity = {static_cast<std::uint32_t>(random_.below(random_.one_in(2) ? 6 : 60)),
+                   std::chrono::milliseconds(100 + random_.below(5000))};
     s.auto_shutdown = pick({auto_shutdown::never, auto_shutdown::never, auto_shutdown::any_significant,
                             auto_shutdown::all_significant});
     if (random_.chance(0.3)) s.backoff = {std::chrono::milliseconds(10), std::chrono::milliseconds(500)};
-    const std::uint64_t children = random_.below(5);
+    const std::uint64_t children = random_.below(6);
     for (std::uint32_t i = 0; i < children; ++i) {
       const std::string id = std::to_string(i);
       above[number] = i;
