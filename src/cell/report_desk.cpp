@@ -79,7 +79,7 @@ report_desk::report_desk(const runtime_options& options, scheduler& workers)
       budgets_{report_budget(options.crash_reports_per_second, options.crash_reports_per_second),
                report_budget(options.crash_reports_per_second, options.crash_reports_per_second),
                report_budget(options.crash_reports_per_second, options.crash_reports_per_second)},
-      tallies_(std::make_unique<tally[]>(workers.size() + 1)) {
+      tallies_(std::make_unique<own_tally[]>(workers.size() + 1)) {
   timer_.desk = this;
   timer_.release = [](timer*, worker&) {};
   timer_.fire = [](timer* t, worker&) {
@@ -114,8 +114,8 @@ void report_desk::sum_up(std::uint64_t now_ns) noexcept {
     std::vector<sum> sums;
     sums.reserve(tally::groups_max * (workers_.size() + 1));
     for (unsigned i = 0; i <= workers_.size(); ++i) {
-      others += tallies_[i].take([&](std::uint64_t key, std::uint64_t count, report_group&& group) {
-        sums.push_back({key, count, std::move(group)});
+      others += tallies_[i].counts.take([&](std::uint64_t key, std::uint64_t count, const report_group& group) {
+        sums.push_back({key, count, group});
       });
     }
     merge(sums);
@@ -129,7 +129,7 @@ void report_desk::sum_up(std::uint64_t now_ns) noexcept {
 
 std::uint64_t report_desk::suppressed() const noexcept {
   std::uint64_t n = lost_.load(std::memory_order_relaxed);
-  for (unsigned i = 0; i <= workers_.size(); ++i) n += tallies_[i].total();
+  for (unsigned i = 0; i <= workers_.size(); ++i) n += tallies_[i].counts.total();
   return n;
 }
 

@@ -302,7 +302,7 @@ TEST_CASE("sums name the most frequent group first, and a report waits for none 
   const auto report = [&](sort which, std::uint64_t now, const char* source) {
     detail::report_key key;
     key.add(std::string_view(source));
-    if (!desk.admit(which, now, key, [&] { return detail::report_group{"crash", source, exit_reason::killed()}; })) return;
+    if (!desk.admit_at(which, now, key, [&] { return detail::report_group{"crash", source, exit_reason::killed()}; })) return;
     crash_report r = example();
     r.path = source;
     desk.file(now, r);
