@@ -1,7 +1,7 @@
 #include "supervise/reports.hpp"
 
-#include <algorithm>
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -140,7 +140,7 @@ TEST_CASE("the crash reports of a child have one path, and count its incarnation
   registry r;
   runtime rt(options);
   auto tissue = rt.supervise(generous());
-  const auto c = tissue.start<ward>(r, 1);
+  const auto c = tissue.start<ward>(std::ref(r), 1);
   for (std::size_t i = 0; i < 3; ++i) {
     const std::uint64_t id = c.get().id();
     c.send(fail_hard{});
