@@ -1,6 +1,7 @@
 #include "cell/report_desk.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -47,7 +48,11 @@ std::string line_of_others(std::uint64_t count, std::uint64_t within_ns, report_
   std::string line;
   if (format == report_format::json) {
     json_object o(line);
-    o.text("report", "suppressed").number("count", count).text("what", "other reasons").number("within_ns", within_ns).close();
+    o.text("report", "suppressed")
+        .number("count", count)
+        .text("what", "other reasons")
+        .number("within_ns", within_ns)
+        .close();
     return line;
   }
   return line.append(with_thousands(count)).append(" more: other reasons, within ").append(seconds(within_ns));
@@ -55,7 +60,7 @@ std::string line_of_others(std::uint64_t count, std::uint64_t within_ns, report_
 
 /// The same group of several workers becomes one; the most frequent first.
 void merge(std::vector<sum>& sums) {
-  std::stable_sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) { return a.key < b.key; });
+  std::sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) { return a.key < b.key; });
   std::size_t kept = 0;
   for (std::size_t i = 0; i < sums.size(); ++i) {
     if (kept != 0 && sums[kept - 1].key == sums[i].key) {
@@ -66,8 +71,8 @@ void merge(std::vector<sum>& sums) {
     }
   }
   sums.resize(kept);
-  std::stable_sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) {
-    return a.count != b.count ? a.count > b.count : a.group.source < b.group.source;
+  std::sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) {
+    return a.count != b.count ? a.count > b.count : std::tie(a.group.source, a.key) < std::tie(b.group.source, b.key);
   });
 }
 

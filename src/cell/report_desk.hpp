@@ -36,8 +36,8 @@ inline void add_to_key(report_key& key, const exit_reason& why) noexcept {
 /// {"kind":"error","type":"std::runtime_error","text":"no such file"}
 KARYON_API void append_json(std::string& to, const exit_reason& why);
 
-/// A runtime's way to the log for reports: so many a second of each sort; the others are counted by group, a tally for each
-/// worker, and summed up a second after the first of them, or when the runtime ends.
+/// A runtime's way to the log for reports: so many a second of each sort; the others are counted by group, a tally for
+/// each worker, and summed up a second after the first of them, or when the runtime ends.
 ///
 ///   if (const std::uint64_t now_ns = desk.admit(sort, key, describe)) desk.file(now_ns, report);
 ///
@@ -49,9 +49,9 @@ public:
 
   report_desk(const runtime_options& options, scheduler& workers);
 
-  /// The time, if a report may be made now. If not, 0, and it is counted in the group `key`, which `describe()` names as a report_group
-  /// if it is new. Cost of a refusal on a worker: no clock is read within a tick of the last refusal, no lock is taken for what is
-  /// like the one before, nothing is allocated but for a new group.
+  /// The time, if a report may be made now. If not, 0, and it is counted in the group `key`, which `describe()` names
+  /// as a report_group if it is new. Cost of a refusal on a worker: no clock is read within a tick of the last refusal,
+  /// no lock is taken for what is like the one before, nothing is allocated but for a new group.
   template <class Describe>
   [[nodiscard]] std::uint64_t admit(sort which, const report_key& key, Describe&& describe) noexcept {
     const worker* w = worker::current();

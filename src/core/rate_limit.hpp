@@ -47,10 +47,13 @@ private:
 class report_key {
 public:
   void add(std::uint64_t part) noexcept {
-    value_ = (value_ ^ part) * 0x9e37'79b9'7f4a'7c15;  // Fibonacci hashing: the high bits are mixed best, so fold them down
+    value_ =
+        (value_ ^ part) * 0x9e37'79b9'7f4a'7c15;  // Fibonacci hashing: the high bits are mixed best, so fold them down
     value_ ^= value_ >> 32U;
   }
-  void add_address(const void* part) noexcept { add(static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(part))); }
+  void add_address(const void* part) noexcept {
+    add(static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(part)));
+  }
   void add(std::string_view words) noexcept {
     add(static_cast<std::uint64_t>(words.size()));
     std::size_t at = 0;
@@ -73,18 +76,19 @@ private:
   std::uint64_t value_ = 0x9e37'79b9'7f4a'7c15;  // not 0, which parts of zeros would leave as it is
 };
 
-/// Counts the reports that were not made, by group, for a sum later. The memory is bounded: groups beyond `groups_max`, unless
-/// there are some that had nothing to count since the last sum, are counted together.
+/// Counts the reports that were not made, by group, for a sum later. The memory is bounded: groups beyond `groups_max`,
+/// unless there are some that had nothing to count since the last sum, are counted together.
 ///
-/// Either one thread counts (count_own, which takes no lock for a group that was also the last one), or any (count). The rest is
-/// for any thread. A count is sequentially consistent: a thread that counts and then sees no sum under way is in the next one.
+/// Either one thread counts (count_own, which takes no lock for a group that was also the last one), or any (count).
+/// The rest is for any thread. A count is sequentially consistent: a thread that counts and then sees no sum under way
+/// is in the next one.
 template <class Words>
 class alignas(64) report_tally {
 public:
   static constexpr std::size_t groups_max = 16;
 
-  /// Counts one of group `key`. `words()` names the group; it is called, without the lock, if the group is new and has a
-  /// place. What it throws makes this one count as one of the others.
+  /// Counts one of group `key`. `words()` names the group; it is called, without the lock, if the group is new and has
+  /// a place. What it throws makes this one count as one of the others.
   template <class Make>
   void count(std::uint64_t key, Make&& words) noexcept {
     {
@@ -110,8 +114,8 @@ public:
     }
   }
 
-  /// Hands the key, the words and what was counted since the last call of each group to `each`, under the lock, and gives the
-  /// number of others. What `each` throws leaves its group and those behind it for the next call.
+  /// Hands the key, the words and what was counted since the last call of each group to `each`, under the lock, and
+  /// gives the number of others. What `each` throws leaves its group and those behind it for the next call.
   template <class Each>
   std::uint64_t take(Each&& each) {
     const std::lock_guard lock(mutex_);

@@ -115,9 +115,9 @@ void report(runtime_core& core, const report_source& from, supervisor_context co
   key.add(static_cast<std::uint64_t>(context) + 1 + (std::uint64_t{from.shard} << 8U));
   key.add(from.path);
   add_to_key(key, why);
-  const std::uint64_t now_ns =
-      desk.admit(rare ? report_desk::sort::supervisor : report_desk::sort::child, key,
-                 [&] { return report_group{to_string(context), name_of(from), why}; });
+  const std::uint64_t now_ns = desk.admit(rare ? report_desk::sort::supervisor : report_desk::sort::child, key, [&] {
+    return report_group{to_string(context), name_of(from), why};
+  });
   if (now_ns == 0) return;
   try {
     desk.file(now_ns, report_of(from, context, why, about, now_ns));

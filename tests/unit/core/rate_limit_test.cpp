@@ -143,9 +143,19 @@ TEST_CASE("a report whose group can not be named is counted all the same") {
 
 TEST_CASE("keys are equal for equal parts in the same order, and no others of these") {
   std::map<std::uint64_t, int> seen;
-  const std::vector<std::vector<std::string>> parts{{"a", "b"},   {"b", "a"},        {"ab", ""},        {"", "ab"}, {"ab"},
-                                                    {"12345678"}, {"12345678", "9"}, {"123456789"},     {""},       {},
-                                                    {"", ""},     {std::string(1, '\0')}, {std::string(8, '\0')}};
+  const std::vector<std::vector<std::string>> parts{{"a", "b"},
+                                                    {"b", "a"},
+                                                    {"ab", ""},
+                                                    {"", "ab"},
+                                                    {"ab"},
+                                                    {"12345678"},
+                                                    {"12345678", "9"},
+                                                    {"123456789"},
+                                                    {""},
+                                                    {},
+                                                    {"", ""},
+                                                    {std::string(1, '\0')},
+                                                    {std::string(8, '\0')}};
   for (int round = 0; round < 2; ++round) {
     for (const auto& list : parts) {
       report_key key;

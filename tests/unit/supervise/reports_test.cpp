@@ -43,7 +43,8 @@ const detail::class_info& ward_class() { return detail::class_info_of<ward>::val
 
 TEST_CASE("a supervisor report as text has every field, in one line") {
   CHECK(to_text(example()) ==
-        "supervisor /app/sessions shard 1: child_terminated, reason error: std::runtime_error: connection lost, child #1234, "
+        "supervisor /app/sessions shard 1: child_terminated, reason error: std::runtime_error: connection lost, child "
+        "#1234, "
         "class app::session, id 18014398509481993, restart transient, shutdown 5000 ms, kind worker, significant");
   supervisor_report r = example();
   r.context = supervisor_context::shutdown;
@@ -51,19 +52,21 @@ TEST_CASE("a supervisor report as text has every field, in one line") {
   r.offender.id = "first\nsecond";
   r.offender.kind = child_kind::supervisor;
   r.reason = exit_reason::shutdown("too many\trestarts");
-  CHECK(to_text(r) ==
-        "supervisor /app/sessions shard 1: shutdown, reason shutdown: too many\\trestarts, child first\\nsecond, restart "
-        "permanent, shutdown infinity, kind supervisor");
+  CHECK(
+      to_text(r) ==
+      "supervisor /app/sessions shard 1: shutdown, reason shutdown: too many\\trestarts, child first\\nsecond, restart "
+      "permanent, shutdown infinity, kind supervisor");
   r.offender.shutdown = child_shutdown::brutal_kill();
   CHECK(has(to_text(r), ", shutdown brutal_kill,"));
 }
 
 TEST_CASE("a supervisor report as JSON has every field under its name") {
-  CHECK(to_json(example()) ==
-        R"({"report":"supervisor","supervisor":"/app/sessions shard 1","context":"child_terminated","reason":{"kind":"error",)"
-        R"("type":"std::runtime_error","text":"connection lost"},"offender":{"id":"#1234","class":"app::session",)"
-        R"("cell":"18014398509481993","restart":"transient","shutdown":5000,"kind":"worker","significant":true},)"
-        R"("monotonic_ns":123456789})");
+  CHECK(
+      to_json(example()) ==
+      R"({"report":"supervisor","supervisor":"/app/sessions shard 1","context":"child_terminated","reason":{"kind":"error",)"
+      R"("type":"std::runtime_error","text":"connection lost"},"offender":{"id":"#1234","class":"app::session",)"
+      R"("cell":"18014398509481993","restart":"transient","shutdown":5000,"kind":"worker","significant":true},)"
+      R"("monotonic_ns":123456789})");
   supervisor_report r = example();
   r.offender.id = "a \"b\" \xff";
   r.offender.shutdown = child_shutdown::infinity();
@@ -96,18 +99,21 @@ TEST_CASE("a supervisor's report has what the supervisor knows of the child") {
   REQUIRE(lines.size() == 2);
   CHECK(has(lines[0], "supervisor /app: start_error, reason start_failed: std::bad_alloc, child store, class "));
   CHECK(has(lines[0], "ward, restart temporary, shutdown 7 ms, kind worker"));
-  CHECK(lines[1] == "supervisor /app shard 3: shutdown_error, reason killed, child #12, restart temporary, shutdown "
-                    "infinity, kind supervisor");
+  CHECK(lines[1] ==
+        "supervisor /app shard 3: shutdown_error, reason killed, child #12, restart temporary, shutdown "
+        "infinity, kind supervisor");
 }
 
-TEST_CASE("a storm of ends is summed up by context, reason, supervisor and shard, and drowns no supervisor that gives up") {
+TEST_CASE(
+    "a storm of ends is summed up by context, reason, supervisor and shard, and drowns no supervisor that gives up") {
   runtime_options options = quiet();
   options.crash_reports_per_second = 1;
   log_capture log;
   const child_options child;
   {
     runtime rt(options);
-    const auto report = [&](std::string_view path, std::uint32_t shard, supervisor_context context, const exit_reason& why) {
+    const auto report = [&](std::string_view path, std::uint32_t shard, supervisor_context context,
+                            const exit_reason& why) {
       detail::report(rt.core(), {path, shard}, context, why,
                      {"", 1, &ward_class(), {}, child, child_shutdown::brutal_kill()});
     };
