@@ -1,6 +1,7 @@
 #include "cell/report_desk.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -47,7 +48,11 @@ std::string line_of_others(std::uint64_t count, std::uint64_t within_ns, report_
   std::string line;
   if (format == report_format::json) {
     json_object o(line);
-    o.text("report", "suppressed").number("count", count).text("what", "other reasons").number("within_ns", within_ns).close();
+    o.text("report", "suppressed")
+        .number("count", count)
+        .text("what", "other reasons")
+        .number("within_ns", within_ns)
+        .close();
     return line;
   }
   return line.append(with_thousands(count)).append(" more: other reasons, within ").append(seconds(within_ns));
@@ -55,7 +60,7 @@ std::string line_of_others(std::uint64_t count, std::uint64_t within_ns, report_
 
 /// The same group of several workers becomes one; the most frequent first.
 void merge(std::vector<sum>& sums) {
-  std::stable_sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) { return a.key < b.key; });
+  std::sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) { return a.key < b.key; });
   std::size_t kept = 0;
   for (std::size_t i = 0; i < sums.size(); ++i) {
     if (kept != 0 && sums[kept - 1].key == sums[i].key) {
@@ -66,8 +71,8 @@ void merge(std::vector<sum>& sums) {
     }
   }
   sums.resize(kept);
-  std::stable_sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) {
-    return a.count != b.count ? a.count > b.count : a.group.source < b.group.source;
+  std::sort(sums.begin(), sums.end(), [](const sum& a, const sum& b) {
+    return a.count != b.count ? a.count > b.count : std::tie(a.group.source, a.key) < std::tie(b.group.source, b.key);
   });
 }
 
@@ -79,7 +84,7 @@ report_desk::report_desk(const runtime_options& options, scheduler& workers)
       budgets_{report_budget(options.crash_reports_per_second, options.crash_reports_per_second),
                report_budget(options.crash_reports_per_second, options.crash_reports_per_second),
                report_budget(options.crash_reports_per_second, options.crash_reports_per_second)},
-      tallies_(std::make_unique<tally[]>(workers.size() + 1)) {
+      tallies_(std::make_unique<own_tally[]>(workers.size() + 1)) {
   timer_.desk = this;
   timer_.release = [](timer*, worker&) {};
   timer_.fire = [](timer* t, worker&) {
@@ -114,8 +119,8 @@ void report_desk::sum_up(std::uint64_t now_ns) noexcept {
     std::vector<sum> sums;
     sums.reserve(tally::groups_max * (workers_.size() + 1));
     for (unsigned i = 0; i <= workers_.size(); ++i) {
-      others += tallies_[i].take([&](std::uint64_t key, std::uint64_t count, report_group&& group) {
-        sums.push_back({key, count, std::move(group)});
+      others += tallies_[i].counts.take([&](std::uint64_t key, std::uint64_t count, const report_group& group) {
+        sums.push_back({key, count, group});
       });
     }
     merge(sums);
@@ -129,7 +134,7 @@ void report_desk::sum_up(std::uint64_t now_ns) noexcept {
 
 std::uint64_t report_desk::suppressed() const noexcept {
   std::uint64_t n = lost_.load(std::memory_order_relaxed);
-  for (unsigned i = 0; i <= workers_.size(); ++i) n += tallies_[i].total();
+  for (unsigned i = 0; i <= workers_.size(); ++i) n += tallies_[i].counts.total();
   return n;
 }
 

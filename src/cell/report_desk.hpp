@@ -13,6 +13,7 @@
 
 #include "core/log.hpp"
 #include "core/rate_limit.hpp"
+#include "sched/parker.hpp"
 #include "sched/scheduler.hpp"
 #include "sched/timer_wheel.hpp"
 
@@ -35,10 +36,10 @@ inline void add_to_key(report_key& key, const exit_reason& why) noexcept {
 /// {"kind":"error","type":"std::runtime_error","text":"no such file"}
 KARYON_API void append_json(std::string& to, const exit_reason& why);
 
-/// A runtime's way to the log for reports: so many a second of each sort; the others are counted by group, a tally for each
-/// worker, and summed up a second after the first of them, or when the runtime ends.
+/// A runtime's way to the log for reports: so many a second of each sort; the others are counted by group, a tally for
+/// each worker, and summed up a second after the first of them, or when the runtime ends.
 ///
-///   if (desk.admit(sort, now, key, describe)) desk.file(now, report);
+///   if (const std::uint64_t now_ns = desk.admit(sort, key, describe)) desk.file(now_ns, report);
 ///
 /// Any thread.
 class KARYON_API report_desk {
@@ -48,14 +49,36 @@ public:
 
   report_desk(const runtime_options& options, scheduler& workers);
 
-  /// Whether a report may be made now. If not, it is counted in the group `key`, which `describe()` names as a report_group if it is new.
-  /// Cost of a refusal: a lock that is the worker's own; nothing is allocated but for a new group.
+  /// The time, if a report may be made now. If not, 0, and it is counted in the group `key`, which `describe()` names
+  /// as a report_group if it is new. Cost of a refusal on a worker: no clock is read within a tick of the last refusal,
+  /// no lock is taken for what is like the one before, nothing is allocated but for a new group.
   template <class Describe>
-  [[nodiscard]] bool admit(sort which, std::uint64_t now_ns, const report_key& key, Describe&& describe) noexcept {
+  [[nodiscard]] std::uint64_t admit(sort which, const report_key& key, Describe&& describe) noexcept {
+    const worker* w = worker::current();
+    if (w == nullptr || &w->owner() != &workers_) {
+      const std::uint64_t now_ns = monotonic_ns();
+      return admit_at(which, now_ns, key, std::forward<Describe>(describe)) ? now_ns : 0;
+    }
+    own_tally& mine = tallies_[w->index()];
+    // The coarse clock stands still while all workers sleep, hence the second part.
+    const std::uint64_t moment = w->ticks() + (w->stats().sleeps.load(std::memory_order_relaxed) << 40U);
+    std::uint64_t& refused_at = mine.refused_at[static_cast<std::size_t>(which)];
+    if (refused_at != moment) {
+      const std::uint64_t now_ns = monotonic_ns();
+      if (budgets_[static_cast<std::size_t>(which)].allow(now_ns)) return now_ns;
+      refused_at = moment;
+    }
+    mine.counts.count_own(key.value(), std::forward<Describe>(describe));
+    // Sequentially consistent, as the count and the exchange in sum_up: who finds it set is in the sum that resets it.
+    if (pending_since_ns_.load() == 0) note_pending(monotonic_ns());
+    return 0;
+  }
+  /// The same at a given time, on a thread that is none of the workers.
+  template <class Describe>
+  [[nodiscard]] bool admit_at(sort which, std::uint64_t now_ns, const report_key& key, Describe&& describe) noexcept {
     if (budgets_[static_cast<std::size_t>(which)].allow(now_ns)) return true;
-    tally_here().count(key.value(), std::forward<Describe>(describe));
-    // Relaxed: a sum that resets it takes the tallies' locks afterwards; so whoever is counted after that sees it reset.
-    if (pending_since_ns_.load(std::memory_order_relaxed) == 0) note_pending(now_ns);
+    tallies_[workers_.size()].counts.count(key.value(), std::forward<Describe>(describe));
+    if (pending_since_ns_.load() == 0) note_pending(now_ns);
     return false;
   }
 
@@ -80,21 +103,22 @@ public:
 
 private:
   using tally = report_tally<report_group>;
+  struct own_tally {
+    tally counts;
+    // Its worker's: when each sort was last refused, by that worker's tick.
+    std::array<std::uint64_t, 3> refused_at{~std::uint64_t{0}, ~std::uint64_t{0}, ~std::uint64_t{0}};
+  };
   struct sum_timer : timer {
     report_desk* desk = nullptr;
   };
 
-  [[nodiscard]] tally& tally_here() noexcept {
-    const worker* w = worker::current();
-    return tallies_[w != nullptr && &w->owner() == &workers_ ? w->index() : workers_.size()];
-  }
   void note_pending(std::uint64_t now_ns) noexcept;
   void sum_up_if_due(std::uint64_t now_ns) noexcept;
 
   scheduler& workers_;
   const report_format format_;
   std::array<report_budget, 3> budgets_;
-  std::unique_ptr<tally[]> tallies_;  // one a worker, and one for all other threads
+  std::unique_ptr<own_tally[]> tallies_;  // one a worker, and one for all other threads
   std::atomic<std::uint64_t> lost_{0};
   alignas(64) std::atomic<std::uint64_t> pending_since_ns_{0};  // of the first in the next sum; 0: there is none
   std::atomic<bool> timer_started_{false};

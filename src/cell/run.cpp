@@ -87,10 +87,20 @@ inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
   }
 }
 
-/// Handles one signal and frees it.
+/// Handles one signal and frees it. With KeepsLast (mailbox_policy::kept) it is handled as a copy where that can be, and is not freed
+/// if the handler throws: the next incarnation gets it. A handler that has returned has handled it, also if the cell ends by it.
+template <bool KeepsLast>
 inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   const signal_ops* ops = s->ops;
-  if (!guarded(context, [&] { ops->invoke(slot.object(), *s); })) context.failed_handling = ops->type;
+  const auto invoke = KeepsLast && ops->invoke_copy != nullptr ? ops->invoke_copy : ops->invoke;
+  if (!guarded(context, [&] { invoke(slot.object(), *s); })) {
+    context.failed_handling = ops->type;
+    if (KeepsLast && ops->invoke_copy != nullptr) {
+      context.last = s;
+      return;
+    }
+    if (KeepsLast && !ops->internal) context.core->count(&cell_counters::dropped_dead);  // it was moved from
+  }
   if (ops->trivial) {
     free_signal(s, ops->bytes);
   } else {
@@ -99,10 +109,9 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   check_quota(context, slot);
 }
 
-/// `Observed`: with an observer, in a simulation.
-template <bool Observed>
-void run_turn(task* t, worker& w) {
-  cell_slot& slot = cell_slot::of(t);
+/// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept).
+template <bool Observed, bool KeepsLast>
+void run_turn(cell_slot& slot, worker& w) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
@@ -157,7 +166,7 @@ void run_turn(task* t, worker& w) {
         continue;
       }
     }
-    handle(context, slot, s);
+    handle<KeepsLast>(context, slot, s);
     if (n >= turn || w.ticks() != started) {
       if (context.doomed) break;
       settle(n);
@@ -176,9 +185,19 @@ void run_turn(task* t, worker& w) {
   running = nullptr;
 }
 
+template <bool Observed>
+void run(task* t, worker& w) {
+  cell_slot& slot = cell_slot::of(t);
+  // Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
+  if (slot.has(cell_slot::keeps_last)) [[unlikely]] {
+    return run_turn<Observed, true>(slot, w);
+  }
+  run_turn<Observed, false>(slot, w);
+}
+
 }  // namespace
 
-void run_cell(task* t, worker& w) { run_turn<false>(t, w); }
-void run_observed_cell(task* t, worker& w) { run_turn<true>(t, w); }
+void run_cell(task* t, worker& w) { run<false>(t, w); }
+void run_observed_cell(task* t, worker& w) { run<true>(t, w); }
 
 }  // namespace karyon::detail

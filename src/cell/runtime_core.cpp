@@ -204,12 +204,12 @@ crash_report runtime_core::describe_crash(cell_slot& s, const exit_reason& why, 
 
 void runtime_core::report_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                 std::uint64_t mailbox) noexcept {
-  const std::uint64_t now_ns = monotonic_ns();
   report_key key;
   const guardian* keeper = s.keeper.load(std::memory_order_relaxed);
-  key.add(keeper != nullptr ? static_cast<const void*>(keeper) : s.info.load(std::memory_order_relaxed));
+  key.add_address(keeper != nullptr ? static_cast<const void*>(keeper) : s.info.load(std::memory_order_relaxed));
   add_to_key(key, why);
-  if (!reports_->admit(report_desk::sort::crash, now_ns, key, [&] { return group_of(s, why); })) return;
+  const std::uint64_t now_ns = reports_->admit(report_desk::sort::crash, key, [&] { return group_of(s, why); });
+  if (now_ns == 0) return;
   try {
     crash_report r = describe_crash(s, why, handling, mailbox);
     r.monotonic_ns = now_ns;

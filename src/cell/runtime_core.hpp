@@ -104,8 +104,8 @@ public:
 
   void schedule(cell_slot& s) noexcept { scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned)); }
 
-  /// A cell has ended abnormally, with `mailbox` signals not handled: into the log and to the host, or counted if there are too many.
-  /// On the slot's worker, before its links are gone.
+  /// A cell has ended abnormally, with `mailbox` signals not handled: into the log and to the host, or counted if there
+  /// are too many. On the slot's worker, before its links are gone.
   void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
   [[nodiscard]] report_desk& reports() noexcept { return *reports_; }
 

@@ -47,35 +47,48 @@ private:
 class report_key {
 public:
   void add(std::uint64_t part) noexcept {
-    value_ = (value_ ^ part) * 0x9e37'79b9'7f4a'7c15;  // Fibonacci hashing: the high bits are mixed best, so fold them down
+    value_ =
+        (value_ ^ part) * 0x9e37'79b9'7f4a'7c15;  // Fibonacci hashing: the high bits are mixed best, so fold them down
     value_ ^= value_ >> 32U;
   }
-  void add(const void* part) noexcept { add(static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(part))); }
+  void add_address(const void* part) noexcept {
+    add(static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(part)));
+  }
   void add(std::string_view words) noexcept {
     add(static_cast<std::uint64_t>(words.size()));
-    for (; !words.empty(); words.remove_prefix(words.size() < 8 ? words.size() : 8)) {
-      std::uint64_t part = 0;
-      std::memcpy(&part, words.data(), words.size() < 8 ? words.size() : 8);
-      add(part);
-    }
+    std::size_t at = 0;
+    for (; at + 8 <= words.size(); at += 8) add(eight_bytes(words.data() + at));
+    if (at == words.size()) return;
+    if (words.size() >= 8) return add(eight_bytes(words.data() + words.size() - 8));  // some of them a second time
+    std::uint64_t rest = 0;
+    for (; at < words.size(); ++at) rest = rest << 8U | static_cast<unsigned char>(words[at]);
+    add(rest);
   }
   [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
 
 private:
+  static std::uint64_t eight_bytes(const char* from) noexcept {
+    std::uint64_t part = 0;
+    std::memcpy(&part, from, 8);
+    return part;
+  }
+
   std::uint64_t value_ = 0x9e37'79b9'7f4a'7c15;  // not 0, which parts of zeros would leave as it is
 };
 
-/// Counts the reports that were not made, by group, for a sum later. The memory is bounded: the first `groups_max` groups since the
-/// last sum have counts and words of their own, those of all others are counted together.
+/// Counts the reports that were not made, by group, for a sum later. The memory is bounded: groups beyond `groups_max`,
+/// unless there are some that had nothing to count since the last sum, are counted together.
 ///
-/// Any thread may call any function. The lock is held for some nanoseconds; give threads that count often a tally each.
+/// Either one thread counts (count_own, which takes no lock for a group that was also the last one), or any (count).
+/// The rest is for any thread. A count is sequentially consistent: a thread that counts and then sees no sum under way
+/// is in the next one.
 template <class Words>
 class alignas(64) report_tally {
 public:
   static constexpr std::size_t groups_max = 16;
 
-  /// Counts one of group `key`. `words()` names the group; it is called, without the lock, if the group is new and has a
-  /// place. What it throws makes this one count as one of the others.
+  /// Counts one of group `key`. `words()` names the group; it is called, without the lock, if the group is new and has
+  /// a place. What it throws makes this one count as one of the others.
   template <class Make>
   void count(std::uint64_t key, Make&& words) noexcept {
     {
@@ -85,68 +98,94 @@ public:
     try {
       Words made = std::forward<Make>(words)();
       const std::lock_guard lock(mutex_);
-      if (count_known(key)) return;
-      groups_[used_] = {key, 1, std::move(made)};
-      last_ = used_++;
-      add_to_total();
+      if (!count_known(key)) begin_group(key, std::move(made));
     } catch (...) {
       const std::lock_guard lock(mutex_);
       ++others_;
-      add_to_total();
+    }
+  }
+  template <class Make>
+  void count_own(std::uint64_t key, Make&& words) noexcept {
+    // What is read here changes on this thread only.
+    if (used_ != 0 && groups_[last_].key == key) {
+      groups_[last_].count.fetch_add(1);
+    } else {
+      count(key, std::forward<Make>(words));
     }
   }
 
-  /// Hands each group's key, count and words to `each`, and gives the number of others; then begins anew.
+  /// Hands the key, the words and what was counted since the last call of each group to `each`, under the lock, and
+  /// gives the number of others. What `each` throws leaves its group and those behind it for the next call.
   template <class Each>
   std::uint64_t take(Each&& each) {
-    std::array<group, groups_max> taken;
-    std::size_t used = 0;
-    std::uint64_t others = 0;
-    {
-      const std::lock_guard lock(mutex_);
-      for (; used < used_; ++used) taken[used] = std::exchange(groups_[used], group());
-      used_ = 0;
-      last_ = 0;
-      others = std::exchange(others_, 0);
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < used_; ++i) {
+      group& g = groups_[i];
+      const std::uint64_t now = g.count.load();
+      if (now == g.taken) continue;
+      each(g.key, now - g.taken, std::as_const(g.words));
+      g.taken = now;
     }
-    for (std::size_t i = 0; i < used; ++i) each(taken[i].key, taken[i].count, std::move(taken[i].words));
+    const std::uint64_t others = others_ - others_taken_;
+    others_taken_ = others_;
     return others;
   }
 
   /// All that was ever counted.
-  [[nodiscard]] std::uint64_t total() const noexcept { return total_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t total() const noexcept {
+    const std::lock_guard lock(mutex_);
+    std::uint64_t n = others_ + replaced_;
+    for (const group& g : groups_) n += g.count.load(std::memory_order_relaxed);
+    return n;
+  }
 
 private:
   struct group {
     std::uint64_t key = 0;
-    std::uint64_t count = 0;
+    std::uint64_t taken = 0;  // of the count
+    std::atomic<std::uint64_t> count{0};
     Words words{};
   };
 
-  void add_to_total() noexcept { total_.store(total_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  /// With the lock. False if the group is new and has a place.
   [[nodiscard]] bool count_known(std::uint64_t key) noexcept {
-    // A storm's reports are mostly like the one before.
-    std::size_t at = last_;
-    if (at >= used_ || groups_[at].key != key) {
-      for (at = 0; at < used_ && groups_[at].key != key;) ++at;
-      if (at == used_) {
-        if (used_ < groups_max) return false;
-        ++others_;
-        add_to_total();
-        return true;
-      }
-      last_ = at;
+    for (std::size_t i = 0; i < used_; ++i) {
+      if (groups_[i].key != key) continue;
+      groups_[i].count.fetch_add(1);
+      last_ = i;
+      return true;
     }
-    ++groups_[at].count;
-    add_to_total();
+    if (free_place() != groups_max) return false;
+    ++others_;
     return true;
   }
+  [[nodiscard]] std::size_t free_place() const noexcept {
+    if (used_ < groups_max) return used_;
+    std::size_t i = 0;
+    while (i < groups_max && groups_[i].count.load(std::memory_order_relaxed) != groups_[i].taken) ++i;
+    return i;
+  }
+  void begin_group(std::uint64_t key, Words&& words) noexcept {
+    const std::size_t place = free_place();
+    if (place == groups_max) {
+      ++others_;
+      return;
+    }
+    group& g = groups_[place];
+    replaced_ += g.count.exchange(1);
+    g.taken = 0;
+    g.key = key;
+    g.words = std::move(words);
+    last_ = place;
+    if (place == used_) ++used_;
+  }
 
-  std::mutex mutex_;  // all below; the total is also read without it
+  mutable std::mutex mutex_;  // all below, but for the counts, and for what count_own reads
   std::size_t used_ = 0;
   std::size_t last_ = 0;
   std::uint64_t others_ = 0;
-  std::atomic<std::uint64_t> total_{0};
+  std::uint64_t others_taken_ = 0;
+  std::uint64_t replaced_ = 0;  // counts of groups that gave way to others
   std::array<group, groups_max> groups_;
 };
 

@@ -53,7 +53,8 @@ void append_hex(std::string& to, char c) {
   to.push_back(hex_digits[value & 0xfU]);
 }
 
-/// Calls plain(view) for runs that need nothing, special(char) for ASCII that `is_special`, broken(view) for what is not UTF-8.
+/// Calls plain(view) for runs that need nothing, special(char) for ASCII that `is_special`, broken(view) for what is
+/// not UTF-8.
 template <class Special, class Plain, class OnSpecial, class Broken>
 void walk(std::string_view words, Special is_special, Plain plain, OnSpecial special, Broken broken) {
   std::size_t start = 0;

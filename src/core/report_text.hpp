@@ -8,12 +8,12 @@
 
 namespace karyon::detail {
 
-/// Words that come from outside (what(), ids) for a line of text: control characters, backslashes and bytes that are not UTF-8
-/// as in C: \n, \\, \x1b. So a report is one line, and can not be mistaken for two.
+/// Words that come from outside (what(), ids) for a line of text: control characters, backslashes and bytes that are
+/// not UTF-8 as in C: \n, \\, \x1b. So a report is one line, and can not be mistaken for two.
 KARYON_API void append_escaped(std::string& to, std::string_view words);
 
-/// A string of JSON with its quotes (RFC 8259). Bytes that are not UTF-8 (overlong forms and surrogates included) become U+FFFD, one
-/// for each maximal part of a character that could have been one, as Unicode recommends.
+/// A string of JSON with its quotes (RFC 8259). Bytes that are not UTF-8 (overlong forms and surrogates included)
+/// become U+FFFD, one for each maximal part of a character that could have been one, as Unicode recommends.
 KARYON_API void append_json_string(std::string& to, std::string_view words);
 
 /// "12,345".

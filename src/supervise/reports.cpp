@@ -6,7 +6,6 @@
 #include "cell/report_desk.hpp"
 #include "cell/runtime_core.hpp"
 #include "core/report_text.hpp"
-#include "sched/parker.hpp"
 
 namespace karyon {
 
@@ -111,16 +110,15 @@ supervisor_report report_of(const report_source& from, supervisor_context contex
 void report(runtime_core& core, const report_source& from, supervisor_context context, const exit_reason& why,
             const report_offender& about) noexcept {
   report_desk& desk = core.reports();
-  const std::uint64_t now_ns = monotonic_ns();
   const bool rare = context == supervisor_context::shutdown || context == supervisor_context::shutdown_error;
   report_key key;
   key.add(static_cast<std::uint64_t>(context) + 1 + (std::uint64_t{from.shard} << 8U));
   key.add(from.path);
   add_to_key(key, why);
-  if (!desk.admit(rare ? report_desk::sort::supervisor : report_desk::sort::child, now_ns, key,
-                  [&] { return report_group{to_string(context), name_of(from), why}; })) {
-    return;
-  }
+  const std::uint64_t now_ns = desk.admit(rare ? report_desk::sort::supervisor : report_desk::sort::child, key, [&] {
+    return report_group{to_string(context), name_of(from), why};
+  });
+  if (now_ns == 0) return;
   try {
     desk.file(now_ns, report_of(from, context, why, about, now_ns));
   } catch (...) {

@@ -20,7 +20,7 @@ struct report_source {
 
 /// The child that a report is about, as the supervisor has it at hand: nothing is copied unless the report is made.
 struct report_offender {
-  std::string_view id;     // empty: it has none, and is named by its index
+  std::string_view id;  // empty: it has none, and is named by its index
   std::uint32_t index = 0;
   const class_info* info = nullptr;  // null: a supervisor
   address cell;                      // the incarnation; empty if there was none
@@ -28,9 +28,10 @@ struct report_offender {
   child_shutdown shutdown;  // the policy that holds, defaults filled in
 };
 
-/// A supervisor's report: to the log, or counted by (context, reason, supervisor, shard) if there are too many (the sum is logged later).
-/// Contexts `shutdown` and `shutdown_error` have a budget of their own, so that a storm of ends does not drown them. Any thread, best
-/// a worker; calls nobody back. A report that is only counted costs some tens of nanoseconds and allocates nothing.
+/// A supervisor's report: to the log, or counted by (context, reason, supervisor, shard) if there are too many (the sum
+/// is logged later). Contexts `shutdown` and `shutdown_error` have a budget of their own, so that a storm of ends does
+/// not drown them. Any thread, best a worker; calls nobody back. A report that is only counted costs some tens of
+/// nanoseconds and allocates nothing.
 void report(runtime_core& core, const report_source& from, supervisor_context context, const exit_reason& why,
             const report_offender& about) noexcept;
 

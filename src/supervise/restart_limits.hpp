@@ -1,11 +1,16 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <mutex>
 #include <new>
+#include <optional>
 
 #include <karyon/supervise/supervisor_spec.hpp>
 
+#include "supervise/cause_table.hpp"
 #include "supervise/restart_budget.hpp"
+#include "supervise/restart_history.hpp"
 
 namespace karyon::detail {
 
@@ -13,18 +18,58 @@ namespace karyon::detail {
 class restart_limits {
 public:
   explicit restart_limits(const supervisor_options& options)
-      : budget_(options.intensity.restarts, static_cast<std::uint64_t>(options.intensity.period.count())) {}
+      : restarts_(options.intensity.restarts),
+        share_(options.intensity_share),
+        bursts_(options.one_cause_window.count() > 0),
+        budget_(share_ > 0 ? 0 : restarts_, period_of(options)),
+        causes_(window_of(options)) {
+    if (share_ > 0) history_.emplace(period_of(options));
+  }
 
-  [[nodiscard]] bool allow(std::uint64_t now_ns) noexcept {
+  [[nodiscard]] static std::uint64_t window_of(const supervisor_options& options) noexcept {
+    // What does not fit counts as forever.
+    constexpr std::int64_t most_ms = std::int64_t{1} << 43U;
+    return static_cast<std::uint64_t>(std::min<std::int64_t>(options.one_cause_window.count(), most_ms)) * 1'000'000;
+  }
+
+  /// One more failure, of a supervisor with so many children. `seen` is the calling shard's own table of bursts: it spares all but the first
+  /// failure of a burst on each shard the lock.
+  [[nodiscard]] bool allow(const exit_reason& why, std::uint64_t now_ns, std::uint64_t children,
+                           cause_table& seen) noexcept {
     try {
-      return budget_.add(now_ns);
+      if (bursts_ && is_counted(why, now_ns, seen)) return true;
+      if (!history_) return budget_.add(now_ns);
+      const auto shared = static_cast<std::uint64_t>(share_ * static_cast<double>(children));
+      return history_->add(now_ns, std::max<std::uint64_t>(restarts_, shared));
     } catch (const std::bad_alloc&) {
       return false;  // a budget that can not be kept is exceeded
     }
   }
 
 private:
+  [[nodiscard]] static std::uint64_t period_of(const supervisor_options& options) noexcept {
+    return static_cast<std::uint64_t>(options.intensity.period.count());
+  }
+  /// Whether the burst that this failure belongs to has been counted; if not, it begins with it.
+  [[nodiscard]] bool is_counted(const exit_reason& why, std::uint64_t now_ns, cause_table& seen) {
+    if (seen.find(why, now_ns)) return true;
+    const std::lock_guard lock(mutex_);
+    if (const auto began_ns = causes_.find(why, now_ns)) {
+      seen.open(why, *began_ns);
+      return true;
+    }
+    causes_.open(why, now_ns);
+    seen.open(why, now_ns);
+    return false;
+  }
+
+  const std::uint32_t restarts_;
+  const double share_;
+  const bool bursts_;
   restart_budget budget_;
+  std::optional<restart_history> history_;  // with a share, in place of the budget
+  std::mutex mutex_;
+  cause_table causes_;  // mutex_
 };
 
 }  // namespace karyon::detail

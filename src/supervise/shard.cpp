@@ -22,6 +22,7 @@ shard::shard(supervisor_core& owner, unsigned worker)
       task(&run_turn),
       owner_(owner),
       worker_(worker),
+      causes_(restart_limits::window_of(owner.options())),
       random_state_(random_bits()) {}
 
 shard::~shard() = default;
@@ -58,6 +59,7 @@ void shard::say_ended() noexcept { owner_.drop_unit(); }
 void shard::open() noexcept {
   stopping_ = false;
   killing_ = false;
+  causes_ = cause_table(restart_limits::window_of(owner_.options()));
   presence_.reopen();
 }
 
@@ -98,8 +100,8 @@ bool shard::run_events(unsigned& work) noexcept {
     if ((happened & joined) != 0) take_in(*s);
     if ((happened & ended) != 0) {
       end_of(*s);
-    } else if (stopping_) {
-      end_child(*s, killing_);  // started while the supervisor was told to stop: told so in its turn
+    } else if (stopping_ || (happened & leaving) != 0) {
+      end_child(*s, killing_);  // told to end before it was taken in
     }
   }
   return true;
@@ -141,7 +143,7 @@ void shard::after_end(cell_slot& s, const exit_reason& why) noexcept {
 
 void shard::decide(cell_slot& s, const exit_reason& why) noexcept {
   const std::uint64_t now_ns = monotonic_ns();
-  if (!owner_.limits().allow(now_ns)) {
+  if (!owner_.limits().allow(why, now_ns, owner_.counted_children(), causes_)) {
     report_cell(s, static_cast<std::uint8_t>(supervisor_context::shutdown), why);
     forget(s, why);
     return owner_.give_up();

@@ -17,6 +17,7 @@
 #include "sched/task.hpp"
 #include "sched/timer_wheel.hpp"
 #include "supervise/backoff.hpp"
+#include "supervise/cause_table.hpp"
 #include "supervise/presence.hpp"
 #include "supervise/waiting.hpp"
 #include "supervise/wake_list.hpp"
@@ -202,6 +203,7 @@ private:
   std::multimap<std::uint64_t, waiter> later_;   // restarted at a time, in monotonic nanoseconds
   alarm later_bell_{*this};
   std::map<std::int64_t, deadline_line> deadlines_;  // by the deadline in milliseconds
+  cause_table causes_;
   std::uint64_t random_state_;
   std::atomic<std::uint64_t> restarts_{0};  // anyone reads
 

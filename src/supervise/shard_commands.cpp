@@ -118,8 +118,8 @@ bool shard::run_start(command& c, unsigned& work) noexcept {
 void shard::run_terminate(const address& role) noexcept {
   if (!role_alive(role)) return;
   cell_slot& s = *role.slot;
-  s.keeper_bits.fetch_or(leaving, std::memory_order_relaxed);
-  end_child(s, false);
+  // One that is not taken in yet is told so when it is.
+  if ((s.keeper_bits.fetch_or(leaving, std::memory_order_relaxed) & joined) == 0) end_child(s, killing_);
 }
 
 bool shard::run_exit_all(command& c, unsigned& work) noexcept {

@@ -84,7 +84,7 @@ void shard::tree_after_end(tree_child& t, const exit_reason& why) noexcept {
 
 void shard::tree_decide(tree_child& t, const exit_reason& why) noexcept {
   const std::uint64_t now_ns = monotonic_ns();
-  if (!owner_.limits().allow(now_ns)) {
+  if (!owner_.limits().allow(why, now_ns, owner_.counted_children(), causes_)) {
     report_tree(t, static_cast<std::uint8_t>(supervisor_context::shutdown), why);
     forget_tree(t);
     return owner_.give_up();

@@ -124,6 +124,7 @@ void supervisor_core::check_running() const {
 
 std::vector<shard*> supervisor_core::choose_all(placement where) {
   shard& one = choose(where);  // also checks the index
+  if (where.how == placement::kind::parent) where = options_.where;
   if (where.how == placement::kind::worker) return {&one};
   std::vector<shard*> chosen;
   for (const auto& s : shards_) {
@@ -136,6 +137,7 @@ std::vector<shard*> supervisor_core::choose_all(placement where) {
 
 shard& supervisor_core::choose(placement where) {
   check_running();  // first: a supervisor that has ended may be held beyond its runtime
+  if (where.how == placement::kind::parent) where = options_.where;
   if (where.how == placement::kind::parent || where.how == placement::kind::spread) {
     return *shards_[turn_.fetch_add(1, std::memory_order_relaxed) % shards_.size()];
   }
@@ -204,7 +206,8 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
   cell_slot& s = take_slot(runtime_, factory.info(), runtime_.workers().at(on.worker_index()).node());
   s.home = static_cast<std::uint16_t>(on.worker_index());
   s.flags = 0;
-  s.set(cell_slot::pinned, options.where.how == placement::kind::worker);
+  const placement::kind how = options.where.how == placement::kind::parent ? options_.where.how : options.where.how;
+  s.set(cell_slot::pinned, how == placement::kind::worker);
   if (options.mailbox != mailbox_policy::dropped) keep_mailbox(s, options.mailbox == mailbox_policy::kept);
   s.keeper_index = index;
   s.keeper_bits.store(0, std::memory_order_relaxed);

@@ -18,8 +18,8 @@ enum class report_format : std::uint8_t {
 
 /// What is known of a cell that has ended abnormally: OTP's crash report.
 ///
-/// A plain value, taken on the worker where the cell ended, after its destructor has run and before its links are told and its
-/// supervisor restarts it. docs/howto/read-crash-reports.md explains each field.
+/// A plain value, taken on the worker where the cell ended, after its destructor has run and before its links are told
+/// and its supervisor restarts it. docs/howto/read-crash-reports.md explains each field.
 struct crash_report {
   /// A cell that was linked to this one.
   struct neighbour {
@@ -36,11 +36,11 @@ struct crash_report {
   std::uint64_t id = 0;           ///< What cell_ref::id gives.
   std::uint64_t incarnation = 1;  ///< 1 for the first cell of its role, and for one without a supervisor.
   exit_reason reason;
-  std::string handling;        ///< The type of the signal whose handler threw; empty if it was none.
-  std::uint64_t mailbox = 0;   ///< Signals that waited for it when it ended.
-  std::uint64_t handled = 0;   ///< Signals that this incarnation has handled.
-  std::uint64_t restarts = 0;  ///< How often its role had been restarted before.
-  std::vector<neighbour> neighbours;       ///< At most neighbours_max, those with the lowest ids.
+  std::string handling;               ///< The type of the signal whose handler threw; empty if it was none.
+  std::uint64_t mailbox = 0;          ///< Signals that waited for it when it ended.
+  std::uint64_t handled = 0;          ///< Signals that this incarnation has handled.
+  std::uint64_t restarts = 0;         ///< How often its role had been restarted before.
+  std::vector<neighbour> neighbours;  ///< At most neighbours_max, those with the lowest ids.
   std::uint64_t neighbours_total = 0;
   std::uint32_t worker = 0;  ///< Where it ended.
   std::uint32_t node = 0;
@@ -49,8 +49,8 @@ struct crash_report {
 
 /// One line; control characters and invalid UTF-8 of the reason's words are escaped as in C ("\n", "\x1b").
 [[nodiscard]] KARYON_API std::string to_text(const crash_report& r);
-/// One line, a JSON object (RFC 8259) in valid UTF-8 whatever the reason's words are: bytes that are not UTF-8 become U+FFFD. Ids are
-/// strings, since they have more bits than many readers' numbers. Fields are only ever added.
+/// One line, a JSON object (RFC 8259) in valid UTF-8 whatever the reason's words are: bytes that are not UTF-8 become
+/// U+FFFD. Ids are strings, since they have more bits than many readers' numbers. Fields are only ever added.
 [[nodiscard]] KARYON_API std::string to_json(const crash_report& r);
 
 }  // namespace karyon

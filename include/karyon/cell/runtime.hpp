@@ -27,13 +27,13 @@ struct runtime_options {
   const topology* machine = nullptr;
   /// How long the destructor waits for cells to end when asked, before it kills them.
   std::chrono::milliseconds shutdown_deadline{5000};
-  /// Crash reports a second that are made, and as many supervisor reports; further ones are counted, and summed up in the log by
-  /// reason and supervisor a second later.
+  /// Crash reports a second that are made, and as many supervisor reports; further ones are counted, and summed up in
+  /// the log by reason and supervisor a second later.
   std::uint32_t crash_reports_per_second = 10;
   /// How they, and the sums, are written to the log.
   report_format crash_report_format = report_format::text;
-  /// Is given each crash report that is made, after the log. Called on the worker where the cell ended, by any number of workers at
-  /// once: it should be quick, and must not block. What it throws is swallowed and counted.
+  /// Is given each crash report that is made, after the log. Called on the worker where the cell ended, by any number
+  /// of workers at once: it should be quick, and must not block. What it throws is swallowed and counted.
   std::function<void(const crash_report&)> on_crash;
 };
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <karyon/cell/detail/ask.hpp>
+#include <karyon/cell/detail/copyable.hpp>
 #include <karyon/cell/detail/signal.hpp>
 #include <karyon/cell/sendable.hpp>
 #include <karyon/core/type_name.hpp>
@@ -118,14 +119,44 @@ void discard_tell(signal* s, errc, const exit_reason&) noexcept {
 }
 
 template <class C, class T>
-void invoke_ask(void* object, signal& s) {
-  auto& question = static_cast<ask_signal<T>&>(s);
+void run_question(void* object, T& payload, reply_address& reply) {
   struct scope {
     explicit scope(reply_address* r) noexcept : previous(std::exchange(current_question(), r)) {}
     ~scope() { current_question() = previous; }
     reply_address* previous;
-  } in_question(&question.reply);
-  run_handler(*static_cast<C*>(object), question.payload, &question.reply);
+  } in_question(&reply);
+  run_handler(*static_cast<C*>(object), payload, &reply);
+}
+
+template <class C, class T>
+void invoke_ask(void* object, signal& s) {
+  auto& question = static_cast<ask_signal<T>&>(s);
+  run_question<C>(object, question.payload, question.reply);
+}
+
+template <class C, class T>
+void invoke_tell_copy(void* object, signal& s) {
+  T copy = static_cast<const payload_signal<T>&>(s).payload;
+  run_handler(*static_cast<C*>(object), copy, nullptr);
+}
+
+/// The right to answer stays with the question until the answer is given or taken over.
+template <class C, class T>
+void invoke_ask_copy(void* object, signal& s) {
+  auto& question = static_cast<ask_signal<T>&>(s);
+  T copy = static_cast<const ask_signal<T>&>(question).payload;
+  run_question<C>(object, copy, question.reply);
+}
+
+template <class C, class T, bool Asked>
+constexpr auto copying() noexcept -> void (*)(void*, signal&) {
+  if constexpr (!can_copy<T>()) {
+    return nullptr;
+  } else if constexpr (Asked) {
+    return &invoke_ask_copy<C, T>;
+  } else {
+    return &invoke_tell_copy<C, T>;
+  }
 }
 
 template <class C, class T>
@@ -138,9 +169,10 @@ void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
 template <class C, class T>
 inline constexpr signal_ops tell_ops{
     &invoke_tell<C, T>,       &discard_tell<T>, type_name<T>(), false, std::is_trivially_destructible_v<T>, false,
-    sizeof(payload_signal<T>)};
+    sizeof(payload_signal<T>), copying<C, T, false>()};
 template <class C, class T>
-inline constexpr signal_ops ask_ops{&invoke_ask<C, T>, &discard_ask<C, T>, type_name<T>(), false, false, false};
+inline constexpr signal_ops ask_ops{&invoke_ask<C, T>, &discard_ask<C, T>, type_name<T>(), false, false, false,
+                                     0,                 copying<C, T, true>()};
 
 /// What the runtime knows of a cell class; one constant a class.
 struct class_info {

@@ -63,6 +63,8 @@ struct supervisor_options {
   std::chrono::milliseconds shutdown_deadline{5000};
   /// More children than this are refused (errc::refused). 0: no limit.
   std::size_t max_children = 0;
+  /// Where children go whose own options say near_parent(): by default, spread over all workers.
+  placement where{};
 };
 
 /// An ordered supervisor with its children (runtime::start): OTP's supervisor, for the fixed structure of a program.

@@ -51,11 +51,10 @@ public:
   }
   [[nodiscard]] std::vector<crash_report> of(std::string_view class_name) const {
     auto found = all();
-    found.erase(std::remove_if(found.begin(), found.end(),
-                               [&](const crash_report& r) {
-                                 return r.class_name.find(class_name) == std::string::npos;
-                               }),
-                found.end());
+    found.erase(
+        std::remove_if(found.begin(), found.end(),
+                       [&](const crash_report& r) { return r.class_name.find(class_name) == std::string::npos; }),
+        found.end());
     return found;
   }
   [[nodiscard]] runtime_options options(std::uint32_t workers = 2) {
@@ -126,11 +125,12 @@ TEST_CASE("a crash report as text has every field, in one line") {
 }
 
 TEST_CASE("a crash report as JSON has every field under its name") {
-  CHECK(to_json(example()) ==
-        R"({"report":"crash","path":"/app/sessions/#1234","class":"app::session","id":"18014398509481993","incarnation":3,)"
-        R"("reason":{"kind":"error","type":"std::runtime_error","text":"connection lost"},"handling":"app::packet",)"
-        R"("mailbox":12,"handled":4567,"restarts":2,"neighbours":[{"id":"77","class":"app::socket"},{"id":"78","class":""}],)"
-        R"("neighbours_total":2,"worker":1,"node":0,"monotonic_ns":123456789})");
+  CHECK(
+      to_json(example()) ==
+      R"({"report":"crash","path":"/app/sessions/#1234","class":"app::session","id":"18014398509481993","incarnation":3,)"
+      R"("reason":{"kind":"error","type":"std::runtime_error","text":"connection lost"},"handling":"app::packet",)"
+      R"("mailbox":12,"handled":4567,"restarts":2,"neighbours":[{"id":"77","class":"app::socket"},{"id":"78","class":""}],)"
+      R"("neighbours_total":2,"worker":1,"node":0,"monotonic_ns":123456789})");
 }
 
 TEST_CASE("whatever an exception says, its report is one line of text and valid JSON") {
@@ -302,7 +302,8 @@ TEST_CASE("sums name the most frequent group first, and a report waits for none 
   const auto report = [&](sort which, std::uint64_t now, const char* source) {
     detail::report_key key;
     key.add(std::string_view(source));
-    if (!desk.admit(which, now, key, [&] { return detail::report_group{"crash", source, exit_reason::killed()}; })) return;
+    if (!desk.admit_at(which, now, key, [&] { return detail::report_group{"crash", source, exit_reason::killed()}; }))
+      return;
     crash_report r = example();
     r.path = source;
     desk.file(now, r);
@@ -318,7 +319,8 @@ TEST_CASE("sums name the most frequent group first, and a report waits for none 
   desk.sum_up(20 * second);
   std::vector<std::string> starts;
   for (const std::string& line : log.lines()) starts.push_back(line.substr(0, line.find(", class")));
-  CHECK(starts == std::vector<std::string>{"cell ended: /a", "cell ended: /d", "2 more: crash, from /c, reason killed, within 1.5 s",
+  CHECK(starts == std::vector<std::string>{"cell ended: /a", "cell ended: /d",
+                                           "2 more: crash, from /c, reason killed, within 1.5 s",
                                            "1 more: crash, from /b, reason killed, within 1.5 s", "cell ended: /e"});
   CHECK(desk.suppressed() == 3);
 }

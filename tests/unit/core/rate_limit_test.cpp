@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/rate_limit.hpp"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -72,7 +73,7 @@ using sums = std::map<std::string, std::uint64_t>;
 std::pair<sums, std::uint64_t> take(tally& t) {
   sums s;
   const std::uint64_t others =
-      t.take([&](std::uint64_t, std::uint64_t count, std::string&& words) { s[words] += count; });
+      t.take([&](std::uint64_t, std::uint64_t count, const std::string& words) { s[words] += count; });
   return {s, others};
 }
 
@@ -93,6 +94,7 @@ TEST_CASE("a tally counts by key, names each group once, and begins anew when it
     count(2);
   }
   CHECK(named == 2);
+  CHECK(t.total() == 1035);
   CHECK(take(t) == std::pair(sums{{"1", 345}, {"2", 690}}, std::uint64_t{0}));
   CHECK(take(t) == std::pair(sums{}, std::uint64_t{0}));
   count(2);
@@ -115,6 +117,23 @@ TEST_CASE("a tally keeps sixteen groups and counts the rest together, without na
   CHECK(t.total() == 1001);
 }
 
+TEST_CASE("a new group takes the place of one that had nothing to count since the last sum, and no count is lost") {
+  tally t;
+  const auto count = [&](std::uint64_t key) { t.count_own(key, [&] { return std::to_string(key); }); };
+  for (std::uint64_t key = 0; key < tally::groups_max; ++key) count(key);
+  CHECK(take(t).first.size() == tally::groups_max);
+  for (std::uint64_t key = 1; key < tally::groups_max; ++key) count(key);
+  count(100);
+  count(100);
+  count(101);
+  const auto [groups, others] = take(t);
+  CHECK(groups.size() == tally::groups_max);
+  CHECK(groups.count("0") == 0);
+  CHECK(groups.at("100") == 2);
+  CHECK(others == 1);
+  CHECK(t.total() == 16 + 15 + 3);
+}
+
 TEST_CASE("a report whose group can not be named is counted all the same") {
   tally t;
   t.count(1, []() -> std::string { throw std::bad_alloc(); });
@@ -124,9 +143,19 @@ TEST_CASE("a report whose group can not be named is counted all the same") {
 
 TEST_CASE("keys are equal for equal parts in the same order, and no others of these") {
   std::map<std::uint64_t, int> seen;
-  const std::vector<std::vector<std::string>> parts{{"a", "b"},   {"b", "a"},        {"ab", ""},        {"", "ab"}, {"ab"},
-                                                    {"12345678"}, {"12345678", "9"}, {"123456789"},     {""},       {},
-                                                    {"", ""},     {std::string(1, '\0')}, {std::string(8, '\0')}};
+  const std::vector<std::vector<std::string>> parts{{"a", "b"},
+                                                    {"b", "a"},
+                                                    {"ab", ""},
+                                                    {"", "ab"},
+                                                    {"ab"},
+                                                    {"12345678"},
+                                                    {"12345678", "9"},
+                                                    {"123456789"},
+                                                    {""},
+                                                    {},
+                                                    {"", ""},
+                                                    {std::string(1, '\0')},
+                                                    {std::string(8, '\0')}};
   for (int round = 0; round < 2; ++round) {
     for (const auto& list : parts) {
       report_key key;
@@ -139,17 +168,20 @@ TEST_CASE("keys are equal for equal parts in the same order, and no others of th
 }
 
 TEST_CASE("under a storm from many threads every report is allowed or in a sum") {
+  const bool own = GENERATE(false, true);
   report_budget budget(1000, 10);
-  tally t;
   constexpr int threads = 4;
+  std::array<tally, threads> tallies;
   constexpr int each = 20'000;
   std::atomic<int> through{0};
   std::atomic<std::uint64_t> clock{0};
   std::atomic<bool> done{false};
   std::uint64_t summed = 0;
   const auto add_sum = [&] {
-    const std::uint64_t others = t.take([&](std::uint64_t, std::uint64_t n, std::string&&) { summed += n; });
-    summed += others;
+    for (tally& t : tallies) {
+      const std::uint64_t others = t.take([&](std::uint64_t, std::uint64_t n, const std::string&) { summed += n; });
+      summed += others;
+    }
   };
   std::thread summariser([&] {
     while (!done) add_sum();
@@ -160,8 +192,14 @@ TEST_CASE("under a storm from many threads every report is allowed or in a sum")
       for (int i = 0; i < each; ++i) {
         if (budget.allow(clock.fetch_add(10'000))) {
           ++through;
+          continue;
+        }
+        const auto key = static_cast<std::uint64_t>(i / 3 % 20 + n);
+        const auto words = [] { return std::string("words"); };
+        if (own) {
+          tallies[static_cast<std::size_t>(n)].count_own(key, words);
         } else {
-          t.count(static_cast<std::uint64_t>(i % 20 + n), [] { return std::string("words"); });
+          tallies[0].count(key, words);
         }
       }
     });
@@ -171,7 +209,9 @@ TEST_CASE("under a storm from many threads every report is allowed or in a sum")
   summariser.join();
   add_sum();
   CHECK(through + static_cast<int>(summed) == threads * each);
-  CHECK(t.total() == summed);
+  std::uint64_t total = 0;
+  for (const tally& t : tallies) total += t.total();
+  CHECK(total == summed);
   // 0.8 s of the clock at 1,000 a second, and the burst; late threads may lose some.
   CHECK(through <= 10 + 800);
   CHECK(through > 0);

@@ -34,20 +34,21 @@ TEST_CASE("a string of JSON keeps valid UTF-8 and escapes quotes, backslashes an
                        {"a\nb\tc\rd\be\ff", R"("a\nb\tc\rd\be\ff")"},
                        {"\x01\x1f\x7f"s, "\"\\u0001\\u001f\\u007f\""},
                        {"a\0b"s, R"("a\u0000b")"},
-                       {"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf", "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf\""}};
+                       {"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf",
+                        "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf\""}};
   for (const auto& [words, text] : expected) CHECK(json(words) == text);
 }
 
 TEST_CASE("in a string of JSON each maximal part of a broken character becomes one replacement character") {
   const std::string r = "\xef\xbf\xbd";
-  const pairs expected{{"\x80", r},                                      // a continuation alone
-                       {"\xff\xfe", r + r},                              // never in UTF-8
-                       {"\xc0\xaf", r + r},                              // overlong
-                       {"\xe0\x80\xaf", r + r + r},                      // overlong
-                       {"\xed\xa0\x80", r + r + r},                      // a surrogate
-                       {"\xf4\x90\x80\x80", r + r + r + r},              // beyond U+10FFFF
-                       {"\xe2\x82", r},                                  // cut off at the end
-                       {"\xf0\x9f\x98x", r + "x"},                       // cut off by another
+  const pairs expected{{"\x80", r},                          // a continuation alone
+                       {"\xff\xfe", r + r},                  // never in UTF-8
+                       {"\xc0\xaf", r + r},                  // overlong
+                       {"\xe0\x80\xaf", r + r + r},          // overlong
+                       {"\xed\xa0\x80", r + r + r},          // a surrogate
+                       {"\xf4\x90\x80\x80", r + r + r + r},  // beyond U+10FFFF
+                       {"\xe2\x82", r},                      // cut off at the end
+                       {"\xf0\x9f\x98x", r + "x"},           // cut off by another
                        {"\xf0\x9f\x98\xe2\x82\xac", r + "\xe2\x82\xac"},
                        {"\xc3\"", r + "\\\""}};
   for (const auto& [words, text] : expected) CHECK(json(words) == "\"" + text + "\"");

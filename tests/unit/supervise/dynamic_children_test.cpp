@@ -53,6 +53,13 @@ public:
   void on(fail_hard) { throw 7; }
 };
 
+class holder : public cell {
+public:
+  using accepts = signals<get>;
+  explicit holder(const counted&) {}
+  int on(get) { return 1; }
+};
+
 class informative : public cell {
 public:
   using accepts = signals<get>;
@@ -111,7 +118,7 @@ TEST_CASE("a child that traps exits is asked and may take its time, also when it
   diary d;
   registry r;
   runtime rt(quiet());
-  auto s = rt.supervise();
+  auto s = rt.supervise({.intensity = {1'000'000, 5s}, .shutdown_deadline = 0ms});
   const auto c = s.start<stubborn>(std::ref(d), "c");
   const auto others = s.start_many<ward>(100, std::ref(r), 1);
   REQUIRE(rt.ask(c, ping{}, long_time).has_value());
@@ -207,11 +214,6 @@ TEST_CASE("a transient child that ends with shutdown and words has ended as expe
 
 TEST_CASE("a temporary child's arguments are freed as soon as it is constructed, a permanent one's are kept") {
   std::atomic<int> copies{0};
-  struct holder : cell {
-    using accepts = signals<get>;
-    explicit holder(const counted&) {}
-    int on(get) { return 1; }
-  };
   runtime rt(quiet());
   auto s = rt.supervise();
   s.start_with<holder>({.restart = restart_type::temporary}, counted(copies));

@@ -35,6 +35,9 @@ struct signal_ops {
   bool internal = false;
   /// The node's size; needed where `trivial`.
   std::uint32_t bytes = 0;
+  /// invoke that leaves the signal as it is, so that it can be handled once more (mailbox_policy::kept); null where the payload can
+  /// only be moved.
+  void (*invoke_copy)(void* object, signal& s) = nullptr;
 };
 
 /// A signal in flight: an intrusive list node with its payload behind it. Allocated by the sender, owned by the

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "unit/supervise/otp_testing.hpp"
+
+// That starting and stopping is linear in the number of children is shown by counting what is done: turns of cells, signals,
+// and allocations of memory with their bytes (a list that is copied for each child shows there). Never by time.
+
+namespace {
+std::atomic<std::uint64_t> allocations{0};
+std::atomic<std::uint64_t> allocated_bytes{0};
+}  // namespace
+
+// All of this binary, the library's included.
+// Not inlined: g++ would see the free of what operator new gave, and warn.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  if (void* p = std::malloc(bytes != 0 ? bytes : 1)) return p;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+using namespace karyon;
+using namespace karyon::tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct work {
+  std::uint64_t turns = 0;
+  std::uint64_t handled = 0;
+  std::uint64_t allocations = 0;
+  std::uint64_t bytes = 0;
+};
+work done(const runtime& rt) {
+  const auto m = rt.metrics();
+  return {m.turns, m.handled, allocations.load(), allocated_bytes.load()};
+}
+work operator-(const work& a, const work& b) {
+  return {a.turns - b.turns, a.handled - b.handled, a.allocations - b.allocations, a.bytes - b.bytes};
+}
+/// Ten times the children may cost ten times the work, with room for what is per run, and for how deaths happen to be drained.
+void linear(const char* what, const work& small, const work& large) {
+  INFO(what << ": turns " << small.turns << " -> " << large.turns << ", signals " << small.handled << " -> "
+            << large.handled << ", allocations " << small.allocations << " -> " << large.allocations << ", bytes "
+            << small.bytes << " -> " << large.bytes);
+  constexpr std::uint64_t factor = 20;
+  constexpr std::uint64_t room = 20'000;
+  CHECK(large.turns <= factor * small.turns + room);
+  CHECK(large.handled <= factor * small.handled + room);
+  CHECK(large.allocations <= factor * small.allocations + room);
+  CHECK(large.bytes <= factor * small.bytes + 100 * room);
+}
+constexpr std::size_t few = 3'000;
+constexpr std::size_t many = 30'000;
+
+}  // namespace
+
+TEST_CASE("tens of thousands of temporary children are started and terminated one by one at linear cost") {
+  struct costs {
+    work start, end;
+  };
+  const auto measure = [](std::size_t n) {
+    runtime rt(quiet());
+    auto s = rt.supervise(generous());
+    std::vector<child<idler>> all;
+    all.reserve(n);
+    const work before = done(rt);
+    for (std::size_t i = 0; i < n; ++i) all.push_back(s.start_with<idler>(kept(temporary)));
+    CHECK(s.children() == n);
+    const work between = done(rt);
+    for (const auto& c : all) CHECK(s.terminate(c));
+    CHECK(eventually([&] { return s.children() == 0; }));
+    return costs{between - before, done(rt) - between};
+  };
+  const costs small = measure(few);
+  const costs large = measure(many);
+  linear("start", small.start, large.start);
+  linear("end", small.end, large.end);
+}
+
+TEST_CASE("tens of thousands of children are started, killed, restarted and stopped together at linear cost") {
+  struct costs {
+    work start, restart, stop;
+  };
+  const auto measure = [](std::size_t n) {
+    runtime rt(quiet());
+    auto s = rt.supervise(generous());
+    const work at0 = done(rt);
+    const auto all = s.start_many<idler>(n);
+    const work at1 = done(rt);
+    s.exit_children(exit_reason::killed());
+    CHECK(eventually([&] { return s.restarts() == n; }));
+    for (const auto& c : all) {
+      if (!c.get().alive()) REQUIRE(eventually([&] { return c.get().alive(); }));
+    }
+    CHECK(s.children() == n);
+    const work at2 = done(rt);
+    s.stop();
+    CHECK(s.children() == 0);
+    return costs{at1 - at0, at2 - at1, done(rt) - at2};
+  };
+  const costs small = measure(few);
+  const costs large = measure(many);
+  linear("start", small.start, large.start);
+  linear("restart", small.restart, large.restart);
+  linear("stop", small.stop, large.stop);
+}
+
+TEST_CASE(
+    "tens of thousands of children of an ordered supervisor are started and terminated one by one at linear cost") {
+  struct costs {
+    work start, end, stop;
+  };
+  const auto measure = [](std::size_t n) {
+    runtime rt(quiet());
+    auto s = rt.start(tree_of(one_for_one, {})).value();
+    const work at0 = done(rt);
+    for (std::size_t i = 0; i < n; ++i) REQUIRE(s.start_child(child_spec::of<idler>("child " + std::to_string(i))));
+    CHECK(s.count().active == n);
+    const work at1 = done(rt);
+    for (std::size_t i = 0; i < n / 2; ++i) REQUIRE(s.terminate_child("child " + std::to_string(i)));
+    CHECK(s.count().active == n - n / 2);
+    const work at2 = done(rt);
+    s.stop();
+    CHECK(s.count().active == 0);
+    return costs{at1 - at0, at2 - at1, done(rt) - at2};
+  };
+  const costs small = measure(few);
+  const costs large = measure(many);
+  linear("start", small.start, large.start);
+  linear("end", small.end, large.end);
+  linear("stop", small.stop, large.stop);
+}
+
+TEST_CASE("an ordered supervisor of tens of thousands starts them from its spec, and restarts all, at linear cost") {
+  struct costs {
+    work start, restart, stop;
+  };
+  const auto measure = [](std::size_t n) {
+    runtime rt(quiet());
+    std::vector<child_spec> specs;
+    for (std::size_t i = 0; i < n; ++i) specs.push_back(child_spec::of<idler>("child " + std::to_string(i)));
+    const auto spec = tree_of(one_for_all, std::move(specs));
+    const work at0 = done(rt);
+    auto s = rt.start(spec).value();
+    const work at1 = done(rt);
+    const auto last = s.find_any("child " + std::to_string(n - 1));
+    const cell_ref before = last.get();
+    rt.exit(now(s, "child 0"), exit_reason::killed());
+    CHECK(eventually([&] { return last.get() && !(last.get() == before); }));
+    CHECK(eventually([&] { return s.count().active == n; }));
+    const work at2 = done(rt);
+    s.stop();
+    return costs{at1 - at0, at2 - at1, done(rt) - at2};
+  };
+  const costs small = measure(few);
+  const costs large = measure(many);
+  linear("start", small.start, large.start);
+  linear("restart", small.restart, large.restart);
+  linear("stop", small.stop, large.stop);
+}

@@ -1,0 +1,165 @@
+#include "supervise/reports.hpp"
+
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <karyon/supervise/supervisor_report.hpp>
+
+#include "cell/runtime_core.hpp"
+#include "supervised.hpp"
+#include "support/log_capture.hpp"
+
+namespace {
+
+using namespace karyon;
+using namespace karyon::tests;
+using namespace std::chrono_literals;
+
+supervisor_report example() {
+  supervisor_report r;
+  r.supervisor = "/app/sessions shard 1";
+  r.context = supervisor_context::child_terminated;
+  r.reason = exit_reason::error("std::runtime_error", "connection lost");
+  r.offender.id = "#1234";
+  r.offender.class_name = "app::session";
+  r.offender.cell = 18'014'398'509'481'993;
+  r.offender.restart = restart_type::transient;
+  r.offender.shutdown = child_shutdown::within(5s);
+  r.offender.kind = child_kind::worker;
+  r.offender.significant = true;
+  r.monotonic_ns = 123'456'789;
+  return r;
+}
+
+bool has(const std::string& text, std::string_view words) { return text.find(words) != std::string::npos; }
+
+const detail::class_info& ward_class() { return detail::class_info_of<ward>::value; }
+
+}  // namespace
+
+TEST_CASE("a supervisor report as text has every field, in one line") {
+  CHECK(to_text(example()) ==
+        "supervisor /app/sessions shard 1: child_terminated, reason error: std::runtime_error: connection lost, child "
+        "#1234, "
+        "class app::session, id 18014398509481993, restart transient, shutdown 5000 ms, kind worker, significant");
+  supervisor_report r = example();
+  r.context = supervisor_context::shutdown;
+  r.offender = supervisor_report::child();
+  r.offender.id = "first\nsecond";
+  r.offender.kind = child_kind::supervisor;
+  r.reason = exit_reason::shutdown("too many\trestarts");
+  CHECK(
+      to_text(r) ==
+      "supervisor /app/sessions shard 1: shutdown, reason shutdown: too many\\trestarts, child first\\nsecond, restart "
+      "permanent, shutdown infinity, kind supervisor");
+  r.offender.shutdown = child_shutdown::brutal_kill();
+  CHECK(has(to_text(r), ", shutdown brutal_kill,"));
+}
+
+TEST_CASE("a supervisor report as JSON has every field under its name") {
+  CHECK(
+      to_json(example()) ==
+      R"({"report":"supervisor","supervisor":"/app/sessions shard 1","context":"child_terminated","reason":{"kind":"error",)"
+      R"("type":"std::runtime_error","text":"connection lost"},"offender":{"id":"#1234","class":"app::session",)"
+      R"("cell":"18014398509481993","restart":"transient","shutdown":5000,"kind":"worker","significant":true},)"
+      R"("monotonic_ns":123456789})");
+  supervisor_report r = example();
+  r.offender.id = "a \"b\" \xff";
+  r.offender.shutdown = child_shutdown::infinity();
+  r.offender.restart = restart_type::temporary;
+  r.offender.significant = false;
+  CHECK(has(to_json(r), "\"id\":\"a \\\"b\\\" \xef\xbf\xbd\""));
+  CHECK(has(to_json(r), R"("restart":"temporary","shutdown":"infinity","kind":"worker","significant":false)"));
+  r.offender.shutdown = child_shutdown::brutal_kill();
+  CHECK(has(to_json(r), R"("shutdown":"brutal_kill")"));
+}
+
+TEST_CASE("the contexts of supervisor reports have OTP's names") {
+  CHECK(to_string(supervisor_context::start_error) == std::string("start_error"));
+  CHECK(to_string(supervisor_context::child_terminated) == std::string("child_terminated"));
+  CHECK(to_string(supervisor_context::shutdown_error) == std::string("shutdown_error"));
+  CHECK(to_string(supervisor_context::shutdown) == std::string("shutdown"));
+}
+
+TEST_CASE("a supervisor's report has what the supervisor knows of the child") {
+  runtime rt(quiet());
+  log_capture log;
+  child_options options;
+  options.restart = restart_type::temporary;
+  detail::report(rt.core(), {"/app"}, supervisor_context::start_error,
+                 exit_reason(exit_reason::kind::start_failed, "std::bad_alloc", ""),
+                 {"store", 0, &ward_class(), {}, options, child_shutdown::within(7ms)});
+  detail::report(rt.core(), {"/app", 3}, supervisor_context::shutdown_error, exit_reason::killed(),
+                 {"", 12, nullptr, {}, options, child_shutdown::infinity()});
+  const auto lines = log.lines();
+  REQUIRE(lines.size() == 2);
+  CHECK(has(lines[0], "supervisor /app: start_error, reason start_failed: std::bad_alloc, child store, class "));
+  CHECK(has(lines[0], "ward, restart temporary, shutdown 7 ms, kind worker"));
+  CHECK(lines[1] ==
+        "supervisor /app shard 3: shutdown_error, reason killed, child #12, restart temporary, shutdown "
+        "infinity, kind supervisor");
+}
+
+TEST_CASE(
+    "a storm of ends is summed up by context, reason, supervisor and shard, and drowns no supervisor that gives up") {
+  runtime_options options = quiet();
+  options.crash_reports_per_second = 1;
+  log_capture log;
+  const child_options child;
+  {
+    runtime rt(options);
+    const auto report = [&](std::string_view path, std::uint32_t shard, supervisor_context context,
+                            const exit_reason& why) {
+      detail::report(rt.core(), {path, shard}, context, why,
+                     {"", 1, &ward_class(), {}, child, child_shutdown::brutal_kill()});
+    };
+    for (int i = 0; i < 1500; ++i) {
+      report("/a", 0, supervisor_context::child_terminated, exit_reason::killed());
+      report("/a", 1, supervisor_context::child_terminated, exit_reason::killed());
+      report("/b", detail::report_source::no_shard, supervisor_context::start_error, exit_reason::error("E", "words"));
+    }
+    report("/a", detail::report_source::no_shard, supervisor_context::shutdown, exit_reason::shutdown("too many"));
+  }
+  CHECK(log.with("supervisor /a: shutdown, reason shutdown: too many").size() == 1);
+  CHECK_FALSE(log.with(" more: child_terminated, from /a shard 0, reason killed, within ").empty());
+  CHECK_FALSE(log.with(" more: child_terminated, from /a shard 1, reason killed, within ").empty());
+  CHECK_FALSE(log.with(" more: start_error, from /b, reason error: E: words, within ").empty());
+  CHECK(log.with("supervisor /").size() + log.summed_up() == 4501);
+}
+
+TEST_CASE("the crash reports of a child have one path, and count its incarnations") {
+  std::mutex mutex;
+  std::vector<crash_report> reports;
+  runtime_options options = quiet();
+  options.on_crash = [&](const crash_report& r) {
+    const std::lock_guard lock(mutex);
+    reports.push_back(r);
+  };
+  const auto count = [&] {
+    const std::lock_guard lock(mutex);
+    return reports.size();
+  };
+  registry r;
+  runtime rt(options);
+  auto tissue = rt.supervise(generous());
+  const auto c = tissue.start<ward>(std::ref(r), 1);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::uint64_t id = c.get().id();
+    c.send(fail_hard{});
+    REQUIRE(eventually([&] { return count() == i + 1 && r.born.load() == static_cast<int>(i) + 2; }));
+    REQUIRE(eventually([&] { return rt.ask(c, ping{}, long_time).has_value(); }));
+    const std::lock_guard lock(mutex);
+    CHECK(reports[i].id == id);
+    CHECK(reports[i].restarts == i);
+    CHECK(reports[i].incarnation == i + 1);
+    CHECK(reports[i].path == reports[0].path);
+    CHECK(reports[i].reason == exit_reason::error("std::runtime_error", "hard"));
+    CHECK(reports[i].handled == (i == 0 ? 1 : 2));  // the ping that told that it is back
+  }
+  CHECK(reports[0].path.front() == '/');
+  CHECK(reports[0].path.substr(reports[0].path.rfind('/')) == "/#0");
+}
