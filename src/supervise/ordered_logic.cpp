@@ -151,7 +151,7 @@ void ordered_logic::child_start_failed(key child, const exit_reason& why) {
       if (!plain(why)) text.append(": ").append(why.text());
       job_.why = exit_reason(exit_reason::kind::start_failed, std::string(why.type()), std::move(text));
       for (auto c = children_.rbegin(); c != children_.rend(); ++c) job_.stops.push_back(c->first);
-      ending_ = true;
+      refuse_waiting();
       break;
     }
     case aim::group:
@@ -242,7 +242,6 @@ void ordered_logic::stop_next() {
   record* r = find(child);
   if (r == nullptr || r->is == life::absent) {
     ++job_.stopped;
-    if (r != nullptr && job_.what == aim::group) emit(effect::become, child).state = child_state::restarting;
     return;
   }
   if (r->is == life::dead) return confirm(child, *r, exit_reason(r->end));
@@ -302,8 +301,15 @@ void ordered_logic::finish() {
   }
 }
 
-void ordered_logic::end_all(const exit_reason& why) {
+/// From now on no message is handled.
+void ordered_logic::refuse_waiting() {
   ending_ = true;
+  for (message& m : std::exchange(mailbox_, {})) {
+    if (m.asker != 0) post(std::move(m));
+  }
+}
+
+void ordered_logic::end_all(const exit_reason& why) {
   const job left = std::exchange(job_, {});
   job_.what = aim::end;
   job_.why = why;
@@ -318,9 +324,7 @@ void ordered_logic::end_all(const exit_reason& why) {
     if (c->first != first) job_.stops.push_back(c->first);
   }
   if (left.asker != 0) refuse(left.asker, errc::closed, "the supervisor is ending");
-  for (message& m : std::exchange(mailbox_, {})) {
-    if (m.asker != 0) post(std::move(m));
-  }
+  refuse_waiting();
 }
 
 // ---- messages ------------------------------------------------------------------------------------------------------
@@ -370,7 +374,10 @@ bool ordered_logic::allow_restart(key child, std::uint64_t now) {
   const auto period = static_cast<std::uint64_t>(settings_.intensity.period.count());
   while (!restarts_.empty() && now - restarts_.front() > period) restarts_.pop_front();
   restarts_.push_back(now);
-  if (restarts_.size() <= settings_.intensity.restarts) return true;
+  if (restarts_.size() <= settings_.intensity.restarts) {
+    ++allowed_;
+    return true;
+  }
   report(child, supervisor_context::shutdown, exit_reason::shutdown("reached_max_restart_intensity"));
   change(child, *find(child), life::absent, child_state::stopped);
   end_all(exit_reason::shutdown());
