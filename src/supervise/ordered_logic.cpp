@@ -142,7 +142,8 @@ void ordered_logic::child_start_failed(key child, const exit_reason& why) {
   if (stopping(child)) return confirm(child, *r, exit_reason::shutdown());
   job_.waiting = false;
   const job failed = std::exchange(job_, {});
-  change(child, *r, life::absent, child_state::stopped);
+  // A restart is tried again: nobody is to see it stopped in between.
+  change(child, *r, life::absent, failed.what == aim::group ? child_state::restarting : child_state::stopped);
   switch (failed.what) {
     case aim::boot: {
       report(child, supervisor_context::start_error, why);
@@ -164,9 +165,7 @@ void ordered_logic::child_start_failed(key child, const exit_reason& why) {
       }
       retry(child, *r, false);
       break;
-    case aim::add:
-      drop(child);
-      [[fallthrough]];
+    case aim::add: drop(child); [[fallthrough]];
     default: refuse(failed.asker, errc::start_failed, to_string(why));
   }
 }
