@@ -11,5 +11,6 @@
 #include <karyon/core/version.hpp>
 #include <karyon/sched/options.hpp>
 #include <karyon/supervise/ordered_supervisor.hpp>
+#include <karyon/supervise/partitioned_supervisor.hpp>
 #include <karyon/supervise/supervisor.hpp>
 #include <karyon/supervise/supervisor_report.hpp>

@@ -51,7 +51,7 @@ private:
   }
 
   std::uint64_t window_ns_;
-  std::deque<std::pair<std::uint64_t, exit_reason>> order_;   // in order of their beginnings
+  std::deque<std::pair<std::uint64_t, exit_reason>> order_;     // in order of their beginnings
   std::unordered_map<exit_reason, std::uint64_t, hash> began_;  // looked up, never walked
 };
 

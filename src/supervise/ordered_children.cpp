@@ -18,6 +18,7 @@ ordered_core::kept_child* ordered_core::at(key child) noexcept {
 // ---- effects -------------------------------------------------------------------------------------------------------
 
 void ordered_core::carry_out() {
+  restarts_.store(restarts_before_ + logic_->restarts(), std::memory_order_relaxed);
   // An effect that is carried out may be an event, with effects of its own.
   for (auto effects = logic_->take_effects(); !effects.empty(); effects = logic_->take_effects()) {
     for (ordered_logic::effect& e : effects) carry_out(e);
@@ -83,6 +84,8 @@ void ordered_core::send_report(const ordered_logic::effect& e) {
 }
 
 void ordered_core::show(kept_child& c, child_state state) {
+  // What its mailbox kept is for an incarnation that is on the way, and not for one that may never come.
+  if (state == child_state::stopped && c.slot != nullptr) discard_kept(*c.slot, c.last_end);
   const std::lock_guard lock(table_mutex_);
   c.state = state;
   if (state != child_state::running) return;
@@ -111,6 +114,7 @@ void ordered_core::release(kept_child& c) noexcept {
   disarm(c.retry);
   if (c.slot != nullptr) {
     end_role(*c.slot);
+    discard_kept(*c.slot, c.last_end);
     if (backend_release(*c.slot)) release_slot(*c.slot);
   }
   if (c.factory != nullptr) c.factory->release(1);
@@ -123,10 +127,7 @@ void ordered_core::release(kept_child& c) noexcept {
 // ---- starts and ends -----------------------------------------------------------------------------------------------
 
 void ordered_core::start(kept_child& c) {
-  if (c.state == child_state::restarting) {
-    restarts_.fetch_add(1, std::memory_order_relaxed);
-    runtime_.count(&cell_counters::restarts);
-  }
+  if (c.state == child_state::restarting) runtime_.count(&cell_counters::restarts);
   c.retry.owner = this;
   c.retry.child = c.number;
   c.retry.fire = [](timer* t, worker&) {
@@ -157,6 +158,8 @@ void ordered_core::prepare_slot(kept_child& c) {
   s.home = place.home;
   s.flags = 0;
   s.set(cell_slot::pinned, place.pinned);
+  const mailbox_policy policy = c.spec.options().mailbox;
+  if (policy != mailbox_policy::dropped) keep_mailbox(s, policy == mailbox_policy::kept);
   s.keeper_data = &c;
   s.keeper_bits.store(0, std::memory_order_relaxed);
   const std::lock_guard lock(table_mutex_);

@@ -63,6 +63,7 @@ void ordered_core::post(command c) noexcept {
     const std::lock_guard lock(mutex_);
     if (active_) {
       inbox_.push_back(std::move(c));
+      news_.store(true, std::memory_order_relaxed);  // a hint: the wake that follows brings a turn that looks in any case
       if (wakes_.poke()) schedule();
       return;
     }
@@ -153,6 +154,7 @@ void ordered_core::turn() noexcept {
   unsigned work = 0;
   while (work < work_per_turn && logic_ && !over_ && logic_->step(monotonic_ns())) {
     carry_out();
+    if (news_.load(std::memory_order_relaxed)) take_commands();
     ++work;
   }
   if (over_) return finish();
@@ -162,9 +164,11 @@ void ordered_core::turn() noexcept {
 void ordered_core::take_ends() noexcept {
   for (cell_slot* s = wakes_.take(); s != nullptr;) {
     cell_slot* following = s->keeper_next;
+    auto& c = *static_cast<kept_child*>(s->keeper_data);
     const exit_reason why = std::move(s->ended_why);
     s->pending_tail = nullptr;
-    logic_->child_ended(static_cast<kept_child*>(s->keeper_data)->number, why, monotonic_ns());
+    c.last_end = why;
+    logic_->child_ended(c.number, why, monotonic_ns());
     carry_out();
     s = following;
   }
@@ -184,6 +188,7 @@ void ordered_core::take_timers() {
 void ordered_core::take_commands() {
   {
     const std::lock_guard lock(mutex_);
+    news_.store(false, std::memory_order_relaxed);
     working_.swap(inbox_);
   }
   for (command& c : working_) {
@@ -257,6 +262,7 @@ void ordered_core::finish() noexcept {
     active_ = false;
     late.swap(inbox_);
   }
+  restarts_before_ += logic_->restarts();
   logic_.reset();
   node_keys_.clear();
   for (command& c : late) refuse(c);
@@ -277,12 +283,13 @@ void ordered_core::finish() noexcept {
   due_retries_.clear();
   // Nobody is left who could wake it: what makes rest() fail is of this turn.
   while (!wakes_.rest()) static_cast<void>(wakes_.take());
-  node_parent& parent = *parent_;
+  parent_->child_reports(*this, what, why);
+  // Last: whoever waits finds everything done, also what a parent that has no more use for it gives back. A parent that has
+  // begun the next life meanwhile has counted it first.
   room_.change([&] {
     ended_ = why;
     ++lives_over_;
   });
-  parent.child_reports(*this, what, why);
 }
 
 void ordered_core::retire() noexcept {

@@ -83,6 +83,7 @@ private:
     const class_info* info_of_class = nullptr;
     cell_slot* slot = nullptr;
     std::uint32_t role = 0;
+    exit_reason last_end;  // the worker's
     std::shared_ptr<supervisor_node> node;  // supervisors
     std::any info;                          // what the last start has noted
     retry_timer retry;
@@ -146,6 +147,8 @@ private:
   // mutex_:
   std::vector<command> inbox_;
   bool active_ = false;  // from begin_start to the report of the end
+  // Set after inbox_ has got something, reset before it is taken: a start may take long, and what came meanwhile goes first.
+  std::atomic<bool> news_{false};
   // Written by begin_start, before the turn that it causes; constant until the end.
   node_parent* parent_ = nullptr;
   std::string path_;
@@ -166,6 +169,7 @@ private:
   std::optional<node_parent::report> over_;
   exit_reason over_why_;
   bool deadline_due_ = false;
+  std::uint64_t restarts_before_ = 0;  // of earlier lives
 
   std::atomic<std::uint64_t> restarts_{0};
   waiting_room room_;

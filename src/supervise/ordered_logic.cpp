@@ -145,7 +145,8 @@ void ordered_logic::child_start_failed(key child, const exit_reason& why) {
   if (!starting(child)) return settle(child, *r);  // everything is to end, and it would have been asked next
   job_.waiting = false;
   const job failed = std::exchange(job_, {});
-  change(child, *r, life::absent, child_state::stopped);
+  // A restart is tried again: nobody is to see it stopped in between.
+  change(child, *r, life::absent, failed.what == aim::group ? child_state::restarting : child_state::stopped);
   switch (failed.what) {
     case aim::boot: {
       report(child, supervisor_context::start_error, why);
@@ -154,7 +155,7 @@ void ordered_logic::child_start_failed(key child, const exit_reason& why) {
       if (!plain(why)) text.append(": ").append(why.text());
       job_.why = exit_reason(exit_reason::kind::start_failed, std::string(why.type()), std::move(text));
       for (auto c = children_.rbegin(); c != children_.rend(); ++c) job_.stops.push_back(c->first);
-      ending_ = true;
+      refuse_waiting();
       break;
     }
     case aim::group:
@@ -167,9 +168,7 @@ void ordered_logic::child_start_failed(key child, const exit_reason& why) {
       }
       retry(child, *r, false);
       break;
-    case aim::add:
-      drop(child);
-      [[fallthrough]];
+    case aim::add: drop(child); [[fallthrough]];
     default: refuse(failed.asker, errc::start_failed, to_string(why));
   }
 }
@@ -245,7 +244,6 @@ void ordered_logic::stop_next() {
   record* r = find(child);
   if (r == nullptr || r->is == life::absent) {
     ++job_.stopped;
-    if (r != nullptr && job_.what == aim::group) emit(effect::become, child).state = child_state::restarting;
     return;
   }
   if (r->is == life::dead) return confirm(child, *r, exit_reason(r->end));
@@ -305,8 +303,15 @@ void ordered_logic::finish() {
   }
 }
 
-void ordered_logic::end_all(const exit_reason& why) {
+/// From now on no message is handled.
+void ordered_logic::refuse_waiting() {
   ending_ = true;
+  for (message& m : std::exchange(mailbox_, {})) {
+    if (m.asker != 0) post(std::move(m));
+  }
+}
+
+void ordered_logic::end_all(const exit_reason& why) {
   const job left = std::exchange(job_, {});
   job_.what = aim::end;
   job_.why = why;
@@ -321,9 +326,7 @@ void ordered_logic::end_all(const exit_reason& why) {
     if (c->first != first) job_.stops.push_back(c->first);
   }
   if (left.asker != 0) refuse(left.asker, errc::closed, "the supervisor is ending");
-  for (message& m : std::exchange(mailbox_, {})) {
-    if (m.asker != 0) post(std::move(m));
-  }
+  refuse_waiting();
 }
 
 // ---- messages ------------------------------------------------------------------------------------------------------
@@ -373,7 +376,10 @@ bool ordered_logic::allow_restart(key child, std::uint64_t now) {
   const auto period = static_cast<std::uint64_t>(settings_.intensity.period.count());
   while (!restarts_.empty() && now - restarts_.front() > period) restarts_.pop_front();
   restarts_.push_back(now);
-  if (restarts_.size() <= settings_.intensity.restarts) return true;
+  if (restarts_.size() <= settings_.intensity.restarts) {
+    ++allowed_;
+    return true;
+  }
   report(child, supervisor_context::shutdown, exit_reason::shutdown("reached_max_restart_intensity"));
   change(child, *find(child), life::absent, child_state::stopped);
   end_all(exit_reason::shutdown());

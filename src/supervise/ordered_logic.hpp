@@ -99,6 +99,8 @@ public:
   [[nodiscard]] std::vector<effect> take_effects() { return std::exchange(effects_, {}); }
 
   [[nodiscard]] bool ending() const noexcept { return ending_; }
+  /// Restarts that the intensity has allowed, of groups or of single children.
+  [[nodiscard]] std::uint64_t restarts() const noexcept { return allowed_; }
 
 private:
   enum class life : std::uint8_t { absent, starting, alive, dead, retrying };
@@ -161,6 +163,7 @@ private:
   void restart_group(key child);
   void retry(key child, record& r, bool counted);
   [[nodiscard]] std::uint64_t next_wait_ns(record& r);
+  void refuse_waiting();
   void end_all(const exit_reason& why);
 
   const settings settings_;
@@ -172,6 +175,7 @@ private:
   job job_;
   std::size_t significant_ = 0;  // significant ones that are not absent
   std::uint64_t random_;
+  std::uint64_t allowed_ = 0;
   bool running_ = false;
   bool ending_ = false;
   bool killing_ = false;

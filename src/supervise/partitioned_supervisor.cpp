@@ -108,9 +108,7 @@ supervisor partitioned_supervisor::here() const {
   return by_number(parts_ != nullptr ? parts_->turn.fetch_add(1, std::memory_order_relaxed) : 0);
 }
 
-std::size_t partitioned_supervisor::partitions() const noexcept {
-  return parts_ != nullptr ? parts_->each.size() : 0;
-}
+std::size_t partitioned_supervisor::partitions() const noexcept { return parts_ != nullptr ? parts_->each.size() : 0; }
 
 std::size_t partitioned_supervisor::children() const noexcept {
   std::size_t n = 0;

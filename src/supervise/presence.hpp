@@ -71,7 +71,8 @@ private:
   [[nodiscard]] bool enter_open(std::uint64_t who) noexcept {
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
     while (seen < closed) {
-      if (word_.compare_exchange_weak(seen, seen + who, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+      if (word_.compare_exchange_weak(seen, seen + who, std::memory_order_acquire, std::memory_order_relaxed))
+        return true;
     }
     return false;
   }

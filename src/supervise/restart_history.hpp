@@ -84,7 +84,8 @@ private:
     for (; oldest_ < number; ++oldest_) {
       std::atomic<chunk*>& place = chunks_[oldest_ % chunks_most];
       chunk* c = place.load(std::memory_order_relaxed);
-      if (c == nullptr || c->number.load(std::memory_order_relaxed) != oldest_) return;  // a slow thread has yet to make it
+      if (c == nullptr || c->number.load(std::memory_order_relaxed) != oldest_)
+        return;  // a slow thread has yet to make it
       const bool needed = oldest_ + chunks_most <= number;
       if (!needed && !std::all_of(c->at.begin(), c->at.end(), [&](const std::atomic<std::uint64_t>& t) {
             const std::uint64_t time = t.load(std::memory_order_relaxed);

@@ -37,10 +37,7 @@ public:
   [[nodiscard]] bool allow(const exit_reason& why, std::uint64_t now_ns, std::uint64_t children,
                            cause_table& seen) noexcept {
     try {
-      if (bursts_ && is_counted(why, now_ns, seen)) return true;
-      if (!history_) return budget_.add(now_ns);
-      const auto shared = static_cast<std::uint64_t>(share_ * static_cast<double>(children));
-      return history_->add(now_ns, std::max<std::uint64_t>(restarts_, shared));
+      return bursts_ ? count_burst(why, now_ns, children, seen) : count(now_ns, children);
     } catch (const std::bad_alloc&) {
       return false;  // a budget that can not be kept is exceeded
     }
@@ -50,17 +47,24 @@ private:
   [[nodiscard]] static std::uint64_t period_of(const supervisor_options& options) noexcept {
     return static_cast<std::uint64_t>(options.intensity.period.count());
   }
-  /// Whether the burst that this failure belongs to has been counted; if not, it begins with it.
-  [[nodiscard]] bool is_counted(const exit_reason& why, std::uint64_t now_ns, cause_table& seen) {
+  [[nodiscard]] bool count(std::uint64_t now_ns, std::uint64_t children) {
+    if (!history_) return budget_.add(now_ns);
+    const auto shared = static_cast<std::uint64_t>(share_ * static_cast<double>(children));
+    return history_->add(now_ns, std::max<std::uint64_t>(restarts_, shared));
+  }
+  /// Counts a failure unless it belongs to a burst that has been. One that is not allowed opens none: so are those that follow not.
+  [[nodiscard]] bool count_burst(const exit_reason& why, std::uint64_t now_ns, std::uint64_t children,
+                                 cause_table& seen) {
     if (seen.find(why, now_ns)) return true;
     const std::lock_guard lock(mutex_);
-    if (const auto began_ns = causes_.find(why, now_ns)) {
-      seen.open(why, *began_ns);
-      return true;
+    auto began_ns = causes_.find(why, now_ns);
+    if (!began_ns) {
+      if (!count(now_ns, children)) return false;
+      causes_.open(why, now_ns);
+      began_ns = now_ns;
     }
-    causes_.open(why, now_ns);
-    seen.open(why, now_ns);
-    return false;
+    seen.open(why, *began_ns);
+    return true;
   }
 
   const std::uint32_t restarts_;

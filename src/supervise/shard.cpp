@@ -1,5 +1,6 @@
 #include "supervise/shard.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "cell/backend.hpp"
@@ -13,8 +14,8 @@
 namespace karyon::detail {
 
 namespace {
-// Children mended, and as many started or told to end, in one turn of a shard: some tens of microseconds.
-constexpr unsigned work_per_turn = 256;
+// Failed restarts tried again in one turn: what has just failed can wait for those who work.
+constexpr unsigned retries_per_turn = 16;
 }  // namespace
 
 shard::shard(supervisor_core& owner, unsigned worker)
@@ -30,7 +31,8 @@ shard::~shard() = default;
 // ---- from any thread -----------------------------------------------------------------------------------------------
 
 void shard::schedule() noexcept {
-  presence_.add();  // the turn's; whoever had it to start is inside as well, or keeps a child that no turn has let go yet
+  // The turn's place. Whoever had it to start is inside as well, or has a child that no turn has let go yet.
+  presence_.add();
   owner_.runtime().workers().schedule(this, worker_, true);
 }
 
@@ -74,6 +76,7 @@ void shard::run_turn(task* t, worker&) {
 }
 
 void shard::take_turn() noexcept {
+  turn_began_ = worker::current()->ticks();
   // First: what is posted from here on is seen below, or by another turn (rest).
   if (drained_ == nullptr) drained_ = news_.take_newest_first();
   unsigned commands = 0;
@@ -93,7 +96,7 @@ void shard::take_turn() noexcept {
 
 bool shard::run_events(unsigned& work) noexcept {
   while (cell_slot* s = drained_) {
-    if (work++ >= work_per_turn) return false;
+    if (is_spent(work++)) return false;
     drained_ = s->keeper_next;
     const std::uint8_t happened =
         s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
@@ -192,14 +195,14 @@ void shard::put_off(cell_slot& s, exit_reason why, bool decided, std::uint64_t u
 
 bool shard::run_waiting(unsigned& work) noexcept {
   // Those that fail again in this turn wait for the next one.
-  for (std::size_t n = soon_.size(); n > 0 && work < work_per_turn; --n, ++work) {
+  for (std::size_t n = std::min<std::size_t>(soon_.size(), retries_per_turn); n > 0 && !is_spent(work); --n, ++work) {
     const waiter w = soon_.front();
     soon_.pop_front();
     resume(w);
   }
   const std::uint64_t now_ns = later_.empty() ? 0 : monotonic_ns();
   while (!later_.empty() && later_.begin()->first <= now_ns) {
-    if (work++ >= work_per_turn) return false;
+    if (is_spent(work++)) return false;
     const waiter w = later_.begin()->second;
     later_.erase(later_.begin());
     resume(w);
@@ -248,7 +251,11 @@ void shard::forget(cell_slot& s, const exit_reason& why) noexcept {
 void shard::report_cell(cell_slot& s, std::uint8_t context, const exit_reason& why) noexcept {
   const child_options options = kept_options(s);
   report(owner_.runtime(), {owner_.path(), worker_}, static_cast<supervisor_context>(context), why,
-         {{}, s.keeper_index, s.info.load(std::memory_order_relaxed), s.at(), options,
+         {{},
+          s.keeper_index,
+          s.info.load(std::memory_order_relaxed),
+          s.at(),
+          options,
           options.shutdown.value_or(child_shutdown::within(owner_.options().shutdown_deadline))});
 }
 

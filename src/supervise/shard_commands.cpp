@@ -12,7 +12,6 @@
 namespace karyon::detail {
 
 namespace {
-constexpr unsigned work_per_turn = 256;
 // Slots are far apart: those to come are fetched while this one is dealt with.
 constexpr std::uint32_t fetched_ahead = 6;
 
@@ -78,7 +77,7 @@ bool shard::run_commands(unsigned& work) noexcept {
       if (commands_.empty()) return true;
       working_.swap(commands_);
     }
-    if (work >= work_per_turn || !run_command(working_[command_], work)) return false;
+    if (is_spent(work) || !run_command(working_[command_], work)) return false;
     ++command_;
   }
 }
@@ -86,9 +85,18 @@ bool shard::run_commands(unsigned& work) noexcept {
 bool shard::run_command(command& c, unsigned& work) noexcept {
   switch (c.what) {
     case command::start: return run_start(c, work);
-    case command::start_tree: ++work; begin_tree(*c.tree); return true;
-    case command::tree_report: ++work; run_tree_report(c); return true;
-    case command::terminate: ++work; run_terminate(c.role); return true;
+    case command::start_tree:
+      ++work;
+      begin_tree(*c.tree);
+      return true;
+    case command::tree_report:
+      ++work;
+      run_tree_report(c);
+      return true;
+    case command::terminate:
+      ++work;
+      run_terminate(c.role);
+      return true;
     case command::exit_all:
     case command::stop:
     case command::kill: return run_exit_all(c, work);
@@ -98,7 +106,7 @@ bool shard::run_command(command& c, unsigned& work) noexcept {
 
 bool shard::run_start(command& c, unsigned& work) noexcept {
   bulk_start& bulk = *c.bulk;
-  for (; c.next < c.last && work < work_per_turn; ++c.next, ++work) {
+  for (; c.next < c.last && !is_spent(work); ++c.next, ++work) {
     if (bulk.failed.load(std::memory_order_acquire)) {
       c.next = c.last;
       break;
@@ -138,7 +146,7 @@ bool shard::run_exit_all(command& c, unsigned& work) noexcept {
   }
   // From the last to the first: a child that ends meanwhile is replaced by the last one, which has been told already, or
   // is moved to a place still to come.
-  for (; c.next > 0 && work < work_per_turn; --c.next, ++work) {
+  for (; c.next > 0 && !is_spent(work); --c.next, ++work) {
     if (c.next > children_.size()) continue;
     if (c.next > fetched_ahead) fetch(*children_[c.next - 1 - fetched_ahead]);
     cell_slot& s = *children_[c.next - 1];
@@ -187,7 +195,7 @@ bool shard::run_deadlines(unsigned& work) noexcept {
   for (auto at = deadlines_.begin(); at != deadlines_.end();) {
     deadline_line& line = at->second;
     for (; !line.asked.empty() && line.asked.front().at_ns <= now_ns; line.asked.pop_front(), ++work) {
-      if (work >= work_per_turn) return false;
+      if (is_spent(work)) return false;
       const due d = line.asked.front();
       if (d.tree != 0) {
         const auto found = trees_.find(d.tree);
@@ -228,7 +236,7 @@ void shard::arm(alarm& a, std::uint64_t at_ns) noexcept {
 
 void shard::disarm(alarm& a) noexcept {
   if (!a.linked || !a.claim(timer::cancelled)) return;
-  a.home->retire_timer(a);  // out at once: this is its worker
+  a.home->retire_timer(a);             // out at once: this is its worker
   if (presence_.leave()) say_ended();  // never here: the turn itself is inside
 }
 

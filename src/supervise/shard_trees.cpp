@@ -32,7 +32,8 @@ void shard::begin_tree(tree_child& t) noexcept {
     t.number = ++last_tree_;
     trees_.emplace(t.number, &t);
     if (stopping_) {
-      if (t.starter != nullptr) t.starter->settle(fail(errc::closed, "the supervisor is ending: no child is started any more"));
+      if (t.starter != nullptr)
+        t.starter->settle(fail(errc::closed, "the supervisor is ending: no child is started any more"));
       return forget_tree(t);
     }
   }
@@ -59,7 +60,8 @@ void shard::run_tree_report(command& c) noexcept {
       return tree_put_off(t, std::move(c.why), false, 0);
     case node_parent::report::ended:
       if (starter != nullptr) {
-        starter->settle(fail(errc::closed, "the supervisor was asked to end before it had started: " + to_string(c.why)));
+        starter->settle(
+            fail(errc::closed, "the supervisor was asked to end before it had started: " + to_string(c.why)));
         return forget_tree(t);
       }
       return tree_after_end(t, c.why);
@@ -147,7 +149,11 @@ void shard::forget_tree(tree_child& t) noexcept {
 
 void shard::report_tree(tree_child& t, std::uint8_t context, const exit_reason& why) noexcept {
   report(owner_.runtime(), {owner_.path(), worker_}, static_cast<supervisor_context>(context), why,
-         {{}, static_cast<std::uint32_t>(t.number), nullptr, {}, t.options,
+         {{},
+          static_cast<std::uint32_t>(t.number),
+          nullptr,
+          {},
+          t.options,
           t.options.shutdown.value_or(child_shutdown::infinity())});
 }
 

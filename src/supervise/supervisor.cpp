@@ -46,21 +46,27 @@ void check_options(const detail::supervisor_core& core, const child_options& opt
   if (!fine) throw runtime_error(fine.error());
 }
 
+/// What its constructor gives to start_info goes into `note`.
+detail::address start_child(detail::supervisor_core& core, held_factory factory, detail::start_note& note) {
+  check_options(core, factory->options(), child_kind::worker);
+  detail::shard& on = core.choose(factory->options().where);
+  const detail::start_note_scope scope(note);
+  return core.start(on, *factory.release(), 0, true);
+}
+
 }  // namespace
 
 detail::address supervisor::start_one(detail::child_factory* factory) {
   held_factory held(factory);
-  detail::supervisor_core& core = checked(core_);
-  check_options(core, factory->options(), child_kind::worker);
-  detail::shard& on = core.choose(factory->options().where);
-  return core.start(on, *held.release(), 0, true);
+  detail::start_note unheard;  // or it would be taken for that of a constructor that this start is a part of
+  return start_child(checked(core_), std::move(held), unheard);
 }
 
 result<detail::address> supervisor::start_noted(detail::child_factory* factory, std::any& info) {
+  held_factory held(factory);
   detail::start_note note;
-  const detail::start_note_scope scope(note);
   try {
-    const detail::address role = start_one(factory);
+    const detail::address role = start_child(checked(core_), std::move(held), note);
     info = std::move(note.info);
     return role;
   } catch (const runtime_error& e) {

@@ -104,8 +104,7 @@ std::optional<exit_reason> supervisor_core::ended() const {
 
 void supervisor_core::significant_ended() noexcept {
   if (options_.auto_shutdown == auto_shutdown::any_significant ||
-      (options_.auto_shutdown == auto_shutdown::all_significant &&
-       significant_.load(std::memory_order_acquire) == 0)) {
+      (options_.auto_shutdown == auto_shutdown::all_significant && significant_.load(std::memory_order_acquire) == 0)) {
     request_exit(exit_reason::shutdown());
   }
 }

@@ -3,9 +3,9 @@
 #include <atomic>
 #include <cstdint>
 
-#include "cell/slot.hpp"
-
 namespace karyon::detail {
+
+struct cell_slot;
 
 /// How a supervisor's task learns that something has happened: the ended slots that wait for it, and whether it is to run, in
 /// one word, so that nobody touches the supervisor after it may have ended.
@@ -18,13 +18,14 @@ namespace karyon::detail {
 ///
 /// Who takes it from rest must schedule the task. All others change the word once and touch nothing afterwards: when rest()
 /// has succeeded and nobody is left who may push or poke, the supervisor may be freed.
-class wake_list {
+template <class Slot>
+class basic_wake_list {
 public:
   /// Any thread: the slot is on no list. True: the caller must schedule the task. Release: pairs with take.
-  [[nodiscard]] bool push(cell_slot& s) noexcept {
+  [[nodiscard]] bool push(Slot& s) noexcept {
     std::uintptr_t seen = word_.load(std::memory_order_relaxed);
     do {
-      s.keeper_next = seen > poked ? reinterpret_cast<cell_slot*>(seen) : nullptr;
+      s.keeper_next = seen > poked ? reinterpret_cast<Slot*>(seen) : nullptr;
     } while (!word_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&s), std::memory_order_acq_rel,
                                           std::memory_order_relaxed));
     return seen == at_rest;
@@ -44,16 +45,16 @@ public:
     return seen == at_rest;
   }
   /// The task, in its turn: everything that waits, newest first, linked by keeper_next.
-  [[nodiscard]] cell_slot* take_newest_first() noexcept {
+  [[nodiscard]] Slot* take_newest_first() noexcept {
     const std::uintptr_t seen = word_.exchange(awake, std::memory_order_acq_rel);
-    return seen > poked ? reinterpret_cast<cell_slot*>(seen) : nullptr;
+    return seen > poked ? reinterpret_cast<Slot*>(seen) : nullptr;
   }
   /// The same, oldest first.
-  [[nodiscard]] cell_slot* take() noexcept {
-    cell_slot* newest = take_newest_first();
-    cell_slot* oldest = nullptr;
+  [[nodiscard]] Slot* take() noexcept {
+    Slot* newest = take_newest_first();
+    Slot* oldest = nullptr;
     while (newest != nullptr) {
-      cell_slot* following = newest->keeper_next;
+      Slot* following = newest->keeper_next;
       newest->keeper_next = oldest;
       oldest = newest;
       newest = following;
@@ -72,5 +73,7 @@ private:
   static constexpr std::uintptr_t poked = 2;
   std::atomic<std::uintptr_t> word_{at_rest};
 };
+
+using wake_list = basic_wake_list<cell_slot>;
 
 }  // namespace karyon::detail

@@ -217,6 +217,56 @@ struct farewell : rl::test_suite<farewell, 3> {
   }
 };
 
+/// A guardian that ends an idle cell in place, as exit_in_place does, while others send to it: the cell has one owner at a time, and each
+/// letter is handled, discarded or refused, once.
+struct ending_in_place : rl::test_suite<ending_in_place, 3> {
+  mailbox cell;
+  letter letters[3];
+  rl::var<int> object{0};
+  rl::var<int> handled[3] = {0, 0, 0};
+
+  void before() {
+    cell.word.open(1, false);
+    RL_ASSERT(cell.word.go_idle());
+  }
+  void handle(letter& l) {
+    object($) = object($) + 1;
+    handled[l.sender($)]($) = handled[l.sender($)]($) + 1;
+  }
+  void run(letter* first) {
+    handle(*first);
+    while (true) {
+      if (signal* list = cell.word.take_all()) {
+        for (; list != nullptr; list = list->next) handle(*static_cast<letter*>(list));
+        continue;
+      }
+      if (cell.word.go_idle()) return;
+    }
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      if (!cell.word.claim(1)) return;
+      object($) = -10;  // destroyed
+      for (signal* s = cell.word.close(); s != nullptr; s = s->next) {
+        const int from = static_cast<letter*>(s)->sender($);
+        handled[from]($) = handled[from]($) + 1;  // discarded
+      }
+      RL_ASSERT(!cell.word.claim(1));
+      return;
+    }
+    letter& l = letters[index];
+    l.sender($) = static_cast<int>(index);
+    const std::uint64_t seen = cell.word.look();
+    const auto result = inbox_word::accepts(seen) ? cell.word.push(&l, seen) : inbox_word::push_result::refused;
+    if (result == inbox_word::push_result::owner) run(&l);
+    if (result == inbox_word::push_result::refused) handled[index]($) = handled[index]($) + 1;
+  }
+  void after() {
+    RL_ASSERT(handled[1]($) == 1 && handled[2]($) == 1);
+    RL_ASSERT(!cell.word.has_signals());
+  }
+};
+
 }  // namespace
 
 int main() {
@@ -226,6 +276,7 @@ int main() {
       .holds<succession<false>>("no signal reaches the tenant after the one it was meant for", 60'000)
       .holds<announcement>("who sees an incarnation accept sees its class and role", 5'000)
       .holds<farewell>("who is refused may free what the cell touched last", 60'000)
+      .holds<ending_in_place>("an idle cell is ended by its guardian or woken by a sender, never both", 60'000)
       .fails<succession<true>>("looking at the role before the word", 60'000)
       .unshown("inbox.hpp push cas acq_rel -> acquire",
                "who becomes owner publishes nothing before its go_idle or close")

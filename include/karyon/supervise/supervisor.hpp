@@ -85,7 +85,7 @@ public:
   /// would_block).
   result<ordered_supervisor> start_tree(const supervisor_spec& spec, const child_options& options = {});
 
-  /// Ends one child for good (asked with `shutdown`, its spec forgotten). False if it is not one of ours any more.
+  /// Ends one child for good (by its shutdown policy, its spec forgotten); does not wait. False if it is not one of ours any more.
   template <class C>
   bool terminate(const child<C>& c) {
     return terminate_role(detail::handle_access::of(c));

@@ -114,7 +114,8 @@ TEST_CASE("a child with infinity is waited for, however long it takes") {
   CHECK(d.lines().back() == "c ended: normal");
 }
 
-TEST_CASE("a child that traps exits is asked and may take its time, also when its supervisor ends idle children at once") {
+TEST_CASE(
+    "a child that traps exits is asked and may take its time, also when its supervisor ends idle children at once") {
   diary d;
   registry r;
   runtime rt(quiet());
@@ -244,7 +245,8 @@ TEST_CASE("any_significant ends the supervisor when a significant child has ende
   CHECK(s.ended() == exit_reason::shutdown());
 }
 
-TEST_CASE("all_significant ends the supervisor when the last significant child has ended by itself, on whichever worker") {
+TEST_CASE(
+    "all_significant ends the supervisor when the last significant child has ended by itself, on whichever worker") {
   registry r;
   runtime rt(quiet());
   for (const restart_type type : {restart_type::transient, restart_type::temporary}) {
@@ -354,6 +356,30 @@ TEST_CASE("a constructor's start_info reaches whoever started the child, the las
   CHECK(rt.ask(got->child, get{}, long_time).value() == 5);
   CHECK(std::any_cast<int>(got->info) == 5);
   CHECK(rt.ask(s.start<informative>(6), get{}, long_time).value() == 6);
+}
+
+namespace {
+
+/// Starts another while it is constructed.
+class parent_of_informative : public cell {
+public:
+  using accepts = signals<get>;
+  explicit parent_of_informative(supervisor s) {
+    start_info(std::string("mine"));
+    s.start<informative>(7);
+  }
+  int on(get) { return 1; }
+};
+
+}  // namespace
+
+TEST_CASE("start_info of a child that is started within another's constructor is not taken for the other's") {
+  runtime rt(quiet());
+  auto s = rt.supervise();
+  const auto got = s.try_start<parent_of_informative>({}, s);
+  REQUIRE(got.has_value());
+  CHECK(std::any_cast<std::string>(got->info) == "mine");
+  CHECK(s.children() == 2);
 }
 
 TEST_CASE("try_start gives what the constructor threw as an error") {

@@ -146,13 +146,15 @@ TEST_CASE("waits double from the minimum to the maximum, less a random part, and
   CHECK(b.next_wait_ns(options, 1'010 * ms, 0) == 10 * ms);
   std::uint64_t state = 1;
   for (int i = 0; i < 1'000; ++i) {
-    const std::uint64_t wait = b.next_wait_ns({.minimum = 10ms, .maximum = 10ms, .jitter = 0.2}, 0, detail::next_chance(state));
+    const std::uint64_t wait =
+        b.next_wait_ns({.minimum = 10ms, .maximum = 10ms, .jitter = 0.2}, 0, detail::next_chance(state));
     REQUIRE(wait >= 8 * ms);
     REQUIRE(wait <= 10 * ms);
   }
 }
 
-TEST_CASE("with a share, as many restarts are allowed as that share of the children, where it is more than the number") {
+TEST_CASE(
+    "with a share, as many restarts are allowed as that share of the children, where it is more than the number") {
   registry r;
   runtime rt(quiet());
   auto s = rt.supervise({.intensity = {2, 24h}, .intensity_share = 0.25});

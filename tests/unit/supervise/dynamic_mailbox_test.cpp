@@ -233,7 +233,8 @@ TEST_CASE("a kept mailbox outlasts restarts that fail") {
   CHECK(state.born == 7);
 }
 
-TEST_CASE("a bounded mailbox that is kept counts exactly: it is full with what was kept, and has its places again after") {
+TEST_CASE(
+    "a bounded mailbox that is kept counts exactly: it is full with what was kept, and has its places again after") {
   shared_state state;
   runtime rt(quiet());
   auto s = rt.supervise(generous());

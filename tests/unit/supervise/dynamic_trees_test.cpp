@@ -119,7 +119,8 @@ TEST_CASE("max_children counts trees, too") {
 TEST_CASE("a supervisor of many children is restarted by an ordered one, empty, with its handle and a fresh budget") {
   registry r;
   runtime rt(quiet());
-  auto app = rt.start({.intensity = {10, 24h}, .children = {child_spec::dynamic("many", {.intensity = {1, 24h}})}}).value();
+  auto app =
+      rt.start({.intensity = {10, 24h}, .children = {child_spec::dynamic("many", {.intensity = {1, 24h}})}}).value();
   auto many = app.find_any("many").as_dynamic();
   REQUIRE(many);
   for (std::uint64_t life = 0; life < 5; ++life) {

@@ -78,7 +78,8 @@ TEST_CASE("there is a partition for each NUMA node") {
 TEST_CASE("a partition whose children fail too often is started again alone, and its handle lives on") {
   registry r;
   runtime rt(quiet());
-  auto p = partitioned_supervisor::start(rt, {.partitions = 2, .each = {.intensity = {0, 24h}}, .intensity = {1, 24h}}).value();
+  auto p = partitioned_supervisor::start(rt, {.partitions = 2, .each = {.intensity = {0, 24h}}, .intensity = {1, 24h}})
+               .value();
   const auto bad = p.at(0).start<ward>(std::ref(r), 0);
   const auto good = p.at(1).start<ward>(std::ref(r), 1);
   bad.send(fail_hard{});
