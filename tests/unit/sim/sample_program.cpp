@@ -2,13 +2,16 @@
 //
 //   sim_sample hash SEED   prints the trace's hash and the trace of a lively world
 //   sim_sample bug         looks for a bug that depends on the order of events; prints the failure, and ends with 1
+//   sim_sample misuse ...  does what aborts with a sentence: deadlock, livelock, unverified, second, outlived
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
 #include "sample_world.hpp"
+#include "sched/wait.hpp"
 
 using namespace std::chrono_literals;
 using namespace karyon;
@@ -86,10 +89,39 @@ int look_for_bug() {
   return 0;
 }
 
+struct again {};
+class restless : public cell {
+public:
+  using accepts = signals<again>;
+  void on(again) { self(this).send(again{}); }
+};
+
+int misuse(const std::string& which) {
+  if (which == "outlived") {
+    std::unique_ptr<runtime> left;
+    const testing::world w(1);
+    left = std::make_unique<runtime>();
+    return 0;
+  }
+  testing::world_options options;
+  options.seed = 77;
+  options.turns_max = 1000;
+  testing::world w(options);
+  if (which == "deadlock") detail::blocking_event().wait();
+  if (which == "livelock") {
+    w.runtime().spawn<restless>().send(again{});
+    detail::blocking_event().wait();
+  }
+  if (which == "unverified") w.expect<again>();
+  if (which == "second") const testing::world other(2);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "hash") == 0) return print_hash(std::strtoull(argv[2], nullptr, 10));
   if (argc >= 2 && std::strcmp(argv[1], "bug") == 0) return look_for_bug();
+  if (argc == 3 && std::strcmp(argv[1], "misuse") == 0) return misuse(argv[2]);
   return 2;
 }
