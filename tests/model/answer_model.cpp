@@ -14,6 +14,13 @@ std::uint64_t monotonic_ns() noexcept {
   return now += 30'000;
 }
 
+// What sched/wait.hpp and sched/simulation.hpp declare: no simulation, and deadlines as they are.
+thread_local constinit simulation* current_simulation = nullptr;
+std::uint64_t deadline_in(std::uint64_t delay_ns) noexcept {
+  const std::uint64_t now = monotonic_ns();
+  return delay_ns < never_ns - now ? now + delay_ns : never_ns;
+}
+
 }  // namespace karyon::detail
 
 namespace {
