@@ -111,7 +111,13 @@ inline send_result deliver_to_current(cell_slot* slot, std::uint32_t role, signa
   return deliver_seen(*slot, seen, s, send_result::restarting, std::forward<Wake>(wake));
 }
 
-inline void schedule_now(cell_slot& slot) noexcept { core_at(&slot).schedule(slot); }
+inline void schedule_now(cell_slot& slot) noexcept {
+  runtime_core& core = core_at(&slot);
+  // A wave of exits (a supervisor's, an operator's) shares its worker with the cells that it does not concern: in the lane of
+  // pinned tasks it takes every other turn, and does not stand as one long queue before them.
+  const bool own_lane = slot.pending_tail != nullptr && slot.pending_tail->ops->urgent;
+  core.workers().schedule(&slot.run_link, slot.home, own_lane || slot.has(cell_slot::pinned));
+}
 
 }  // namespace
 

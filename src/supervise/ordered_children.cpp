@@ -36,9 +36,7 @@ void ordered_core::carry_out(ordered_logic::effect& e) {
     case effect::ask: return end_child(*at(e.child), e.why);
     case effect::kill: return end_child(*at(e.child), exit_reason::killed());
     case effect::arm_deadline: return arm(deadline_, e.delay_ns);
-    case effect::cancel_deadline:
-      deadline_due_ = false;
-      return disarm(deadline_);
+    case effect::cancel_deadline: deadline_due_ = false; return disarm(deadline_);
     case effect::arm_retry: return arm(at(e.child)->retry, e.delay_ns);
     case effect::cancel_retry: return disarm(at(e.child)->retry);
     case effect::become: return show(*at(e.child), e.state);
@@ -62,6 +60,7 @@ void ordered_core::disarm(timer& t) noexcept {
 
 void ordered_core::send_answer(ordered_logic::effect& e) {
   const auto found = askers_.find(e.asker);
+  if (found == askers_.end()) return;  // nobody wants to know
   asker a = found->second;
   askers_.erase(found);
   if (e.refusal) return reply(a, tl::unexpected<error>(*std::move(e.refusal)));
@@ -223,11 +222,6 @@ void ordered_core::start_node(kept_child& c) {
     }
   }
   node_keys_[c.node.get()] = c.number;
-  {
-    // Room for its two reports, which must not fail.
-    const std::lock_guard lock(mutex_);
-    inbox_.reserve(inbox_.size() + 2 * node_keys_.size() + 2);
-  }
   c.node->begin_start(*this, path_ + "/" + c.spec.id());
 }
 

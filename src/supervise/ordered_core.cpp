@@ -22,9 +22,7 @@ unsigned choose_worker(runtime_core& rt, const placement& where) {
   return ours ? rt.workers().next_worker(self->node()) : rt.workers().next_worker();
 }
 
-result<started_child> closed() {
-  return fail(errc::closed, "the supervisor is ending or has ended");
-}
+result<started_child> closed() { return fail(errc::closed, "the supervisor is ending or has ended"); }
 
 }  // namespace
 
@@ -63,7 +61,8 @@ void ordered_core::post(command c) noexcept {
     const std::lock_guard lock(mutex_);
     if (active_) {
       inbox_.push_back(std::move(c));
-      news_.store(true, std::memory_order_relaxed);  // a hint: the wake that follows brings a turn that looks in any case
+      news_.store(true,
+                  std::memory_order_relaxed);  // a hint: the wake that follows brings a turn that looks in any case
       if (wakes_.poke()) schedule();
       return;
     }

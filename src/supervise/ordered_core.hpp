@@ -83,7 +83,7 @@ private:
     const class_info* info_of_class = nullptr;
     cell_slot* slot = nullptr;
     std::uint32_t role = 0;
-    exit_reason last_end;  // the worker's
+    exit_reason last_end;                   // the worker's
     std::shared_ptr<supervisor_node> node;  // supervisors
     std::any info;                          // what the last start has noted
     retry_timer retry;
@@ -154,8 +154,8 @@ private:
   std::string path_;
 
   mutable std::mutex table_mutex_;
-  table children_;                                 // written by the worker under table_mutex_
-  std::map<std::string, key, std::less<>> ids_;    // of the listed ones; the same
+  table children_;                               // written by the worker under table_mutex_
+  std::map<std::string, key, std::less<>> ids_;  // of the listed ones; the same
 
   // The worker's.
   std::optional<ordered_logic> logic_;

@@ -50,10 +50,10 @@ public:
   };
   struct effect {
     enum kind : std::uint8_t {
-      start,             // child: to be answered by child_started, child_ignored, child_start_failed (or child_ended)
-      ask,               // child, why: to be answered by child_ended, as the next
-      kill,              // child
-      arm_deadline,      // delay_ns: deadline_due then
+      start,         // child: to be answered by child_started, child_ignored, child_start_failed (or child_ended)
+      ask,           // child, why: to be answered by child_ended, as the next
+      kill,          // child
+      arm_deadline,  // delay_ns: deadline_due then
       cancel_deadline,
       arm_retry,         // child, delay_ns: retry_due then
       cancel_retry,      // child
@@ -107,12 +107,12 @@ private:
   struct record {
     rules kept;
     life is = life::absent;
-    exit_reason end;              // of the dead
-    std::uint32_t run = 0;        // how often its life has changed: tells messages that came too late
-    bool counted = false;         // retrying: the restart is counted already
-    bool timed = false;           // retrying: by a timer
-    std::uint32_t waits = 0;      // back-off: so many since it last ran long enough
-    std::uint64_t since_ns = 0;   // alive since
+    exit_reason end;             // of the dead
+    std::uint32_t run = 0;       // how often its life has changed: tells messages that came too late
+    bool counted = false;        // retrying: the restart is counted already
+    bool timed = false;          // retrying: by a timer
+    std::uint32_t waits = 0;     // back-off: so many since it last ran long enough
+    std::uint64_t since_ns = 0;  // alive since
   };
   struct message {
     enum kind : std::uint8_t { ended, retry, start, terminate, restart, remove } what;

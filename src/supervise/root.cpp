@@ -45,10 +45,6 @@ void root_holder::child_reports(supervisor_node&, report what, const exit_reason
   });
 }
 
-bool root_holder::has_started() const {
-  return room_.read([this] { return started_; });
-}
-
 bool root_holder::has_ended() const noexcept {
   return room_.read([this] { return over_; });
 }

@@ -26,8 +26,6 @@ public:
   /// Waits for the start to succeed (nothing) or to fail: start_failed with the reason's words; closed if it was asked to
   /// exit before it had started. Not on a worker's thread.
   [[nodiscard]] result<void> wait_started() const;
-  /// The same without waiting, for nodes that start without children: the node runs, or has failed, or is still starting.
-  [[nodiscard]] bool has_started() const;
 
   void child_reports(supervisor_node& child, report what, const exit_reason& why) noexcept override;
   void begin_shutdown() noexcept override;

@@ -40,7 +40,7 @@ struct crash_report {
   std::uint64_t mailbox = 0;          ///< Signals that waited for it when it ended.
   std::uint64_t handled = 0;          ///< Signals that this incarnation has handled.
   std::uint64_t restarts = 0;         ///< How often its role had been restarted before.
-  std::vector<neighbour> neighbours;  ///< At most neighbours_max, those with the lowest ids.
+  std::vector<neighbour> neighbours;  ///< At most neighbours_max, those linked first.
   std::uint64_t neighbours_total = 0;
   std::uint32_t worker = 0;  ///< Where it ended.
   std::uint32_t node = 0;

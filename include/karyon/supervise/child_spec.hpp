@@ -58,7 +58,8 @@ enum class mailbox_policy : std::uint8_t {
   /// what the next incarnation would fail of.
   dropped,
   /// Kept, in their order, with the signal that was being handled first (where its type can be copied: it is handled as a copy
-  /// then; a signal that can only be moved is spent, and counted as dropped).
+  /// then; a signal that can only be moved is spent, and counted as dropped). A handler that has returned has handled its signal, also
+  /// if the cell ends by it.
   kept,
   /// Kept without the signal that was being handled.
   kept_without_last,
@@ -174,7 +175,8 @@ private:
 template <class C, class F>
 class called_factory final : public child_factory {
 public:
-  called_factory(const child_options& options, F f) : child_factory(class_info_of<C>::value, options), f_(std::move(f)) {}
+  called_factory(const child_options& options, F f)
+      : child_factory(class_info_of<C>::value, options), f_(std::move(f)) {}
   void construct(void* place, std::uint32_t) const override { construct_from<C>(place, f_()); }
 
 private:
@@ -239,8 +241,8 @@ public:
   /// A cell of class C, constructed from copies of these arguments at each start. Ids are unique among siblings, not empty.
   template <class C, class... Args>
   [[nodiscard]] static child_spec of(std::string id, Args&&... args) {
-    return {std::move(id), std::make_shared<const detail::fixed_recipe<C, std::decay_t<Args>...>>(
-                               std::forward<Args>(args)...)};
+    return {std::move(id),
+            std::make_shared<const detail::fixed_recipe<C, std::decay_t<Args>...>>(std::forward<Args>(args)...)};
   }
   /// A cell of class C whose constructor arguments `f()` makes anew for each start: a tuple, or an optional tuple, where
   /// nothing means ignore_start. Called on the supervisor's worker; what it throws is a failed start.

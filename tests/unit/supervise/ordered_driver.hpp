@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -131,7 +132,7 @@ public:
   std::map<std::string, std::deque<birth>> births;  // of the next starts, by id; then it lives
   std::map<std::string, birth> always;              // unless this is said
   std::map<std::string, exit_reason> answer_to_ask;
-  bool deaf = false;         // nobody ends when asked
+  bool deaf = false;          // nobody ends when asked
   bool hard_to_kill = false;  // nor when killed
   bool quiet = false;         // reports and states are not written
   int errors = 0;             // of the logic: two incarnations of one child, one left behind
@@ -183,9 +184,7 @@ private:
   void carry_out(effect& e) {
     const std::string id = e.child != logic_type::no_child ? names_.at(e.child) : "";
     switch (e.what) {
-      case effect::start:
-        write("start " + id);
-        return start(e.child);
+      case effect::start: write("start " + id); return start(e.child);
       case effect::ask: {
         write("ask " + id);
         const auto answer = answer_to_ask.find(id);
@@ -198,14 +197,10 @@ private:
         return;
       case effect::arm_deadline: return write("deadline in " + std::to_string(e.delay_ns / 1'000'000) + " ms");
       case effect::cancel_deadline: return write("no deadline");
-      case effect::arm_retry:
-        last_wait_ns = e.delay_ns;
-        return write("wait " + id);
+      case effect::arm_retry: last_wait_ns = e.delay_ns; return write("wait " + id);
       case effect::cancel_retry: return write("no wait " + id);
       case effect::become: states_[e.child] = e.state; return;
-      case effect::forget:
-        forgotten_[e.child] = true;
-        return write("forget " + id);
+      case effect::forget: forgotten_[e.child] = true; return write("forget " + id);
       case effect::report:
         if (!quiet) write(std::string(to_string(e.context)) + " " + id + ": " + to_string(e.why));
         return;
@@ -240,5 +235,35 @@ private:
   logic_type::ticket ticket_ = 0;
   std::uint64_t answers_ = 0;
 };
+
+// -- what most tests of it use ----------------------------------------------------------------------------------------
+
+using birth = ordered_driver::birth;
+inline constexpr auto permanent = restart_type::permanent;
+inline constexpr auto transient = restart_type::transient;
+inline constexpr auto temporary = restart_type::temporary;
+inline constexpr auto never = auto_shutdown::never;
+inline constexpr auto any = auto_shutdown::any_significant;
+inline constexpr auto all = auto_shutdown::all_significant;
+
+inline ordered_driver::logic_type::settings rules(restart_strategy strategy = one_for_one,
+                                                  std::uint32_t restarts = 1000, auto_shutdown automatic = never) {
+  ordered_driver::logic_type::settings s;
+  s.strategy = strategy;
+  s.intensity = {restarts, std::chrono::seconds(5)};
+  s.automatic = automatic;
+  return s;
+}
+
+inline const exit_reason failure = exit_reason::error("type", "words");
+inline const exit_reason with_words = exit_reason::shutdown("words");
+
+/// a, b, c, running, nothing written yet.
+inline ordered_driver three(const ordered_driver::logic_type::settings& s) {
+  ordered_driver d(s);
+  d.with("a").with("b").with("c").begin();
+  d.log();
+  return d;
+}
 
 }  // namespace karyon::tests
