@@ -64,17 +64,20 @@ task* worker::pick() noexcept {
 }
 
 task* worker::pick_elsewhere() noexcept {
-  for (unsigned i = 0; i < 2; ++i) {
-    rotation_ += 16;
-    if ((rotation_ & 16u) != 0) {
+  // In turn, so that none starves: not even what others send to a pinned task's worker, under a pinned task that is always
+  // runnable (a supervisor in a restart loop).
+  for (unsigned i = 0; i < 3; ++i) {
+    source_ = source_ == 2 ? 0 : source_ + 1;
+    if (source_ == 0) {
       if (taken_ == nullptr) taken_ = inbox_.take_all();
       if (task* t = taken_) {
         taken_ = t->next;
         if (taken_ != nullptr) taken_->prefetch();
         return t;
       }
-    } else {
+    } else if (source_ == 1) {
       if (task* t = pinned_.pop()) return t;
+    } else {
       if (taken_pinned_ == nullptr) taken_pinned_ = pinned_inbox_.take_all();
       if (task* t = taken_pinned_) {
         taken_pinned_ = t->next;

@@ -116,7 +116,8 @@ private:
   run_queue pinned_;
   task* taken_ = nullptr;         // from inbox_, newest first, being run
   task* taken_pinned_ = nullptr;  // from pinned_inbox_
-  unsigned rotation_ = 0;
+  unsigned rotation_ = 0;         // counts picks
+  unsigned source_ = 0;           // of pick_elsewhere: where it looked last
   std::uint64_t turns_ = 0;
   std::uint64_t seen_tick_ = 0;
   timer_wheel wheel_;
