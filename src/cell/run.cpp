@@ -106,7 +106,7 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
 }
 
 template <bool KeepsLast>
-void run_turn(cell_slot& slot, worker& w) {
+[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
@@ -171,14 +171,15 @@ void run_turn(cell_slot& slot, worker& w) {
   running = nullptr;
 }
 
+// Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
+[[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w) { run_turn<true>(slot, w); }
+
 }  // namespace
 
 void run_cell(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
-  // Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
-  if (slot.has(cell_slot::keeps_last)) [[unlikely]] {
-    return run_turn<true>(slot, w);
-  }
+  if (slot.has(cell_slot::keeps_last)) [[unlikely]]
+    return run_keeping_turn(slot, w);
   run_turn<false>(slot, w);
 }
 
