@@ -49,7 +49,7 @@ KARYON_API std::uint32_t begin_role(cell_slot& s, guardian& keeper) noexcept;
 KARYON_API void end_role(cell_slot& s) noexcept;
 
 /// The slot whose object is being constructed on this thread, or null.
-[[nodiscard]] cell_slot* slot_under_construction() noexcept;
+[[nodiscard]] KARYON_API cell_slot* slot_under_construction() noexcept;
 
 /// task::run of every cell.
 void run_cell(task* t, worker& w);

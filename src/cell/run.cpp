@@ -111,7 +111,7 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
 
 /// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept).
 template <bool Observed, bool KeepsLast>
-void run_turn(cell_slot& slot, worker& w) {
+[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
@@ -185,13 +185,17 @@ void run_turn(cell_slot& slot, worker& w) {
   running = nullptr;
 }
 
+// Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
 template <bool Observed>
-void run(task* t, worker& w) {
+[[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w) {
+  run_turn<Observed, true>(slot, w);
+}
+
+template <bool Observed>
+inline void run(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
-  // Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
-  if (slot.has(cell_slot::keeps_last)) [[unlikely]] {
-    return run_turn<Observed, true>(slot, w);
-  }
+  if (slot.has(cell_slot::keeps_last)) [[unlikely]]
+    return run_keeping_turn<Observed>(slot, w);
   run_turn<Observed, false>(slot, w);
 }
 

@@ -92,7 +92,7 @@ public:
   }
 
   /// Ends all children and the supervisor: asks all with `shutdown`, kills after the deadline. Blocks until done when called from
-  /// a thread; from a cell it only begins. Idempotent.
+  /// a thread; from a cell, its constructor included, it only begins. Idempotent.
   void stop();
   /// An exit signal to the supervisor, see ordered_supervisor::exit.
   void exit(exit_reason why);
@@ -104,7 +104,7 @@ public:
   [[nodiscard]] std::uint64_t restarts() const noexcept;
   /// Why it has ended: `shutdown` after stop() or when the restart intensity was exceeded; nothing while it runs.
   [[nodiscard]] std::optional<exit_reason> ended() const;
-  /// Waits until it has ended; false after the timeout. Not on a worker's thread (false at once).
+  /// Waits until it has ended; false after the timeout. Not within a cell (false at once).
   bool wait_ended(std::chrono::nanoseconds timeout) const;
   explicit operator bool() const noexcept { return core_ != nullptr; }
   friend bool operator==(const supervisor&, const supervisor&) = default;

@@ -149,3 +149,103 @@ TEST_CASE("starts, ends, kills and a stop at the same time leave nothing behind"
     REQUIRE(rt.metrics().cells == 0);
   }
 }
+
+namespace {
+
+/// Does as it is told while it is constructed.
+struct trouble {
+  supervisor s;
+  door leave;
+  std::atomic<int> constructed{0};
+  enum { nothing, stop, kill, wait, die_at_once } what = nothing;
+};
+
+class troublesome : public cell {
+public:
+  using accepts = signals<get, fail_hard>;
+  troublesome(trouble& t, registry& r) : trouble_(&t), alive_(r.living) {
+    t.constructed.fetch_add(1);
+    switch (t.what) {
+      case trouble::stop: t.s.stop(); break;
+      case trouble::kill: t.s.exit(exit_reason::killed()); break;
+      case trouble::wait: t.leave.pass(); break;
+      default: break;
+    }
+  }
+  void on_start() {
+    if (trouble_->what == trouble::die_at_once) throw 1;
+  }
+  int on(get) { return 1; }
+  void on(fail_hard) { throw 2; }
+
+private:
+  trouble* trouble_;
+  counted alive_;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a constructor may stop or kill the supervisor that starts it: it is constructed, and ended with the others") {
+  for (const auto what : {trouble::stop, trouble::kill}) {
+    for (const bool at_restart : {false, true}) {
+      trouble t;
+      registry r;
+      runtime rt(quiet());
+      t.s = rt.supervise(generous());
+      const auto other = t.s.start<ward>(std::ref(r), 1);
+      if (!at_restart) t.what = what;
+      const auto c = t.s.start<troublesome>(std::ref(t), std::ref(r));
+      if (at_restart) {
+        t.what = what;
+        c.send(fail_hard{});
+      }
+      REQUIRE(t.s.wait_ended(long_time));
+      CHECK(t.s.ended() == (what == trouble::stop ? exit_reason::shutdown() : exit_reason::killed()));
+      CHECK(t.constructed == (at_restart ? 2 : 1));
+      CHECK_FALSE(c.alive());
+      CHECK_FALSE(other.alive());
+      CHECK(r.living == 0);
+      CHECK(t.s.children() == 0);
+      t.s = {};
+    }
+  }
+}
+
+TEST_CASE("a constructor that does not return holds up its own shard alone, and the end waits for it") {
+  trouble t;
+  registry r;
+  runtime rt(quiet(2));
+  t.s = rt.supervise(generous());
+  const auto stuck = t.s.start_with<troublesome>({.where = placement::on_worker(0)}, std::ref(t), std::ref(r));
+  const auto other = t.s.start_with<ward>({.where = placement::on_worker(1)}, std::ref(r), 1);
+  t.what = trouble::wait;
+  stuck.send(fail_hard{});
+  REQUIRE(eventually([&] { return t.constructed == 2; }));
+  const auto first = other.get();
+  other.send(fail_hard{});
+  REQUIRE(eventually([&] { return !first.alive() && other.get(); }));
+  CHECK(rt.ask(other, get{}, long_time).value() == 1);
+  t.s.exit(exit_reason::shutdown());
+  REQUIRE(eventually([&] { return !other.alive(); }));
+  CHECK_FALSE(t.s.wait_ended(10ms));
+  t.leave.open();
+  CHECK(t.s.wait_ended(long_time));
+  CHECK(r.living == 0);
+  t.s = {};
+}
+
+TEST_CASE("a child that dies in its first moment again and again exhausts the intensity") {
+  trouble t;
+  registry r;
+  t.what = trouble::die_at_once;
+  runtime rt(quiet());
+  t.s = rt.supervise({.intensity = {7, 24h}});
+  const auto c = t.s.start<troublesome>(std::ref(t), std::ref(r));
+  REQUIRE(t.s.wait_ended(long_time));
+  CHECK(t.s.restarts() == 7);
+  CHECK(t.constructed == 8);
+  CHECK_FALSE(c.alive());
+  CHECK(r.living == 0);
+  t.s = {};
+}

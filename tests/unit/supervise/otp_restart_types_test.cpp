@@ -10,11 +10,11 @@ namespace {
 enum class fate { restarted, kept_stopped, forgotten };
 
 /// What becomes of a child of this type that ends so; checks all that can be seen of it.
-void becomes_after(restart_strategy strategy, restart_type type, way w, fate expected) {
+void becomes_after(runtime& rt, restart_strategy strategy, restart_type type, way w, fate expected) {
   INFO(name_of(strategy) << ", " << name_of(type) << ", " << name_of(w));
   stage st;
-  runtime rt(quiet());
   auto s = rt.start(tree_of(strategy, {})).value();
+  const stops_at_end end(s);
   const cell_ref first = s.start_child(plays(st, "a", kept(type))).value().child.get();
   end_child(rt, s, "a", w);
   switch (expected) {
@@ -49,25 +49,28 @@ void becomes_after(restart_strategy strategy, restart_type type, way w, fate exp
 }  // namespace
 
 TEST_CASE("a permanent child of an ordered supervisor is restarted whatever it ended with") {
+  runtime rt(quiet());
   for (const auto strategy : all_strategies) {
     for (const way w : all_ways) {
-      becomes_after(strategy, permanent, w, w == way::by_supervisor ? fate::kept_stopped : fate::restarted);
+      becomes_after(rt, strategy, permanent, w, w == way::by_supervisor ? fate::kept_stopped : fate::restarted);
     }
   }
 }
 
 TEST_CASE("a transient child of an ordered supervisor is restarted unless it ended as expected, and its spec is kept") {
+  runtime rt(quiet());
   for (const auto strategy : all_strategies) {
     for (const way w : all_ways) {
       const bool stays = w == way::by_supervisor || is_expected(w);
-      becomes_after(strategy, transient, w, stays ? fate::kept_stopped : fate::restarted);
+      becomes_after(rt, strategy, transient, w, stays ? fate::kept_stopped : fate::restarted);
     }
   }
 }
 
 TEST_CASE("a temporary child of an ordered supervisor is never restarted, and forgotten however it ends") {
+  runtime rt(quiet());
   for (const auto strategy : all_strategies) {
-    for (const way w : all_ways) becomes_after(strategy, temporary, w, fate::forgotten);
+    for (const way w : all_ways) becomes_after(rt, strategy, temporary, w, fate::forgotten);
   }
 }
 

@@ -11,8 +11,9 @@ constexpr std::array<auto_shutdown, 2> both{auto_shutdown::any_significant, auto
 
 /// A supervisor of "a", "b" (significant) and "c" (not), all of one restart type.
 struct three {
-  three(restart_type type, auto_shutdown ends, restart_strategy strategy = one_for_one)
-      : s(rt.start(tree_of(strategy,
+  three(runtime& host, restart_type type, auto_shutdown ends, restart_strategy strategy = one_for_one)
+      : rt(host),
+        s(rt.start(tree_of(strategy,
                            {plays(st, "a", kept(type, {}, true)), plays(st, "b", kept(type, {}, true)),
                             plays(st, "c", kept(type))},
                            at_most(5), ends))
@@ -20,8 +21,9 @@ struct three {
   [[nodiscard]] bool goes_on() { return settled(s) && !s.ended().has_value(); }
 
   stage st;
-  runtime rt{quiet()};
+  runtime& rt;
   ordered_supervisor s;
+  stops_at_end end{s};
 };
 
 /// Ends the child and waits until its supervisor has drawn its conclusions.
@@ -39,13 +41,14 @@ void end_and_see(three& t, std::string_view id, restart_type type, way w) {
 }  // namespace
 
 TEST_CASE("the end of a child that is not significant never ends its supervisor, however it ends") {
+  runtime rt(quiet());
   for (const auto ends : {auto_shutdown::never, auto_shutdown::any_significant, auto_shutdown::all_significant}) {
     for (const auto type : {temporary, transient}) {
       for (const way w : all_ways) {
         INFO(name_of(ends) << ", " << name_of(type) << ", " << name_of(w));
         stage st;
-        runtime rt(quiet());
         auto s = rt.start(tree_of(one_for_one, {plays(st, "a", kept(type))}, at_most(5), ends)).value();
+        const stops_at_end end(s);
         const cell_ref first = now(s, "a");
         end_child(rt, s, "a", w);
         if (type == temporary) {
@@ -63,10 +66,11 @@ TEST_CASE("the end of a child that is not significant never ends its supervisor,
 }
 
 TEST_CASE("under any_significant the first significant child that ends by itself ends its supervisor") {
+  runtime rt(quiet());
   for (const auto type : {temporary, transient}) {
     for (const way w : all_ways) {
       INFO(name_of(type) << ", " << name_of(w));
-      three t(type, auto_shutdown::any_significant);
+      three t(rt, type, auto_shutdown::any_significant);
       const bool counts_as_end = w != way::by_supervisor && (type == temporary || is_expected(w));
       if (counts_as_end) {
         end_child(t.rt, t.s, "a", w);
@@ -87,11 +91,12 @@ TEST_CASE("under any_significant the first significant child that ends by itself
 }
 
 TEST_CASE("under all_significant the last significant child that ends by itself ends its supervisor") {
+  runtime rt(quiet());
   for (const auto type : {temporary, transient}) {
     for (const way w : all_ways) {
       if (w == way::by_supervisor || (type == transient && !is_expected(w))) continue;
       INFO(name_of(type) << ", " << name_of(w));
-      three t(type, auto_shutdown::all_significant);
+      three t(rt, type, auto_shutdown::all_significant);
       const cell_ref b = now(t.s, "b");
       end_and_see(t, "a", type, w);
       CHECK(t.goes_on());
@@ -105,9 +110,10 @@ TEST_CASE("under all_significant the last significant child that ends by itself 
 }
 
 TEST_CASE("a transient significant child that is restarted does not end its supervisor, and counts as running") {
+  runtime rt(quiet());
   for (const auto ends : both) {
     INFO(name_of(ends));
-    three t(transient, ends);
+    three t(rt, transient, ends);
     end_and_see(t, "a", transient, way::by_failure);
     CHECK(t.goes_on());
     end_and_see(t, "a", transient, way::by_kill);
@@ -126,10 +132,11 @@ TEST_CASE("a transient significant child that is restarted does not end its supe
 }
 
 TEST_CASE("significant children that their supervisor ended do not count, also when they were the last") {
+  runtime rt(quiet());
   for (const auto ends : both) {
     for (const auto type : {temporary, transient}) {
       INFO(name_of(ends) << ", " << name_of(type));
-      three t(type, ends);
+      three t(rt, type, ends);
       REQUIRE(t.s.terminate_child("a"));
       REQUIRE(t.s.terminate_child("b"));
       CHECK(t.goes_on());
@@ -139,9 +146,10 @@ TEST_CASE("significant children that their supervisor ended do not count, also w
 }
 
 TEST_CASE("under all_significant a child that its supervisor ended is not waited for") {
+  runtime rt(quiet());
   for (const auto type : {temporary, transient}) {
     INFO(name_of(type));
-    three t(type, auto_shutdown::all_significant);
+    three t(rt, type, auto_shutdown::all_significant);
     REQUIRE(t.s.terminate_child("a"));
     end_child(t.rt, t.s, "b", way::normally);
     CHECK(end_of(t.s) == "shutdown");
@@ -169,7 +177,8 @@ TEST_CASE("under all_significant a child whose restart is still tried is waited 
 }
 
 TEST_CASE("a significant child that was restarted by hand counts again") {
-  three t(transient, auto_shutdown::any_significant);
+  runtime rt(quiet());
+  three t(rt, transient, auto_shutdown::any_significant);
   REQUIRE(t.s.terminate_child("a"));
   REQUIRE(t.s.restart_child("a"));
   CHECK(t.goes_on());

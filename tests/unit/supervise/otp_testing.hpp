@@ -280,6 +280,18 @@ template <class Supervisor>
   return s.wait_ended(long_time) ? to_string(*s.ended()) : "still there";
 }
 
+/// Stops a supervisor before the stage of its children goes, where several take turns in one runtime.
+class stops_at_end {
+public:
+  explicit stops_at_end(ordered_supervisor s) : s_(std::move(s)) {}
+  stops_at_end(const stops_at_end&) = delete;
+  stops_at_end& operator=(const stops_at_end&) = delete;
+  ~stops_at_end() { s_.stop(); }
+
+private:
+  ordered_supervisor s_;
+};
+
 /// Whether the supervisor still takes changes: all that it had begun before is done when this returns.
 [[nodiscard]] inline bool settled(ordered_supervisor s) {
   if (!s.start_child(child_spec::of<idler>("probe").with(kept(temporary)))) return false;

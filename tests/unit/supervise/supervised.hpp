@@ -27,7 +27,7 @@ struct registry {
 class ward : public cell {
 public:
   using accepts = signals<die, get, ping, where_am_i, fail_hard>;
-  ward(registry& r, int number) : registry_(&r), number_(number), alive_(r.living) {
+  ward(registry& r, int number) : number_(number), alive_(r.living) {
     if (r.refuse_births.load() > 0 && r.refuse_births.fetch_sub(1) > 0) throw std::runtime_error("no room");
     r.born.fetch_add(1);
   }
@@ -38,7 +38,6 @@ public:
   void on(fail_hard) { throw std::runtime_error("hard"); }
 
 private:
-  registry* registry_;
   int number_;
   counted alive_;
 };
