@@ -136,7 +136,7 @@ private:
   std::shared_ptr<detail::rule_state> state_;
 };
 
-/// Where the signals of a world went: runtime_metrics' sums of this world alone, and what its rules did. A signal sent ends up
+/// Where the signals of a world's own runtime and of the test went, and what the rules did with them. A signal sent ends up
 /// in exactly one of the first four, once the world has come to rest.
 struct signal_accounts {
   std::uint64_t handled = 0;
@@ -243,7 +243,6 @@ private:
   std::unique_ptr<detail::driver> driver_;
   std::unique_ptr<karyon::runtime> runtime_;
   testing::random random_;
-  std::uint64_t refused_before_;
   int exceptions_before_;
 };
 
