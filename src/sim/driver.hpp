@@ -53,6 +53,8 @@ public:
   /// Throws as check_failed(), and if something expected did not happen; ends all expectations.
   void verify();
   [[nodiscard]] bool has_open_expectations() const noexcept;
+  /// The thread has no simulation any more.
+  void let_go() noexcept;
   /// Frees signals that rules have kept: after the runtime's shutdown.
   void discard_kept() noexcept;
 

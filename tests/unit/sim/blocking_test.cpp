@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sched/parker.hpp"
 #include "sched/wait.hpp"
 #include "support/catch.hpp"
 #include "support/run_command.hpp"
