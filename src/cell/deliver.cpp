@@ -43,6 +43,7 @@ void count_refusal(bool full) noexcept {
         ->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
   } else {
     (full ? refused_outside_full : refused_outside_dead).fetch_add(1, std::memory_order_relaxed);
+    if (current_observer != nullptr) current_observer->refused_outside();
   }
 }
 

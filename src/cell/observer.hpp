@@ -19,6 +19,8 @@ public:
   [[nodiscard]] virtual bool admits(cell_slot& s, signal& what) noexcept = 0;
   /// In its turn: the incarnation is about to end.
   virtual void ends(cell_slot& s, const exit_reason& why) noexcept = 0;
+  /// A signal that this thread sent as nobody's worker was refused.
+  virtual void refused_outside() noexcept = 0;
 
 protected:
   cell_observer() = default;

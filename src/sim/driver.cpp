@@ -34,6 +34,10 @@ driver::~driver() {
     kd::programmer_error("a runtime that was made in a simulated world outlives it: destroy it before the world");
   }
   discard_kept();
+  let_go();
+}
+
+void driver::let_go() noexcept {
   kd::current_simulation = nullptr;
   kd::current_observer = nullptr;
   kd::current_log_capture = nullptr;

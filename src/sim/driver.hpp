@@ -53,12 +53,16 @@ public:
   /// Throws as check_failed(), and if something expected did not happen; ends all expectations.
   void verify();
   [[nodiscard]] bool has_open_expectations() const noexcept;
+  /// The thread has no simulation any more.
+  void let_go() noexcept;
   /// Frees signals that rules have kept: after the runtime's shutdown.
   void discard_kept() noexcept;
 
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
   [[nodiscard]] std::uint64_t elapsed_ns() const noexcept { return now_ns_ - started_ns_; }
   [[nodiscard]] const trace& happened() const noexcept { return trace_; }
+  /// Refusals of signals that the test itself has sent.
+  [[nodiscard]] std::uint64_t refused_to_test() const noexcept { return refused_outside_; }
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
   [[nodiscard]] std::uint64_t delayed_now() const noexcept { return delayed_.size(); }
   [[nodiscard]] std::vector<std::string> log_lines() const { return {log_.begin(), log_.end()}; }
@@ -73,6 +77,7 @@ public:
   void runs(cell_slot& s) noexcept override;
   bool admits(cell_slot& s, signal& what) noexcept override;
   void ends(cell_slot& s, const exit_reason& why) noexcept override;
+  void refused_outside() noexcept override { ++refused_outside_; }
 
   // ---- log_capture ----
   void line(log_level level, std::string_view text) override;
@@ -139,6 +144,7 @@ private:
   std::multimap<std::uint64_t, delayed_signal*> delayed_;  // by the time at which they are due
   std::vector<signal*> lost_;                              // dropped ones
   std::uint64_t dropped_ = 0;
+  std::uint64_t refused_outside_ = 0;
   std::string failure_;
 };
 

@@ -3,9 +3,13 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <karyon/sim/testing.hpp>
 
@@ -64,36 +68,50 @@ std::string with_command(const std::string& text, std::uint64_t seed) {
   return text + "\nreplay it with: " + replay_command(seed);
 }
 
+}  // namespace
+
+void world::abandon(std::unique_ptr<world> failed) noexcept {
+  failed->driver_->let_go();
+  // Still reachable, so that no leak is reported on top of the failure.
+  static std::mutex mutex;
+  static auto& left = *new std::vector<world*>();
+  const std::lock_guard lock(mutex);
+  left.push_back(failed.release());
+}
+
 /// One seed. The report is made while the world still is as it was.
-void run_one(const world_options& options, const std::function<void(world&)>& body) {
+void world::run_one(const world_options& options, const std::function<void(world&)>& body) {
   const std::uint64_t seed = options.seed;
-  world w(options);
+  auto w = std::make_unique<world>(options);
   try {
-    body(w);
-    w.verify();
+    body(*w);
+    w->verify();
   } catch (const failure& e) {
-    throw failure(with_command(e.what(), seed));
+    const std::string text = with_command(e.what(), seed);
+    abandon(std::move(w));
+    throw failure(text);
   } catch (const std::exception& e) {
-    throw failure(with_command(w.describe(e.what()), seed));
+    const std::string text = with_command(w->describe(e.what()), seed);
+    abandon(std::move(w));
+    throw failure(text);
   } catch (...) {
-    const std::string text = with_command(w.describe("the test failed"), seed);
+    const std::string text = with_command(w->describe("the test failed"), seed);
     std::fprintf(stderr, "%s\n", text.c_str());
+    abandon(std::move(w));
     throw;
   }
 }
-
-}  // namespace
 
 void for_each_seed(const seeds& which, const world_options& options, const std::function<void(world&)>& body) {
   world_options one = options;
   if (const auto chosen = number_in(seed_variable)) {
     one.seed = *chosen;
-    return run_one(one, body);
+    return world::run_one(one, body);
   }
   const std::uint64_t count = number_in(count_variable).value_or(which.count);
   for (std::uint64_t i = 0; i < count; ++i) {
     one.seed = which.first + i;
-    run_one(one, body);
+    world::run_one(one, body);
   }
 }
 

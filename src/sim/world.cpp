@@ -65,17 +65,12 @@ std::uint64_t as_ns(std::chrono::nanoseconds time) noexcept {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, time.count()));
 }
 
-std::uint64_t refused_of(const runtime_metrics& m) noexcept {
-  return m.refused_dead + m.refused_full + m.refused_no_handler;
-}
-
 }  // namespace
 
 world::world(const world_options& options)
     : driver_(std::make_unique<detail::driver>(options)),
       runtime_(runtime_of(options)),
       random_(options.seed * 0x2545f4914f6cdd1du + 1),
-      refused_before_(refused_of(runtime_->metrics())),
       exceptions_before_(std::uncaught_exceptions()) {}
 
 world::world(std::uint64_t seed) : world(with_seed(seed)) {}
@@ -128,8 +123,16 @@ void world::add(std::shared_ptr<detail::rule_state> state) { driver_->add_rule(s
 void world::verify() { driver_->verify(); }
 
 signal_accounts world::accounts() const {
-  const runtime_metrics m = runtime_->metrics();
-  return {m.handled, refused_of(m) - refused_before_, m.dropped_dead, driver_->dropped(), driver_->delayed_now()};
+  // Not runtime_metrics, which adds the refusals of all threads of the process.
+  const kd::runtime_core& core = runtime_->core();
+  signal_accounts a;
+  a.handled = core.sum(&kd::cell_counters::handled);
+  a.refused = core.sum(&kd::cell_counters::refused_dead) + core.sum(&kd::cell_counters::refused_full) +
+              core.sum(&kd::cell_counters::refused_no_handler) + driver_->refused_to_test();
+  a.lost = core.sum(&kd::cell_counters::dropped_dead);
+  a.dropped = driver_->dropped();
+  a.still_delayed = driver_->delayed_now();
+  return a;
 }
 
 std::uint64_t world::trace_hash() const noexcept { return driver_->happened().hash(); }

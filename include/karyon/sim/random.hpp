@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace karyon::testing {
 
@@ -40,10 +41,10 @@ public:
   bool one_in(std::uint64_t n) noexcept { return n != 0 && below(n) == 0; }
   /// True with this probability, 0 to 1.
   bool chance(double p) noexcept { return static_cast<double>((*this)() >> 11u) * 0x1.0p-53 < p; }
-  /// One of a container that is not empty.
+  /// One of a container or array that is not empty.
   template <class Container>
   auto& pick(Container& from) noexcept {
-    return from[static_cast<std::size_t>(below(from.size()))];
+    return from[static_cast<std::size_t>(below(std::size(from)))];
   }
 
 private:

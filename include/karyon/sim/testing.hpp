@@ -136,7 +136,7 @@ private:
   std::shared_ptr<detail::rule_state> state_;
 };
 
-/// Where the signals of a world went: runtime_metrics' sums of this world alone, and what its rules did. A signal sent ends up
+/// Where the signals of a world's own runtime and of the test went, and what the rules did with them. A signal sent ends up
 /// in exactly one of the first four, once the world has come to rest.
 struct signal_accounts {
   std::uint64_t handled = 0;
@@ -145,6 +145,11 @@ struct signal_accounts {
   std::uint64_t dropped = 0;        ///< by a drop rule
   std::uint64_t still_delayed = 0;  ///< held by a delay rule right now
 };
+
+class world;
+struct seeds;
+KARYON_API void for_each_seed(const seeds& which, const world_options& options,
+                              const std::function<void(world&)>& body);
 
 /// A runtime whose workers, clock and chance are the test's.
 ///
@@ -173,6 +178,15 @@ public:
   [[nodiscard]] std::uint64_t seed() const noexcept;
   /// For the test's own choices: follows from the seed, and does not disturb the scheduler's.
   [[nodiscard]] testing::random& random() noexcept { return random_; }
+
+  /// Makes an object that lives a little longer than the world's cells: for what cells report to. What is local to a function
+  /// that for_each_seed calls is gone when the world ends its cells.
+  template <class T, class... Args>
+  T& keep(Args&&... args) {
+    auto made = std::make_shared<T>(std::forward<Args>(args)...);
+    kept_.push_back(made);
+    return *made;
+  }
 
   /// Lets one turn happen. False if there is nothing to run at this moment. As all of the following, it throws `failure` if a
   /// disallowed signal was handled.
@@ -235,15 +249,19 @@ public:
   [[nodiscard]] std::vector<std::string> log() const;
 
 private:
+  friend void for_each_seed(const seeds&, const world_options&, const std::function<void(world&)>&);
+  /// After a failure: the world is left as it is, since what its cells refer to may be gone.
+  static void abandon(std::unique_ptr<world> failed) noexcept;
+  static void run_one(const world_options& options, const std::function<void(world&)>& body);
   template <class T>
   rule<T> add(detail::rule_state::kind what, times how_often, std::chrono::nanoseconds time);
   void add(std::shared_ptr<detail::rule_state> state);
   bool kill(const detail::address& whom, bool role);
 
   std::unique_ptr<detail::driver> driver_;
+  std::vector<std::shared_ptr<void>> kept_;
   std::unique_ptr<karyon::runtime> runtime_;
   testing::random random_;
-  std::uint64_t refused_before_;
   int exceptions_before_;
 };
 
@@ -255,6 +273,9 @@ struct seeds {
 
 /// Runs `body` in a world of its own for each seed, then verifies the world's expectations. At the first seed for which the
 /// body or the verification throws it stops, and says which seed it was, what happened last, and which command replays it.
+///
+/// A world in which something failed is left as it is: its cells are not ended, for what they refer to may be gone already
+/// (see world::keep).
 ///
 /// What derives from std::exception is thrown on as a `failure` with all of that in its text. Anything else (a failed REQUIRE
 /// of Catch2 is such) is thrown on as it is, after the text was written to the standard error stream.

@@ -149,3 +149,43 @@ TEST_CASE("options hold for every seed's world") {
   CHECK(workers == std::set<unsigned>{5});
   CHECK(seen == std::vector<std::uint64_t>{1, 2});
 }
+
+namespace {
+
+/// Writes into what it was given when it ends.
+class mourner : public cell {
+public:
+  using accepts = signals<ping>;
+  explicit mourner(std::vector<int>* ends) : ends_(ends) {}
+  ~mourner() { ends_->push_back(1); }
+  mourner(const mourner&) = delete;
+  mourner& operator=(const mourner&) = delete;
+  void on(ping) {}
+
+private:
+  std::vector<int>* ends_;
+};
+
+}  // namespace
+
+TEST_CASE("what a world keeps outlives its cells") {
+  const environment plain(nullptr, nullptr);
+  for_each_seed({.first = 1, .count = 10}, [](world& w) {
+    auto& ends = w.keep<std::vector<int>>();
+    w.runtime().spawn<mourner>(&ends);
+  });
+}
+
+TEST_CASE("cells of a failed world are left as they are, for what they refer to is gone") {
+  const environment plain(nullptr, nullptr);
+  const std::string text = failure_of([] {
+    for_each_seed({.first = 1, .count = 1}, [](world& w) {
+      std::vector<int> ends;
+      w.runtime().spawn<mourner>(&ends);
+      throw std::runtime_error("failed in the middle");
+    });
+  });
+  CHECK(text.find("failed in the middle") != std::string::npos);
+  world next(2);  // the thread can have another
+  CHECK_FALSE(next.step());
+}
