@@ -118,9 +118,9 @@ public:
   void on(work_through) {
     tree_.start_child(*this, wards(*registry_, "new", 9), [this](result<started_child> s) {
       note("start", s.has_value() && s->child.as<ward>());
-      tree_.delete_child(*this, "new", [this](result<void> d) {
+      tree_.delete_child(*this, "new", [this](const result<void>& d) {
         diary_->write(to_string(d.error().code()));
-        tree_.terminate_child(*this, "new", [this](result<void> t) {
+        tree_.terminate_child(*this, "new", [this](const result<void>& t) {
           note("terminate", t.has_value());
           tree_.restart_child(*this, "new",
                               [this](result<started_child> again) { note("restart", again.has_value()); });
