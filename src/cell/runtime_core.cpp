@@ -258,11 +258,11 @@ bool runtime_core::wait_until_empty(std::chrono::milliseconds at_most) {
   return poll_until(empty, ms < never_ns / ms_ns ? deadline_in(ms * ms_ns) : never_ns);
 }
 
-void runtime_core::exit_all(const exit_reason& why, bool also_supervised) {
+void runtime_core::exit_all(const exit_reason& why) {
   slabs_->for_each_slot([&](void* memory) {
     auto& s = *static_cast<cell_slot*>(memory);
     if (!inbox_word::accepts(s.inbox.look())) return;
-    if (!also_supervised && s.role.load(std::memory_order_acquire) != 0) return;
+    if (s.role.load(std::memory_order_acquire) != 0) return;
     send_exit({&s, s.incarnation.load(std::memory_order_relaxed)}, {}, why);
   });
 }
@@ -283,14 +283,14 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
     to_end = participants_;  // nobody adds to it any more
   }
   for (const auto& p : to_end) p->begin_shutdown();
-  to_end.clear();
   const std::uint64_t dropped_before = sum(&cell_counters::dropped_dead);
   const std::uint64_t alive = live_cells();
-  exit_all(exit_reason::shutdown(), false);
+  exit_all(exit_reason::shutdown());
   report_.complete = wait_until_empty(deadline);
   if (!report_.complete) {
     report_.killed = live_cells();
-    exit_all(exit_reason::killed(), true);
+    for (const auto& p : to_end) p->begin_kill();
+    exit_all(exit_reason::killed());
     report_.complete = wait_until_empty(std::max(deadline, std::chrono::milliseconds(100)));
     if (!report_.complete) {
       log(log_level::err,

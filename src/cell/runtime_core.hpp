@@ -28,6 +28,8 @@ public:
   virtual ~shutdown_participant() = default;
   /// From now on nothing is started or restarted. Does not wait.
   virtual void begin_shutdown() noexcept = 0;
+  /// The shutdown's deadline has passed: it is to kill what it has left. After begin_shutdown; does not wait.
+  virtual void begin_kill() noexcept = 0;
   /// Whether it has nothing left.
   [[nodiscard]] virtual bool has_ended() const noexcept = 0;
 };
@@ -118,8 +120,8 @@ private:
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
   [[nodiscard]] bool wait_until_empty(std::chrono::milliseconds at_most);
-  /// Not `supervised` ones: their supervisors ask them in their order.
-  void exit_all(const exit_reason& why, bool also_supervised);
+  /// Not supervised ones: their supervisors end them, in their order, and would start again what others end.
+  void exit_all(const exit_reason& why);
 
   [[nodiscard]] static std::uint64_t next_serial() noexcept;
 

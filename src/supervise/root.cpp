@@ -14,22 +14,25 @@ std::shared_ptr<root_holder> root_holder::start(runtime_core& rt, std::shared_pt
 
 void root_holder::begin(std::string path) noexcept {
   node_->begin_start(*this, std::move(path));
-  bool shutdown = false;
+  exit_reason asked;
   room_.change([&] {
     begun_ = true;
-    shutdown = shutdown_;
+    asked = asked_;
   });
-  // The runtime asked before there was anything to ask.
-  if (shutdown) node_->request_exit(exit_reason::shutdown());
+  // The runtime may have asked before there was anything to ask.
+  if (asked.why() != exit_reason::kind::normal) node_->request_exit(asked);
 }
 
-void root_holder::begin_shutdown() noexcept {
+void root_holder::begin_shutdown() noexcept { ask(exit_reason::shutdown()); }
+void root_holder::begin_kill() noexcept { ask(exit_reason::killed()); }
+
+void root_holder::ask(const exit_reason& why) noexcept {
   bool begun = false;
   room_.change([&] {
-    shutdown_ = true;
+    asked_ = why;
     begun = begun_;
   });
-  if (begun) node_->request_exit(exit_reason::shutdown());
+  if (begun) node_->request_exit(why);
 }
 
 void root_holder::child_reports(supervisor_node&, report what, const exit_reason& why) noexcept {

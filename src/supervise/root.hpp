@@ -29,6 +29,7 @@ public:
 
   void child_reports(supervisor_node& child, report what, const exit_reason& why) noexcept override;
   void begin_shutdown() noexcept override;
+  void begin_kill() noexcept override;
   [[nodiscard]] bool has_ended() const noexcept override;
 
   // For start() alone.
@@ -36,6 +37,7 @@ public:
 
 private:
   void begin(std::string path) noexcept;
+  void ask(const exit_reason& why) noexcept;
 
   runtime_core& runtime_;
   const std::shared_ptr<supervisor_node> node_;
@@ -45,7 +47,7 @@ private:
   bool over_ = false;
   exit_reason why_;  // of the end, or of the failed start
   bool begun_ = false;
-  bool shutdown_ = false;
+  exit_reason asked_;  // by the runtime: shutdown, then killed; normal: nothing
 };
 
 }  // namespace karyon::detail

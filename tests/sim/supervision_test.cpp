@@ -1,215 +1,208 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <chrono>
+// What must hold for supervisors, whatever happens: each over many seeds of random trees and random exits. KARYON_SIM_SEEDS
+// says how many: `KARYON_SIM_SEEDS=10000 ctest -L sim` in a build folder runs ten thousand of each.
 #include <deque>
-#include <optional>
 
-#include "sim/random_tree.hpp"
+#include "sim/colony.hpp"
 #include "support/catch.hpp"
-
-// What must hold of supervision, whatever the tree, whoever fails, and in whatever order things happen. The test run takes a part of
-// the seeds; all 10,000: KARYON_SIM_SEEDS=10000 with the same program.
 
 using namespace std::chrono_literals;
 using namespace karyon;
 using namespace karyon::tests;
-using karyon::testing::world;
+using testing::for_each_seed;
+using testing::world;
 
 namespace {
 
-testing::world_options chosen_world(std::chrono::nanoseconds turn_time = 20us) {
-  testing::world_options o;
-  o.turn_time = turn_time;
-  return o;
+constexpr testing::seeds quick{.first = 1, .count = 300};
+
+void require(bool holds, const std::string& what) {
+  if (!holds) throw std::runtime_error(what);
 }
 
-/// Does one thing to a supervisor of the tree, which is found by going down from the root by chance. Commands go to those that
-/// are marked as out of order before, since they may end a child whose younger siblings live on.
-void command(world& w, ledger& book, tree_maker& maker, ordered_supervisor at) {
-  auto& dice = w.random();
-  while (true) {
-    const std::vector<child_info> children = at.children();
-    if (children.empty()) return;
-    const child_info one = children[dice.below(children.size())];
-    if (auto many = one.child.as_dynamic()) {
-      const temper t = maker.pick({temper::obedient, temper::slow, temper::stubborn});
-      const child_options how{.restart = maker.pick({restart_type::permanent, restart_type::transient, restart_type::temporary})};
-      static_cast<void>(many.try_start<subject>(how, &book, maker.one_of_many(), t));
-      if (dice.one_in(10)) many.exit_children(exit_reason::killed());
-      if (dice.one_in(20)) many.exit(maker.pick({exit_reason::killed(), exit_reason::shutdown()}));
-      return;
-    }
-    if (auto tree = one.child.as_tree(); tree && dice.one_in(2)) {
-      at = tree;
-      continue;
-    }
-    // Only what was not in order is commanded: the first command to a supervisor exempts all of them from then on.
-    book.order_exempt.assign(book.order_exempt.size(), true);
-    switch (dice.below(4)) {
-      case 0: static_cast<void>(at.terminate_child(one.id)); return;
-      case 1: static_cast<void>(at.restart_child(one.id)); return;
-      case 2: static_cast<void>(at.delete_child(one.id)); return;
-      default:
-        if (dice.one_in(4)) at.exit(maker.pick({exit_reason::killed(), exit_reason::shutdown()}));
-        return;
-    }
+/// Something bad happens to somebody.
+std::uint64_t mischief(world& w, const ordered_supervisor& tree, census& c) {
+  testing::random& dice = w.random();
+  std::vector<cell_ref> cells;
+  std::vector<ordered_supervisor> trees;
+  gather(tree, cells, trees);
+  if (dice.one_in(10)) c.refusals_left = dice.below(3);
+  if (dice.one_in(20)) dice.pick(trees).exit(exit_reason::killed());
+  if (dice.one_in(20)) dice.pick(trees).exit(exit_reason::shutdown());
+  if (cells.empty()) return 0;
+  const cell_ref whom = dice.pick(cells);
+  switch (dice.below(5)) {
+    case 0: w.kill(whom); return 0;
+    case 1: whom.send(fail_at_once{}); return 1;
+    case 2: whom.send(leave{exit_reason::normal()}); return 1;
+    case 3: whom.send(leave{exit_reason::shutdown()}); return 1;
+    default: whom.send(work{}); return 1;
   }
 }
 
-/// Does one thing to a child of a tree, at random. Counts the signals it sends.
-void disturb(world& w, ledger& book, std::uint64_t& sent) {
-  auto& dice = w.random();
-  if (book.members.empty()) return w.advance(1ms);
-  const ref<subject> victim = dice.pick(book.members).now;
-  switch (dice.below(8)) {
-    case 0: w.advance(std::chrono::microseconds(dice.below(20'000))); return;
-    case 1: w.kill(victim); return;
-    case 2: w.runtime().exit(victim, exit_reason::shutdown("by the test")); return;
-    case 3:
-      ++sent;
-      victim.send(fall{exit_reason::error("", "")});
-      return;
-    case 4:
-      ++sent;
-      victim.send(fall{exit_reason::normal()});
-      return;
-    default:
-      ++sent;
-      victim.send(note{sent});
-      for (std::uint64_t i = dice.below(12); i > 0 && w.step(); --i) {
-      }
+/// Some time of it; returns how many signals were sent.
+std::uint64_t interesting_times(world& w, const ordered_supervisor& tree, census& c, std::uint64_t events) {
+  std::uint64_t sent = 0;
+  for (std::uint64_t i = 0; i < events; ++i) {
+    sent += mischief(w, tree, c);
+    for (std::uint64_t n = w.random().below(6); n > 0; --n) w.step();
+    if (w.random().one_in(4)) w.advance(std::chrono::milliseconds(w.random().below(2000)));
+    require(c.violation.empty(), c.violation);
   }
+  return sent;
 }
 
-void check(world& w, const ledger& book) {
-  if (!book.breaches.empty()) throw testing::failure(w.describe(book.breaches.front()));
-}
-
-void check_ended(world& w, ledger& book, const ordered_supervisor& root) {
-  check(w, book);
-  if (!root.ended()) throw testing::failure(w.describe("the root has not ended after stop()"));
-  if (book.living() != 0) throw testing::failure(w.describe("orphans: " + std::to_string(book.living()) + " children live on"));
+void require_nobody_left(world& w, const census& c) {
+  require(c.violation.empty(), c.violation);
+  require(c.total() == 0, std::to_string(c.total()) + " orphans");
+  require(w.runtime().metrics().cells == 0, "the runtime still counts cells");
 }
 
 }  // namespace
 
-TEST_CASE("no child has two incarnations, none is orphaned, and siblings end in reverse order, in random trees") {
-  std::uint64_t trees = 0;
-  std::uint64_t births = 0;
-  testing::for_each_seed({1, 300}, chosen_world(), [&](world& w) {
-    ledger book(w.random());
-    tree_maker maker(book, w.random());
-    const supervisor_spec spec = maker.tree("", 3);
-    auto root = w.runtime().start(spec);
-    if (!root) {
-      if (root.error().code() != errc::start_failed) throw testing::failure(w.describe(to_string(root.error())));
-      check(w, book);
-      if (book.living() != 0) throw testing::failure(w.describe("a failed start has left children"));
-      return;
+TEST_CASE("a random tree under random exits never has two live incarnations of a child, and leaves no orphan") {
+  for_each_seed(quick, [](world& w) {
+    auto& c = w.keep<census>();
+    auto tree = w.runtime().start(random_tree(w, c).make());
+    require(tree.has_value(), "the tree did not start");
+    interesting_times(w, *tree, c, 30);
+    tree->stop();
+    require(tree->ended().has_value(), "stop() returned before the supervisor had ended");
+    require_nobody_left(w, c);
+  });
+}
+
+TEST_CASE("a random tree can be stopped after any number of turns") {
+  for_each_seed(quick, [](world& w) {
+    auto& c = w.keep<census>();
+    auto tree = w.runtime().start(random_tree(w, c).make());
+    require(tree.has_value(), "the tree did not start");
+    for (std::uint64_t i = w.random().below(4); i > 0; --i) mischief(w, *tree, c);
+    for (std::uint64_t n = w.random().below(40); n > 0; --n) w.step();
+    const auto before = w.now();
+    if (w.random().one_in(2)) {
+      tree->stop();
+    } else {
+      require(w.runtime().shutdown(1h).complete, "the runtime did not come to its end");
     }
-    std::uint64_t sent = 0;
-    const bool commanded = w.random().one_in(3);  // most trees keep their order, which is looked at then
-    for (std::uint64_t i = w.random().below(200); i > 0; --i) {
-      if (w.random().one_in(commanded ? 3 : 1'000'000)) {
-        command(w, book, maker, *root);
-      } else {
-        disturb(w, book, sent);
-      }
-      check(w, book);
-    }
-    root->stop();
-    check_ended(w, book, *root);
+    require(w.now() - before < 10min, "stopping took " + std::to_string((w.now() - before).count()) + " ns");
+    require_nobody_left(w, c);
+  });
+}
+
+TEST_CASE("a runtime whose shutdown has little time kills what is left of a random tree, and comes to its end") {
+  for_each_seed(quick, [](world& w) {
+    auto& c = w.keep<census>();
+    auto tree = w.runtime().start(random_tree(w, c).make());
+    require(tree.has_value(), "the tree did not start");
+    interesting_times(w, *tree, c, w.random().below(20));
+    require(w.runtime().shutdown(std::chrono::milliseconds(w.random().below(6000))).complete, "not complete");
+    require_nobody_left(w, c);
+  });
+}
+
+TEST_CASE("every signal sent into a random tree is handled, refused, lost or dropped, and counted as one of these") {
+  for_each_seed(quick, [](world& w) {
+    auto& c = w.keep<census>();
+    auto tree = w.runtime().start(random_tree(w, c).handling_each_signal_once().make());
+    require(tree.has_value(), "the tree did not start");
+    w.drop<work>().with_chance(0.1);
+    const std::uint64_t sent = interesting_times(w, *tree, c, 40);
+    tree->stop();
     w.run();
-    ++trees;
-    for (const member& m : book.members) births += m.born;
     const testing::signal_accounts a = w.accounts();
-    if (book.told > sent) throw testing::failure(w.describe("more signals arrived than were sent"));
-    // A slow child's own timer is a signal, too.
-    if (a.handled + a.refused + a.lost + a.dropped + a.still_delayed < sent)
-      throw testing::failure(w.describe("a signal was lost without being counted"));
+    const std::uint64_t counted = a.handled + a.refused + a.lost + a.dropped;
+    require(counted == sent, std::to_string(sent) + " sent, " + std::to_string(counted) + " counted");
   });
-  // Not an empty story: most trees start, and their children are born again and again.
-  CHECK(trees > 100);
-  CHECK(births > 3000);
 }
 
-namespace {
-
-/// A tree's story up to its event number `cut`; then it is stopped. False if the story is shorter than that.
-bool cut_off(std::uint64_t seed, std::uint64_t cut) {
-  testing::world_options o = chosen_world();
-  o.seed = seed;
-  world w(o);
-  ledger book(w.random());
-  book.constructor_fails = 0.05;
-  tree_maker maker(book, w.random());
-  auto root = w.runtime().start(maker.tree("", 2));
-  if (!root) {
-    if (root.error().code() != errc::start_failed) throw testing::failure(w.describe(to_string(root.error())));
-    return false;
-  }
-  for (int i = 0; i < 60 && w.events() < cut; ++i) {
-    const ref<subject> victim = book.members.empty() ? ref<subject>() : w.random().pick(book.members).now;
-    victim.send(fall{exit_reason::error("", "")});
-    for (std::uint64_t n = w.random().below(8); n > 0 && w.events() < cut && w.step(); --n) {
-    }
-    if (w.events() < cut && w.random().one_in(4)) w.advance(5ms);
-  }
-  const bool cut_short = w.events() >= cut;
-  root->stop();
-  check_ended(w, book, *root);
-  return cut_short;
+TEST_CASE("children are ended in the reverse of their start order, in trees of every shape") {
+  for_each_seed(quick, [](world& w) {
+    auto& c = w.keep<census>();
+    random_tree shape(w, c);
+    auto tree = w.runtime().start(shape.make());
+    require(tree.has_value(), "the tree did not start");
+    for (std::uint64_t n = w.random().below(20); n > 0; --n) w.step();
+    tree->stop();
+    const std::vector<std::string> expected(shape.roles().rbegin(), shape.roles().rend());
+    require(c.ends == expected, "ended in another order");
+    require_nobody_left(w, c);
+  });
 }
 
-}  // namespace
-
-TEST_CASE("a tree can be stopped at every event, and stops whole") {
-  std::uint64_t cuts = 0;
-  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
-    std::uint64_t cut = 0;
-    while (cut < 300 && cut_off(seed, cut)) ++cut;
-    cuts += cut;
-  }
-  CHECK(cuts > 1000);
-}
-
-TEST_CASE("a supervisor allows exactly the restarts that OTP's rule allows") {
-  testing::for_each_seed({1, 300}, chosen_world(0ns), [](world& w) {
-    auto& dice = w.random();
-    ledger book(dice);
-    book.constructor_fails = 0;
-    tree_maker maker(book, dice);
-    book.order_exempt.push_back(false);
+TEST_CASE("a supervisor gives up exactly when OTP's would: at one more restart than allowed within the period") {
+  for_each_seed(quick, [](world& w) {
+    auto& c = w.keep<census>();
+    testing::random& dice = w.random();
+    const auto allowed = static_cast<std::uint32_t>(dice.below(5));
+    const auto period = std::chrono::seconds(1 + dice.below(5));
     supervisor_spec spec;
-    spec.strategy = maker.pick({one_for_one, one_for_all, rest_for_one});
-    spec.intensity = {static_cast<std::uint32_t>(dice.below(5)), std::chrono::milliseconds(10 + dice.below(1000))};
-    const auto children = static_cast<std::uint32_t>(dice.between(1, 4));
-    for (std::uint32_t i = 0; i < children; ++i) {
-      spec.children.push_back(maker.child("", 0, {{0, i}}).with({.shutdown = child_shutdown::within(5ms)}));
+    spec.intensity = {allowed, period};
+    for (int i = 0; i < 3; ++i) {
+      const std::string id = std::to_string(i);
+      spec.children.push_back(child_spec::of<member>(id, &c, id, false));
     }
-    auto root = w.runtime().start(spec).value();
-    w.run();
-
-    const auto all_live = [&] {
-      for (const member& m : book.members) {
-        if (m.living == 0 || !m.now.alive()) return false;
-      }
-      return true;
-    };
-    std::deque<std::chrono::nanoseconds> restarts;  // OTP's list: the times of those within the period
-    for (int i = 0; i < 30 && !root.ended(); ++i) {
-      w.advance(std::chrono::milliseconds(dice.below(static_cast<std::uint64_t>(spec.intensity.period / 1ms) + 2)));
-      if (!all_live()) throw testing::failure(w.describe("a child is missing"));
-      w.kill(dice.pick(book.members).now);
+    auto tree = w.runtime().start(spec);
+    require(tree.has_value(), "the tree did not start");
+    std::deque<std::chrono::nanoseconds>
+        restarts;  // as supervisor.erl keeps them: those within the period, and this one
+    for (int i = 0; i < 40; ++i) {
+      std::vector<cell_ref> cells;
+      std::vector<ordered_supervisor> trees;
+      gather(*tree, cells, trees);
+      require(cells.size() == 3, "not all children run");
+      w.kill(dice.pick(cells));
+      w.run();
       restarts.push_back(w.now());
-      while (w.now() - restarts.front() > spec.intensity.period) restarts.pop_front();
-      const bool too_many = restarts.size() > spec.intensity.restarts;
-      w.run();  // it is dead now, if not replaced yet
-      const bool settled = w.run_until([&] { return root.ended().has_value() || all_live(); }, 10s);
-      if (!settled || root.ended().has_value() != too_many) {
-        throw testing::failure(w.describe(too_many ? "it should have given up" : "it gave up too early"));
-      }
+      while (restarts.front() + period < w.now()) restarts.pop_front();
+      const bool gives_up = restarts.size() > allowed;
+      require(tree->ended().has_value() == gives_up, gives_up ? "did not give up" : "gave up too early");
+      if (gives_up) break;
+      const std::chrono::nanoseconds pauses[] = {0ns, 1ns, period / 2, period - 1ns, period, period + 1ns, 2 * period};
+      w.advance(dice.pick(pauses));
     }
-    root.stop();
-    check_ended(w, book, root);
+    tree->stop();
+    require_nobody_left(w, c);
   });
+}
+
+TEST_CASE(
+    "many children under one supervisor never double, never stay behind, and are restarted as often as they fail") {
+  for_each_seed(quick, [](world& w) {
+    auto& c = w.keep<census>();
+    testing::random& dice = w.random();
+    auto tissue = w.runtime().supervise({.intensity = {100'000, 1s}});
+    const auto n = static_cast<std::size_t>(dice.between(1, 40));
+    auto children =
+        tissue.start_each<member>(n, [&c](std::uint32_t i) { return std::tuple(&c, std::to_string(i), false); });
+    require(c.total() == static_cast<int>(n), "not all children run");
+    std::uint64_t killed = 0;
+    for (int i = 0; i < 30; ++i) {
+      if (w.kill(dice.pick(children))) ++killed;
+      if (dice.one_in(2)) w.run();
+      require(c.violation.empty(), c.violation);
+    }
+    w.run();
+    require(c.total() == static_cast<int>(n), "not all children run again");
+    require(tissue.restarts() <= killed, "more restarts than kills");
+    for (std::uint64_t steps = dice.below(20); steps > 0; --steps) w.step();
+    tissue.stop();
+    require_nobody_left(w, c);
+  });
+}
+
+TEST_CASE("the same seed makes the same trace of a random tree") {
+  const auto hash_of = [](std::uint64_t seed) {
+    world w(seed);
+    auto& c = w.keep<census>();
+    auto tree = w.runtime().start(random_tree(w, c).make());
+    require(tree.has_value(), "the tree did not start");
+    interesting_times(w, *tree, c, 30);
+    tree->stop();
+    return w.trace_hash();
+  };
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    const std::uint64_t first = hash_of(seed);
+    REQUIRE(hash_of(seed) == first);
+  }
 }
