@@ -101,7 +101,15 @@ public:
 private:
   enum bits : std::uint8_t { joined = 1, ended = 2, leaving = 4, waiting = 8 };
   struct command {
-    enum kind : std::uint8_t { start, start_tree, tree_report, terminate, exit_all, stop, kill } what;
+    enum kind : std::uint8_t {
+      to_start,
+      to_start_tree,
+      to_note_tree,
+      to_terminate,
+      to_exit_all,
+      to_stop,
+      to_kill
+    } what;
     std::uint8_t report = 0;
     bool begun = false;
     bulk_start* bulk = nullptr;

@@ -38,31 +38,31 @@ void shard::start(bulk_start& bulk, std::uint32_t first, std::uint32_t last) {
         runtime_error(error(errc::closed, "the supervisor is ending: no child is started any more"))));
     return bulk.part_done();
   }
-  post({.what = command::start, .bulk = &bulk, .next = first, .last = last});
+  post({.what = command::to_start, .bulk = &bulk, .next = first, .last = last});
   if (presence_.leave()) say_ended();
 }
 
 void shard::terminate(const address& role) {
   if (!presence_.enter()) return;  // all are being ended
-  post({.what = command::terminate, .role = role});
+  post({.what = command::to_terminate, .role = role});
   if (presence_.leave()) say_ended();
 }
 
 void shard::exit_children(const exit_reason& why) {
   if (!presence_.enter()) return;
-  post({.what = command::exit_all, .why = why});
+  post({.what = command::to_exit_all, .why = why});
   if (presence_.leave()) say_ended();
 }
 
 void shard::close(bool kill) noexcept {
   if (presence_.close()) return say_ended();
-  post({.what = kill ? command::kill : command::stop});
+  post({.what = kill ? command::to_kill : command::to_stop});
   if (presence_.leave()) say_ended();
 }
 
 void shard::kill() noexcept {
   if (!presence_.enter_closed()) return;
-  post({.what = command::kill});
+  post({.what = command::to_kill});
   if (presence_.leave()) say_ended();
 }
 
@@ -84,22 +84,22 @@ bool shard::run_commands(unsigned& work) noexcept {
 
 bool shard::run_command(command& c, unsigned& work) noexcept {
   switch (c.what) {
-    case command::start: return run_start(c, work);
-    case command::start_tree:
+    case command::to_start: return run_start(c, work);
+    case command::to_start_tree:
       ++work;
       begin_tree(*c.tree);
       return true;
-    case command::tree_report:
+    case command::to_note_tree:
       ++work;
       run_tree_report(c);
       return true;
-    case command::terminate:
+    case command::to_terminate:
       ++work;
       run_terminate(c.role);
       return true;
-    case command::exit_all:
-    case command::stop:
-    case command::kill: return run_exit_all(c, work);
+    case command::to_exit_all:
+    case command::to_stop:
+    case command::to_kill: return run_exit_all(c, work);
   }
   return true;
 }
@@ -131,8 +131,8 @@ void shard::run_terminate(const address& role) noexcept {
 }
 
 bool shard::run_exit_all(command& c, unsigned& work) noexcept {
-  const bool stops = c.what != command::exit_all;
-  const bool kills = c.what == command::kill;
+  const bool stops = c.what != command::to_exit_all;
+  const bool kills = c.what == command::to_kill;
   if (!c.begun) {
     c.begun = true;
     c.next = static_cast<std::uint32_t>(children_.size());

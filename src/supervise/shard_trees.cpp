@@ -17,13 +17,13 @@ void tree_child::child_reports(supervisor_node&, report what, const exit_reason&
 
 void shard::start(std::unique_ptr<tree_child> tree) {
   presence_.add();
-  post({.what = command::start_tree, .tree = tree.release()});
+  post({.what = command::to_start_tree, .tree = tree.release()});
   if (presence_.leave()) say_ended();
 }
 
 void shard::tree_reports(tree_child& tree, std::uint8_t what, const exit_reason& why) {
   presence_.add();  // the tree, still a child of ours, may be gone as soon as this is posted
-  post({.what = command::tree_report, .report = what, .tree = &tree, .why = why});
+  post({.what = command::to_note_tree, .report = what, .tree = &tree, .why = why});
   if (presence_.leave()) say_ended();
 }
 

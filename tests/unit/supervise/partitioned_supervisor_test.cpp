@@ -13,17 +13,16 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct start_here {};
-/// Starts a child in the partition of where it runs.
-class starter : public cell {
+struct is_here {};
+/// Looks for the partition of where it runs.
+class looker : public cell {
 public:
-  using accepts = signals<start_here>;
-  starter(partitioned_supervisor p, registry& r) : partitions_(std::move(p)), registry_(&r) {}
-  bool on(start_here) { return partitions_.here() == partitions_.partition(stats().worker); }
+  using accepts = signals<is_here>;
+  explicit looker(partitioned_supervisor p) : partitions_(std::move(p)) {}
+  bool on(is_here) { return partitions_.here() == partitions_.partition(stats().worker); }
 
 private:
   partitioned_supervisor partitions_;
-  registry* registry_;
 };
 
 }  // namespace
@@ -62,8 +61,8 @@ TEST_CASE("children of a worker's partition run on that worker") {
     CHECK(rt.ask(p.partition(w).start<ward>(std::ref(r), 0), where_am_i{}, long_time).value() == w);
   }
   for (std::uint32_t w = 0; w < 3; ++w) {
-    const auto s = rt.spawn_at<starter>(placement::on_worker(w), p, r);
-    CHECK(rt.ask(s, start_here{}, long_time).value());
+    const auto s = rt.spawn_at<looker>(placement::on_worker(w), p);
+    CHECK(rt.ask(s, is_here{}, long_time).value());
   }
 }
 
