@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <variant>
 
 #include <karyon/cell/exit_reason.hpp>
@@ -70,12 +69,10 @@ public:
 
 /// The library's way into child_spec.
 struct child_spec_access {
-  /// A spec as it is kept of a temporary child: it can not be started.
-  static child_spec without_making(const child_spec& spec) {
-    child_spec left(spec.id_, std::visit([](const auto& m) { return child_spec::making(std::decay_t<decltype(m)>()); },
-                                         spec.making_));
-    left.options_ = spec.options_;
-    return left;
+  /// Leaves the spec as it is kept of a temporary child: it can not be started. Neither the id nor the options are touched:
+  /// the worker on which the child crashes may be reading the id for its report.
+  static void drop_making(child_spec& spec) noexcept {
+    std::visit([](auto& m) { m.reset(); }, spec.making_);
   }
 };
 

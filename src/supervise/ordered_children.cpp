@@ -93,7 +93,7 @@ void ordered_core::show(kept_child& c, child_state state) {
   c.listed = true;
   // Neither the spec nor the arguments of a temporary child are kept: it is never started again.
   if (c.spec.options().restart == restart_type::temporary) {
-    c.spec = child_spec_access::without_making(c.spec);
+    child_spec_access::drop_making(c.spec);  // in place: it runs already, and may crash
     if (c.factory != nullptr) std::exchange(c.factory, nullptr)->release(1);
   }
 }
