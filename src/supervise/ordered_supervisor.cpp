@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "core/programmer_error.hpp"
-#include "sched/worker.hpp"
 #include "supervise/ordered_core.hpp"
 #include "supervise/root.hpp"
+#include "supervise/waiting.hpp"
 
 namespace karyon {
 
@@ -34,8 +34,8 @@ detail::ordered_core& checked(const std::shared_ptr<detail::ordered_core>& core)
 /// Makes a call with a place for the answer, and waits for that.
 template <class R, class Call>
 result<R> answer_of(Call&& call) {
-  if (detail::worker::current() != nullptr) {
-    return fail(errc::would_block, "a cell must not block its worker: use the form with a continuation");
+  if (!detail::may_wait()) {
+    return fail(errc::would_block, "a cell, its constructor included, must not wait: use the form with a continuation");
   }
   detail::reply_address to;
   future<R> answer(to);
@@ -81,7 +81,7 @@ any_child ordered_supervisor::find_any(std::string_view id) const { return check
 
 void ordered_supervisor::stop() {
   detail::ordered_core& core = checked(core_);
-  if (detail::worker::current() != nullptr) return core.request_exit(exit_reason::shutdown());
+  if (!detail::may_wait()) return core.request_exit(exit_reason::shutdown());
   core.stop();
 }
 
@@ -94,7 +94,7 @@ std::optional<exit_reason> ordered_supervisor::ended() const {
 }
 
 bool ordered_supervisor::wait_ended(std::chrono::nanoseconds timeout) const {
-  return core_ != nullptr && detail::worker::current() == nullptr && core_->wait_ended(timeout);
+  return core_ != nullptr && detail::may_wait() && core_->wait_ended(timeout);
 }
 
 }  // namespace karyon

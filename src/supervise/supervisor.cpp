@@ -8,10 +8,10 @@
 
 #include "cell/lifecycle.hpp"
 #include "core/programmer_error.hpp"
-#include "sched/worker.hpp"
 #include "supervise/root.hpp"
 #include "supervise/supervisor_core.hpp"
 #include "supervise/tree_child.hpp"
+#include "supervise/waiting.hpp"
 
 namespace karyon {
 
@@ -35,11 +35,6 @@ struct factory_release {
   void operator()(detail::child_factory* f) const noexcept { f->release(1); }
 };
 using held_factory = std::unique_ptr<detail::child_factory, factory_release>;
-
-/// Neither within a handler nor within a cell's constructor, which both a supervisor may have to wait for.
-bool may_wait() noexcept {
-  return detail::worker::current() == nullptr && detail::slot_under_construction() == nullptr;
-}
 
 /// Only what few children have needs a look.
 void check_options(const detail::supervisor_core& core, const child_options& options, child_kind kind) {
@@ -97,7 +92,7 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
     }
   };
   const placement where = factory->options().where;
-  if (!may_wait()) {
+  if (!detail::may_wait()) {
     // A worker must not wait for shards, one of which may be its own.
     for (std::size_t i = 0; i < n; ++i) {
       try {
@@ -126,7 +121,7 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
 
 result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, const child_options& options) {
   detail::supervisor_core& core = checked(core_);
-  if (!may_wait()) {
+  if (!detail::may_wait()) {
     return fail(errc::would_block, "a cell must not block its worker until a tree has started");
   }
   if (auto fine = check(spec); !fine) return tl::unexpected<error>(fine.error());
@@ -165,7 +160,7 @@ bool supervisor::terminate_role(const detail::address& role) {
 
 void supervisor::stop() {
   detail::supervisor_core& core = checked(core_);
-  core.stop(may_wait());
+  core.stop(detail::may_wait());
 }
 
 void supervisor::exit(exit_reason why) { checked(core_).request_exit(why); }
@@ -193,7 +188,7 @@ std::uint64_t supervisor::restarts() const noexcept {
 std::optional<exit_reason> supervisor::ended() const { return core_ != nullptr ? core_->ended() : std::nullopt; }
 
 bool supervisor::wait_ended(std::chrono::nanoseconds timeout) const {
-  if (!may_wait()) return false;
+  if (!detail::may_wait()) return false;
   return checked(core_).wait_ended(timeout);
 }
 

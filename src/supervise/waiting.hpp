@@ -5,9 +5,17 @@
 #include <cstdint>
 #include <mutex>
 
+#include "cell/lifecycle.hpp"
 #include "sched/wait.hpp"
+#include "sched/worker.hpp"
 
 namespace karyon::detail {
+
+/// Whether the calling thread may wait for a supervisor: neither within a handler nor within a cell's constructor, which runs on
+/// whichever thread starts the cell. A supervisor may have to wait for either itself.
+[[nodiscard]] inline bool may_wait() noexcept {
+  return worker::current() == nullptr && slot_under_construction() == nullptr;
+}
 
 /// Where threads outside the runtime wait for something that workers bring about.
 ///

@@ -79,8 +79,8 @@ struct child_counts {
 /// worker, one step after the other; it answers questions about itself at any time, also while it waits for a child to end or
 /// tries to restart one; changes queue behind the one in progress, but stop() and exit() do not.
 ///
-/// Threads: any. Calls that wait (start_child, terminate_child, restart_child, delete_child, stop) give `would_block` on a
-/// worker's thread; cells use the forms with a continuation, which is called as that of cell::ask is.
+/// Threads: any. Calls that wait (start_child, terminate_child, restart_child, delete_child) give `would_block` within a cell, its
+/// constructor on whatever thread included; cells use the forms with a continuation, which is called as that of cell::ask is.
 class KARYON_API ordered_supervisor {
 public:
   ordered_supervisor() = default;
@@ -118,7 +118,8 @@ public:
   }
   [[nodiscard]] any_child find_any(std::string_view id) const;
 
-  /// Ends all children in reverse order and the supervisor with `shutdown`; returns when done. From a cell it only begins.
+  /// Ends all children in reverse order and the supervisor with `shutdown`; returns when done. From a cell, its constructor
+  /// included, it only begins.
   /// A supervisor that has one of its own is restarted or not by that, as its restart type says. Idempotent.
   void stop();
   /// An exit signal to the supervisor: `shutdown` as stop() but without waiting; `killed` kills the children, all at once, and ends
@@ -128,7 +129,7 @@ public:
   [[nodiscard]] std::uint64_t restarts() const noexcept;
   /// Why it has ended; nothing while it runs or is started.
   [[nodiscard]] std::optional<exit_reason> ended() const;
-  /// Waits until it has ended; false after the timeout. Not on a worker's thread (false at once).
+  /// Waits until it has ended; false after the timeout. Not within a cell (false at once).
   bool wait_ended(std::chrono::nanoseconds timeout) const;
   explicit operator bool() const noexcept { return core_ != nullptr; }
   friend bool operator==(const ordered_supervisor&, const ordered_supervisor&) = default;
