@@ -90,6 +90,9 @@ void destroy_timer(cell_timer* t) noexcept { destroy_signal(t); }
 
 void cancel_timer(cell_timer* t) noexcept {
   if (t->claim(timer::cancelled)) {
+    // Here and now: what it would have sent may hold a promise, whose asker is told. The record itself may have to wait for
+    // its worker, which may sleep.
+    t->payload.reset();
     t->home->retire_timer(*t);
   } else {
     t->suppressed = true;  // its signal is in this cell's mailbox, and will do nothing

@@ -168,6 +168,7 @@ void worker::look_no_more() noexcept {
 void worker::idle() {
   counters_.turns.store(turns_, std::memory_order_relaxed);
   release_cancelled();
+  if (!queue_.empty() || !pinned_.empty()) return;  // a released timer's payload may have woken somebody
   // Most gaps are short: a first look on the quiet, which touches nothing that others use.
   constexpr std::uint64_t quiet_ns = 2000;
   if (owner_.spin_ns() >= quiet_ns && spin_for_work(quiet_ns, false)) return;

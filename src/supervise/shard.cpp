@@ -6,6 +6,7 @@
 #include "cell/backend.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
+#include "supervise/asked_end.hpp"
 #include "supervise/kept_spec.hpp"
 #include "supervise/reports.hpp"
 #include "supervise/supervisor_core.hpp"
@@ -80,12 +81,15 @@ void shard::take_turn() noexcept {
   // First: what is posted from here on is seen below, or by another turn (rest).
   if (drained_ == nullptr) drained_ = news_.take_newest_first();
   unsigned commands = 0;
-  unsigned mended = 0;
-  // Each kind of work has its own bound, so that a storm of ends never keeps a stop from being seen.
+  unsigned bells = 0;
+  unsigned retries = 0;
+  unsigned events = 0;
+  // Each kind of work has its own bound, so that a storm of ends never keeps a stop from being seen, nor a bulk start the
+  // ends and the deadlines.
   const bool commands_done = run_commands(commands);
-  const bool bells_done = run_deadlines(commands);
-  const bool waiting_done = run_waiting(mended);
-  const bool events_done = run_events(mended);
+  const bool bells_done = run_deadlines(bells);
+  const bool waiting_done = run_waiting(retries);
+  const bool events_done = run_events(events);
   again_ = !commands_done || !bells_done || !waiting_done || !events_done || !soon_.empty();
   if (stopping_ && children_.empty() && trees_.empty()) {
     disarm_all();
@@ -128,9 +132,9 @@ void shard::after_end(cell_slot& s, const exit_reason& why) noexcept {
   const child_options options = kept_options(s);
   const bool permanent = options.restart == restart_type::permanent;
   if ((s.keeper_bits.load(std::memory_order_relaxed) & leaving) != 0 || stopping_ || owner_.stopping()) {
-    const bool asked_for = why.why() == exit_reason::kind::shutdown || why.why() == exit_reason::kind::killed ||
-                           (!permanent && why.is_expected());
-    if (!asked_for) report_cell(s, static_cast<std::uint8_t>(supervisor_context::shutdown_error), why);
+    if (!killing_ && !ended_as_asked(options.restart, policy_of(options), why)) {
+      report_cell(s, static_cast<std::uint8_t>(supervisor_context::shutdown_error), why);
+    }
     return forget(s, why);
   }
   if (permanent || !why.is_expected()) {
@@ -147,7 +151,7 @@ void shard::after_end(cell_slot& s, const exit_reason& why) noexcept {
 void shard::decide(cell_slot& s, const exit_reason& why) noexcept {
   const std::uint64_t now_ns = monotonic_ns();
   if (!owner_.limits().allow(why, now_ns, owner_.counted_children(), causes_)) {
-    report_cell(s, static_cast<std::uint8_t>(supervisor_context::shutdown), why);
+    report_cell(s, static_cast<std::uint8_t>(supervisor_context::shutdown), too_many_restarts());
     forget(s, why);
     return owner_.give_up();
   }
@@ -248,6 +252,10 @@ void shard::forget(cell_slot& s, const exit_reason& why) noexcept {
   if (presence_.leave_child()) say_ended();  // never here: the turn itself is inside
 }
 
+child_shutdown shard::policy_of(const child_options& options) const noexcept {
+  return options.shutdown.value_or(child_shutdown::within(owner_.options().shutdown_deadline));
+}
+
 void shard::report_cell(cell_slot& s, std::uint8_t context, const exit_reason& why) noexcept {
   const child_options options = kept_options(s);
   report(owner_.runtime(), {owner_.path(), worker_}, static_cast<supervisor_context>(context), why,
@@ -256,7 +264,7 @@ void shard::report_cell(cell_slot& s, std::uint8_t context, const exit_reason& w
           s.info.load(std::memory_order_relaxed),
           s.at(),
           options,
-          options.shutdown.value_or(child_shutdown::within(owner_.options().shutdown_deadline))});
+          policy_of(options)});
 }
 
 }  // namespace karyon::detail

@@ -153,8 +153,10 @@ private:
 
   /// Children mended, and as many started or told to end, in one turn: some tens of microseconds, unless their constructors take long.
   static constexpr unsigned work_per_turn = 256;
+  // Of each kind, even if another kind has used up the tick.
+  static constexpr unsigned work_at_least = 16;
   [[nodiscard]] bool is_spent(unsigned work) const noexcept {
-    return work >= work_per_turn || worker::current()->ticks() != turn_began_;
+    return work >= work_per_turn || (work >= work_at_least && worker::current()->ticks() != turn_began_);
   }
 
   // shard.cpp
@@ -171,6 +173,7 @@ private:
   void count_restart() noexcept {
     restarts_.store(restarts_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
+  [[nodiscard]] child_shutdown policy_of(const child_options& options) const noexcept;
   void report_cell(cell_slot& s, std::uint8_t context, const exit_reason& why) noexcept;
 
   // shard_commands.cpp

@@ -63,27 +63,26 @@ void supervisor_core::drop_unit() noexcept {
 void supervisor_core::request_exit(const exit_reason& why) noexcept {
   if (why.why() == exit_reason::kind::normal) return;
   const bool kills = why.why() == exit_reason::kind::killed;
-  bool first = false;
-  bool harder = false;
+  bool entered = false;
   room_.change([&] {
     const bool begins = phase_ == phase::live;
     const bool hardens = phase_ == phase::stopping && kills && why_.why() != exit_reason::kind::killed;
     if ((!begins && !hardens) || !add_unit()) return;  // a unit, so that the end, and a new start, wait for us
-    first = begins;
-    harder = hardens;
+    entered = true;
     phase_ = phase::stopping;
     why_ = why;
-  });
-  if (!first && !harder) return;
-  stopping_.store(true, std::memory_order_release);
-  for (const auto& s : shards_) {
-    if (first) {
-      s->close(kills);
-    } else {
-      s->kill();
+    stopping_.store(true, std::memory_order_release);
+    // Under the lock: a kill that overtook a stop on its way to the shards would find one of them still open, and be lost. Our
+    // unit keeps a shard that ends at once from ending the supervisor here, which takes the lock.
+    for (const auto& s : shards_) {
+      if (begins) {
+        s->close(kills);
+      } else {
+        s->kill();
+      }
     }
-  }
-  drop_unit();
+  });
+  if (entered) drop_unit();
 }
 
 bool supervisor_core::wait_ended(std::chrono::nanoseconds timeout) const {

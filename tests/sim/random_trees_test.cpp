@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <chrono>
+#include <cstdlib>
 #include <deque>
 #include <optional>
 
@@ -96,7 +97,7 @@ TEST_CASE("no child has two incarnations, none is orphaned, and siblings end in 
   std::uint64_t trees = 0;
   std::uint64_t births = 0;
   testing::for_each_seed({1, 300}, chosen_world(), [&](world& w) {
-    ledger book(w.random());
+    auto& book = w.keep<ledger>(w.random());
     tree_maker maker(book, w.random());
     const supervisor_spec spec = maker.tree("", 3);
     auto root = w.runtime().start(spec);
@@ -128,6 +129,7 @@ TEST_CASE("no child has two incarnations, none is orphaned, and siblings end in 
       throw testing::failure(w.describe("a signal was lost without being counted"));
   });
   // Not an empty story: most trees start, and their children are born again and again.
+  if (std::getenv("KARYON_SIM_SEED") != nullptr) return;  // one tree may be one of the few
   CHECK(trees > 100);
   CHECK(births > 3000);
 }
@@ -139,7 +141,7 @@ bool cut_off(std::uint64_t seed, std::uint64_t cut) {
   testing::world_options o = chosen_world();
   o.seed = seed;
   world w(o);
-  ledger book(w.random());
+  auto& book = w.keep<ledger>(w.random());
   book.constructor_fails = 0.05;
   tree_maker maker(book, w.random());
   auto root = w.runtime().start(maker.tree("", 2));
@@ -175,7 +177,7 @@ TEST_CASE("a tree can be stopped at every event, and stops whole") {
 TEST_CASE("a supervisor allows exactly the restarts that OTP's rule allows") {
   testing::for_each_seed({1, 300}, chosen_world(0ns), [](world& w) {
     auto& dice = w.random();
-    ledger book(dice);
+    auto& book = w.keep<ledger>(dice);
     book.constructor_fails = 0;
     tree_maker maker(book, dice);
     book.order_exempt.push_back(false);
