@@ -89,9 +89,9 @@ signal_ptr<cell_timer> new_timer() { return signal_ptr<cell_timer>(make_signal<c
 void destroy_timer(cell_timer* t) noexcept { destroy_signal(t); }
 
 void cancel_timer(cell_timer* t) noexcept {
+  // The payload here and now: it may hold a promise, whose asker is told by its end. The record may have to wait for its
+  // worker, which may sleep.
   if (t->claim(timer::cancelled)) {
-    // Here and now: what it would have sent may hold a promise, whose asker is told. The record itself may have to wait for
-    // its worker, which may sleep.
     t->payload.reset();
     t->home->retire_timer(*t);
   } else {

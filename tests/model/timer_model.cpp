@@ -18,6 +18,7 @@
 //
 // mirrors src/cell/timers.cpp
 //| if (t->claim(timer::cancelled)) {
+//| t->payload.reset();
 //| t->home->retire_timer(*t);
 //| } else {
 //| t->suppressed = true;  // its signal is in this cell's mailbox, and will do nothing
