@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "supervise/asked_end.hpp"
+
 namespace karyon::detail {
 
 namespace {
@@ -15,13 +17,6 @@ std::uint64_t next_random(std::uint64_t& state) noexcept {
 }
 
 bool plain(const exit_reason& why) noexcept { return why.text().empty() && why.type().empty(); }
-
-/// Whether a child that was made to end has ended as it should.
-bool ended_as_asked(const restart_type type, const child_shutdown& how, const exit_reason& why) noexcept {
-  if (why.is_expected() && type != restart_type::permanent) return true;
-  if (how.is_brutal_kill()) return why.why() == exit_reason::kind::killed;
-  return why.why() == exit_reason::kind::shutdown && plain(why);
-}
 
 std::uint64_t in_ns(std::chrono::milliseconds t) noexcept {
   return t.count() <= 0 ? 0 : static_cast<std::uint64_t>(t.count()) * 1'000'000U;
@@ -380,7 +375,7 @@ bool ordered_logic::allow_restart(key child, std::uint64_t now) {
     ++allowed_;
     return true;
   }
-  report(child, supervisor_context::shutdown, exit_reason::shutdown("reached_max_restart_intensity"));
+  report(child, supervisor_context::shutdown, too_many_restarts());
   change(child, *find(child), life::absent, child_state::stopped);
   end_all(exit_reason::shutdown());
   return false;

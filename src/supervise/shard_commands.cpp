@@ -165,8 +165,7 @@ void shard::end_child(cell_slot& s, bool kill) noexcept {
     s.pending_tail = nullptr;
     return forget(s, why);
   }
-  const child_shutdown how =
-      kept_options(s).shutdown.value_or(child_shutdown::within(owner_.options().shutdown_deadline));
+  const child_shutdown how = policy_of(kept_options(s));
   const bool brutal = kill || how.is_brutal_kill();
   exit_reason why;
   if (exit_in_place(s, brutal ? exit_reason::killed() : exit_reason::shutdown(), why)) return after_end(s, why);

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "cell/runtime_core.hpp"
+#include "supervise/asked_end.hpp"
 #include "supervise/reports.hpp"
 #include "supervise/shard.hpp"
 #include "supervise/supervisor_core.hpp"
@@ -69,7 +70,13 @@ void shard::run_tree_report(command& c) noexcept {
 }
 
 void shard::tree_after_end(tree_child& t, const exit_reason& why) noexcept {
-  if (stopping_ || owner_.stopping()) return forget_tree(t);
+  if (stopping_ || owner_.stopping()) {
+    const child_shutdown how = t.options.shutdown.value_or(child_shutdown::infinity());
+    if (!killing_ && !ended_as_asked(t.options.restart, how, why)) {
+      report_tree(t, static_cast<std::uint8_t>(supervisor_context::shutdown_error), why);
+    }
+    return forget_tree(t);
+  }
   const bool permanent = t.options.restart == restart_type::permanent;
   if (permanent || !why.is_expected()) {
     report_tree(t, static_cast<std::uint8_t>(supervisor_context::child_terminated), why);
@@ -87,7 +94,7 @@ void shard::tree_after_end(tree_child& t, const exit_reason& why) noexcept {
 void shard::tree_decide(tree_child& t, const exit_reason& why) noexcept {
   const std::uint64_t now_ns = monotonic_ns();
   if (!owner_.limits().allow(why, now_ns, owner_.counted_children(), causes_)) {
-    report_tree(t, static_cast<std::uint8_t>(supervisor_context::shutdown), why);
+    report_tree(t, static_cast<std::uint8_t>(supervisor_context::shutdown), too_many_restarts());
     forget_tree(t);
     return owner_.give_up();
   }
