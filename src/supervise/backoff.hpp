@@ -5,6 +5,8 @@
 
 #include <karyon/supervise/supervisor_spec.hpp>
 
+#include "supervise/in_ns.hpp"
+
 namespace karyon::detail {
 
 /// How long a child's next restart waits. I/O-free: time and chance come in.
@@ -15,9 +17,8 @@ struct backoff_state {
   /// The wait before the restart of a child that ended, or failed to start, at `now_ns`; `chance` is uniform over 0 to 2^53 - 1.
   [[nodiscard]] std::uint64_t next_wait_ns(const restart_backoff& options, std::uint64_t now_ns,
                                            std::uint64_t chance) noexcept {
-    constexpr std::uint64_t ms = 1'000'000;
-    const auto reset_ns = static_cast<std::uint64_t>(options.reset_after.count()) * ms;
-    if (now_ns - started_ns >= reset_ns) step = 0;
+    constexpr double ms = 1e6;
+    if (now_ns - started_ns >= in_ns(options.reset_after)) step = 0;
     const auto minimum = static_cast<std::uint64_t>(options.minimum.count());
     const auto maximum = static_cast<std::uint64_t>(options.maximum.count());
     // Doubling ends where it is past the maximum, long before it is past 64 bits.
@@ -27,7 +28,7 @@ struct backoff_state {
     if (wait_ms < maximum) ++step;
     const double off = options.jitter * (static_cast<double>(chance) / 9007199254740992.0);
     constexpr double longest_ns = 1e18;  // 31 years: beyond it a monotonic clock would overflow
-    return static_cast<std::uint64_t>(std::min(static_cast<double>(wait_ms) * static_cast<double>(ms), longest_ns) *
+    return static_cast<std::uint64_t>(std::min(static_cast<double>(wait_ms) * ms, longest_ns) *
                                       (1.0 - off));
   }
 };

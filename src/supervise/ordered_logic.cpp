@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "supervise/asked_end.hpp"
+#include "supervise/in_ns.hpp"
 
 namespace karyon::detail {
 
@@ -17,10 +18,6 @@ std::uint64_t next_random(std::uint64_t& state) noexcept {
 }
 
 bool plain(const exit_reason& why) noexcept { return why.text().empty() && why.type().empty(); }
-
-std::uint64_t in_ns(std::chrono::milliseconds t) noexcept {
-  return t.count() <= 0 ? 0 : static_cast<std::uint64_t>(t.count()) * 1'000'000U;
-}
 
 }  // namespace
 

@@ -27,9 +27,7 @@ public:
   }
 
   [[nodiscard]] static std::uint64_t window_of(const supervisor_options& options) noexcept {
-    // What does not fit counts as forever.
-    constexpr std::int64_t most_ms = std::int64_t{1} << 43U;
-    return static_cast<std::uint64_t>(std::min<std::int64_t>(options.one_cause_window.count(), most_ms)) * 1'000'000;
+    return in_ns(options.one_cause_window);
   }
 
   /// One more failure, of a supervisor with so many children. `seen` is the calling shard's own table of bursts: it spares all but the first

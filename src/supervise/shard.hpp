@@ -221,7 +221,7 @@ private:
   std::deque<waiter> soon_;                     // retried in the next turn
   std::multimap<std::uint64_t, waiter> later_;  // restarted at a time, in monotonic nanoseconds
   alarm later_bell_{*this};
-  std::map<std::int64_t, deadline_line> deadlines_;  // by the deadline in milliseconds
+  std::map<std::uint64_t, deadline_line> deadlines_;  // by the deadline in nanoseconds
   cause_table causes_;
   std::uint64_t random_state_;
   std::atomic<std::uint64_t> restarts_{0};  // anyone reads

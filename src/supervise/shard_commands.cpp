@@ -4,6 +4,7 @@
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
 #include "sched/cpu.hpp"
+#include "supervise/in_ns.hpp"
 #include "supervise/kept_spec.hpp"
 #include "supervise/shard.hpp"
 #include "supervise/supervisor_core.hpp"
@@ -181,10 +182,9 @@ void shard::exit_child(cell_slot& s, const exit_reason& asked) noexcept {
 // ---- deadlines -----------------------------------------------------------------------------------------------------
 
 void shard::kill_at(std::chrono::milliseconds deadline, const address& role, std::uint64_t tree) {
-  constexpr std::int64_t most_ms = std::int64_t{1} << 43U;  // in nanoseconds it still fits
-  const std::int64_t ms = deadline.count() < most_ms ? deadline.count() : most_ms;
-  deadline_line& line = deadlines_.try_emplace(ms, *this).first->second;
-  line.asked.push_back({monotonic_ns() + static_cast<std::uint64_t>(ms) * 1'000'000, role, tree});
+  const std::uint64_t wait_ns = in_ns(deadline);
+  deadline_line& line = deadlines_.try_emplace(wait_ns, *this).first->second;
+  line.asked.push_back({monotonic_ns() + wait_ns, role, tree});
   arm(line.bell, line.asked.front().at_ns);
 }
 
@@ -240,7 +240,7 @@ void shard::disarm(alarm& a) noexcept {
 }
 
 void shard::disarm_all() noexcept {
-  for (auto& [ms, line] : deadlines_) disarm(line.bell);
+  for (auto& [wait_ns, line] : deadlines_) disarm(line.bell);
   deadlines_.clear();
   disarm(later_bell_);
 }

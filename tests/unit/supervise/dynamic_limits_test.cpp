@@ -144,6 +144,10 @@ TEST_CASE("waits double from the minimum to the maximum, less a random part, and
   b.started_ns = 10 * ms;
   CHECK(b.next_wait_ns(options, 1'009 * ms, 0) == 35 * ms);
   CHECK(b.next_wait_ns(options, 1'010 * ms, 0) == 10 * ms);
+  // A time that has too many nanoseconds for 64 bits is centuries, and not 1 ms.
+  constexpr std::chrono::milliseconds wraps((std::int64_t{1} << 58U) + 1);
+  const restart_backoff patient{.minimum = 10ms, .maximum = 35ms, .reset_after = wraps, .jitter = 0.5};
+  CHECK(b.next_wait_ns(patient, 2'000 * ms, 0) == 20 * ms);
   std::uint64_t state = 1;
   for (int i = 0; i < 1'000; ++i) {
     const std::uint64_t wait =

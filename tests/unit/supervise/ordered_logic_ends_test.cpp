@@ -39,6 +39,16 @@ TEST_CASE("a child is ended as its shutdown policy says") {
   CHECK(d.log() == lines{"answer 4: ok"});
 }
 
+TEST_CASE("a deadline too long for 64 bits of nanoseconds is centuries, and not soon") {
+  ordered_driver d(rules());
+  constexpr std::chrono::milliseconds wraps((std::int64_t{1} << 58U) + 1);  // modulo 2^64 nanoseconds: 1 ms
+  d.with("late", permanent, false, child_shutdown::within(wraps)).begin();
+  d.log();
+  d.deaf = true;
+  d.terminate("late");
+  CHECK(d.log() == lines{"ask late", "deadline in 8796093022208 ms"});
+}
+
 TEST_CASE("an end that was asked for is reported where its reason is not the one") {
   struct row {
     restart_type type;
