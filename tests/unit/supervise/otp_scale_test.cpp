@@ -12,6 +12,7 @@
 namespace {
 std::atomic<std::uint64_t> allocations{0};
 std::atomic<std::uint64_t> allocated_bytes{0};
+thread_local constinit int fails_after = -1;  // so many allocations of this thread, one fails; -1: none
 }  // namespace
 
 // All of this binary, the library's included.
@@ -19,8 +20,14 @@ std::atomic<std::uint64_t> allocated_bytes{0};
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   allocated_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  if (fails_after >= 0 && fails_after-- == 0) throw std::bad_alloc();
   if (void* p = std::malloc(bytes != 0 ? bytes : 1)) return p;
   throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  return std::malloc(bytes != 0 ? bytes : 1);
 }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
@@ -200,4 +207,25 @@ TEST_CASE("an ordered supervisor of tens of thousands starts them from its spec,
   linear("start", small.start, large.start);
   linear("restart", small.restart, large.restart);
   linear("stop", small.stop, large.stop);
+}
+
+TEST_CASE("many: a tree for which there is no memory is an error, whichever allocation fails, and leaves nothing") {
+  runtime rt(quiet());
+  auto s = rt.supervise();
+  const supervisor_spec spec{.children = {child_spec::of<idler>("a")}};
+  int failed = 0;
+  while (true) {
+    fails_after = failed;
+    const auto got = s.start_tree(spec);
+    fails_after = -1;
+    if (got) break;
+    INFO("allocation " << failed);
+    REQUIRE(got.error().code() == errc::out_of_memory);
+    REQUIRE(s.children() == 0);
+    ++failed;
+  }
+  CHECK(failed > 5);
+  CHECK(s.children() == 1);
+  s.stop();
+  CHECK(s.ended() == exit_reason::shutdown());
 }
