@@ -9,6 +9,7 @@
 #include <karyon/supervise/supervisor_spec.hpp>
 
 #include "supervise/cause_table.hpp"
+#include "supervise/in_ns.hpp"
 #include "supervise/restart_budget.hpp"
 #include "supervise/restart_history.hpp"
 
