@@ -94,6 +94,8 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
   const placement where = factory->options().where;
   if (!detail::may_wait()) {
     // A worker must not wait for shards, one of which may be its own.
+    detail::start_note unheard;
+    const detail::start_note_scope scope(unheard);
     for (std::size_t i = 0; i < n; ++i) {
       try {
         detail::shard& on = core.choose(where);

@@ -360,13 +360,15 @@ TEST_CASE("a constructor's start_info reaches whoever started the child, the las
 
 namespace {
 
-/// Starts another while it is constructed.
+/// Starts others while it is constructed.
 class parent_of_informative : public cell {
 public:
   using accepts = signals<get>;
   explicit parent_of_informative(supervisor s) {
     start_info(std::string("mine"));
     s.start<informative>(7);
+    s.start_many<informative>(2, 8);
+    s.start_each<informative>(2, [](std::size_t i) { return std::tuple(static_cast<int>(i)); });
   }
   int on(get) { return 1; }
 };
@@ -379,7 +381,7 @@ TEST_CASE("start_info of a child that is started within another's constructor is
   const auto got = s.try_start<parent_of_informative>({}, s);
   REQUIRE(got.has_value());
   CHECK(std::any_cast<std::string>(got->info) == "mine");
-  CHECK(s.children() == 2);
+  CHECK(s.children() == 6);
 }
 
 TEST_CASE("try_start gives what the constructor threw as an error") {
