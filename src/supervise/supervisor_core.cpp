@@ -12,6 +12,9 @@ namespace karyon::detail {
 
 supervisor_core::supervisor_core(runtime_core& rt, const supervisor_options& options)
     : runtime_(rt), options_(options), counts_(options.max_children != 0 || options.intensity_share > 0) {
+  // One that the runtime does not have is refused here, not at each child's start.
+  const placement::kind how = options.where.how;
+  if (how == placement::kind::node || how == placement::kind::worker) static_cast<void>(rt.choose(options.where));
   for (unsigned i = 0; i < rt.workers().size(); ++i) shards_.push_back(std::make_unique<shard>(*this, i));
 }
 

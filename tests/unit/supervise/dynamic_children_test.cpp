@@ -282,6 +282,21 @@ TEST_CASE("options of a child that contradict its supervisor are refused with th
   CHECK(r.born == 0);
 }
 
+TEST_CASE("a supervisor is not made for a worker or a node that its runtime does not have") {
+  runtime rt(quiet(2));
+  for (const placement where : {placement::on_worker(99), placement::on_node(99)}) {
+    try {
+      rt.supervise({.where = where});
+      FAIL("made");
+    } catch (const runtime_error& e) {
+      CHECK(e.why().code() == errc::not_found);
+    }
+    const auto tree = rt.start({.children = {child_spec::dynamic("many", {.where = where})}});
+    REQUIRE_FALSE(tree);
+    CHECK(tree.error().code() == errc::start_failed);
+  }
+}
+
 TEST_CASE("at most max_children live at a time, exactly, whoever starts them") {
   registry r;
   runtime rt(quiet());
