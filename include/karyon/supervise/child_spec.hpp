@@ -28,26 +28,30 @@ enum class restart_type : std::uint8_t {
 /// How a child is made to end. OTP's `shutdown`.
 class child_shutdown {
 public:
-  /// Asked to (exit signal `shutdown`), then killed if it is still there after `deadline`. Not below 0.
+  /// Asked to (exit signal `shutdown`), then killed if it is still there after `deadline`. Below 0: refused when the child is
+  /// started (errc::invalid_argument).
   [[nodiscard]] static constexpr child_shutdown within(std::chrono::milliseconds deadline) noexcept {
-    return child_shutdown(deadline);
+    return child_shutdown(deadline != unasked ? deadline : std::chrono::milliseconds(-1));
   }
   /// Killed without being asked.
   [[nodiscard]] static constexpr child_shutdown brutal_kill() noexcept {
-    return child_shutdown(std::chrono::milliseconds(-1));
+    return child_shutdown(unasked);
   }
   /// Asked, and waited for however long it takes. For supervisors, which need the time that their children need.
   [[nodiscard]] static constexpr child_shutdown infinity() noexcept {
     return child_shutdown(std::chrono::milliseconds::max());
   }
 
-  [[nodiscard]] constexpr bool is_brutal_kill() const noexcept { return deadline_.count() == -1; }
+  [[nodiscard]] constexpr bool is_brutal_kill() const noexcept { return deadline_ == unasked; }
   [[nodiscard]] constexpr bool is_infinity() const noexcept { return deadline_ == std::chrono::milliseconds::max(); }
   /// Meaningful if it is neither of the two.
   [[nodiscard]] constexpr std::chrono::milliseconds deadline() const noexcept { return deadline_; }
   friend constexpr bool operator==(const child_shutdown&, const child_shutdown&) = default;
 
 private:
+  // No deadline that somebody computes, as -1 ms would be.
+  static constexpr std::chrono::milliseconds unasked = std::chrono::milliseconds::min();
+
   explicit constexpr child_shutdown(std::chrono::milliseconds deadline) noexcept : deadline_(deadline) {}
   std::chrono::milliseconds deadline_;
 };

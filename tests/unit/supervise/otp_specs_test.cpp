@@ -58,7 +58,10 @@ supervisor_options options_of(const std::function<void(supervisor_options&)>& ch
 TEST_CASE("a child without an id is refused") { refused_child(plain(""), {"id"}); }
 
 TEST_CASE("a shutdown deadline below zero is refused") {
-  refused_child(plain("a").with(options_with(child_shutdown::within(-10ms))), {"a", "shutdown"});
+  for (const auto below : {-10ms, -1ms, std::chrono::milliseconds::min()}) {
+    refused_child(plain("a").with(options_with(child_shutdown::within(below))), {"a", "shutdown"});
+    CHECK_FALSE(child_shutdown::within(below).is_brutal_kill());
+  }
 }
 
 TEST_CASE("a restart type that does not exist is refused") {
