@@ -126,6 +126,8 @@ public:
   /// it with `killed`; any other reason ends it in order, with that reason. `normal` is ignored.
   void exit(exit_reason why);
 
+  /// The restarts since it was made that the intensity allowed, those of them that failed included: one for each child that called
+  /// for one, however many are restarted with it; over all its lives where a supervisor restarts it. Any thread.
   [[nodiscard]] std::uint64_t restarts() const noexcept;
   /// Why it has ended; nothing while it runs or is started.
   [[nodiscard]] std::optional<exit_reason> ended() const;

@@ -57,7 +57,7 @@ public:
 
   /// Starts n alike children on all shards in parallel and returns when all accept signals; in order of their index.
   /// If a constructor throws, those already started are ended and the first exception is thrown. 2^32 - 2 at most.
-  /// From a cell, it starts them one after the other on the calling worker's shard.
+  /// From a cell, its constructor included, it constructs them one after the other on the calling thread, for all shards in turn.
   template <class C, class... Args>
   std::vector<child<C>> start_many(std::size_t n, Args&&... args) {
     return start_all<C>(
@@ -101,6 +101,8 @@ public:
   void exit_children(const exit_reason& why);
 
   [[nodiscard]] std::size_t children() const noexcept;
+  /// The restarts since it was made that the intensity allowed, those of them that failed included; over all its lives where a
+  /// supervisor restarts it. Any thread; a sum over the shards that need not be of one moment.
   [[nodiscard]] std::uint64_t restarts() const noexcept;
   /// Why it has ended: `shutdown` after stop() or when the restart intensity was exceeded; nothing while it runs.
   [[nodiscard]] std::optional<exit_reason> ended() const;
