@@ -77,7 +77,8 @@ public:
   void join(cell_slot& s) noexcept;
   /// Starts children first..last - 1 of a bulk on this shard.
   void start(bulk_start& bulk, std::uint32_t first, std::uint32_t last);
-  /// Starts a supervisor as a child; the caller entered for it as for any child.
+  /// Starts a supervisor as a child; the caller entered for it as for any child. If it throws (std::bad_alloc), the place is
+  /// given back.
   void start(std::unique_ptr<tree_child> tree);
   void tree_reports(tree_child& tree, std::uint8_t what, const exit_reason& why);
   void terminate(const address& role);

@@ -18,7 +18,14 @@ void tree_child::child_reports(supervisor_node&, report what, const exit_reason&
 
 void shard::start(std::unique_ptr<tree_child> tree) {
   presence_.add();
-  post({.what = command::to_start_tree, .tree = tree.release()});
+  try {
+    post({.what = command::to_start_tree, .tree = tree.get()});
+  } catch (...) {  // there is no memory for the command: what the caller entered for is given back, with the tree
+    owner_.let_go(tree->options.significant);
+    if (presence_.leave_child() || presence_.leave()) say_ended();
+    throw;
+  }
+  static_cast<void>(tree.release());  // the shard's since then, and perhaps gone
   if (presence_.leave()) say_ended();
 }
 

@@ -1,6 +1,7 @@
 #include <karyon/supervise/supervisor.hpp>
 
 #include <exception>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -126,12 +127,13 @@ result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, c
   if (!detail::may_wait()) {
     return fail(errc::would_block, "a cell must not block its worker until a tree has started");
   }
-  if (auto fine = check(spec); !fine) return tl::unexpected<error>(fine.error());
-  if (auto fine = detail::check_child(options, child_kind::supervisor, core.options().auto_shutdown, "child_options: ");
-      !fine) {
-    return tl::unexpected<error>(fine.error());
-  }
   try {
+    if (auto fine = check(spec); !fine) return tl::unexpected<error>(fine.error());
+    if (auto fine =
+            detail::check_child(options, child_kind::supervisor, core.options().auto_shutdown, "child_options: ");
+        !fine) {
+      return tl::unexpected<error>(fine.error());
+    }
     detail::shard& on = core.choose(options.where);
     auto node = detail::make_ordered_node(core.runtime(), std::make_shared<const supervisor_spec>(spec));
     auto tree = std::make_unique<detail::tree_child>(on, node, options);
@@ -144,6 +146,8 @@ result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, c
     return outcome.map([&] { return detail::any_child_access::of_node(std::move(node)).as_tree(); });
   } catch (const runtime_error& e) {
     return tl::unexpected<error>(e.why());
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "there is no memory for another tree");
   }
 }
 
