@@ -133,7 +133,7 @@ TEST_CASE("a child that was restarted keeps its place of max_children") {
   const auto a = start(s, st, "a");
   const auto first = a.get();
   end_one(rt, a, way::by_shutdown);
-  REQUIRE(eventually([&] { return a.get() && !(a.get() == first); }));
+  REQUIRE(eventually([&] { return born_again(a, first); }));
   CHECK(code_of(s.try_start<player>({}, std::ref(st), std::string("b"))) == errc::refused);
   CHECK(s.children() == 1);
 }
@@ -175,7 +175,7 @@ TEST_CASE("many: each restart type holds for each way to end") {
       end_one(rt, a, w);
       const bool back = type == permanent || (type == transient && !is_expected(w));
       if (back) {
-        REQUIRE(eventually([&] { return a.get() && !(a.get() == first); }));
+        REQUIRE(eventually([&] { return born_again(a, first); }));
         CHECK(rt.ask(a, get{}, long_time).value() == 2);
         CHECK(s.children() == 1);
         CHECK(s.restarts() == 1);

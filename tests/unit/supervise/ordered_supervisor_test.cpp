@@ -58,7 +58,7 @@ TEST_CASE("handles of cells and supervisors survive the restart of the tree arou
   for (int i = 0; i < 50; ++i) {
     const auto now = leaf.get();
     now.send(fail_hard{});  // one too many for `inner`, which is restarted by `outer`
-    REQUIRE(eventually([&] { return leaf.get() && !(leaf.get() == now); }));
+    REQUIRE(eventually([&] { return born_again(leaf, now); }));
     CHECK(leaf.alive());
   }
   CHECK(top.find_any("inner").as_tree() == middle);

@@ -196,7 +196,7 @@ TEST_CASE("an ordered supervisor of tens of thousands starts them from its spec,
     const auto last = s.find_any("child " + std::to_string(n - 1));
     const cell_ref before = last.get();
     rt.exit(now(s, "child 0"), exit_reason::killed());
-    CHECK(eventually([&] { return last.get() && !(last.get() == before); }));
+    CHECK(eventually([&] { return born_again(last, before); }));
     CHECK(eventually([&] { return s.count().active == n; }));
     const work at2 = done(rt);
     s.stop();

@@ -42,6 +42,13 @@ private:
   counted alive_;
 };
 
+/// Whether the role is filled again, by another incarnation than `before`. One look: between two of them it may be gone.
+template <class C>
+[[nodiscard]] bool born_again(const child<C>& role, const ref<C>& before) {
+  const ref<C> now = role.get();
+  return now && !(now == before);
+}
+
 /// A budget that no test exhausts by accident.
 inline supervisor_options generous() {
   return {.strategy = one_for_one, .intensity = {1'000'000, std::chrono::seconds(5)}};
