@@ -18,12 +18,17 @@ struct driver::delayed_signal : signal {
       : signal(&ops_here), inner(held), to(receiver), ops_here(*held->ops) {
     ops_here.invoke = &invoke;
     ops_here.discard = &discard;
+    if (held->ops->invoke_copy != nullptr) ops_here.invoke_copy = &invoke_copy;
     ops_here.trivial = false;
     ops_here.bytes = sizeof(delayed_signal);
   }
   static void invoke(void* object, signal& s) {
     signal& held_back = *static_cast<delayed_signal&>(s).inner;
     held_back.ops->invoke(object, held_back);
+  }
+  static void invoke_copy(void* object, signal& s) {
+    signal& held_back = *static_cast<delayed_signal&>(s).inner;
+    held_back.ops->invoke_copy(object, held_back);
   }
   static void discard(signal* s, errc code, const exit_reason& why) noexcept {
     auto* self = static_cast<delayed_signal*>(s);

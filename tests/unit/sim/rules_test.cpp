@@ -2,6 +2,7 @@
 #include <karyon/sim/testing.hpp>
 #include <karyon/supervise/supervisor.hpp>
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -230,6 +231,40 @@ TEST_CASE("a delayed signal that finds its receiver ended is refused then") {
   CHECK(a.handled == 0);
   CHECK(a.refused == 1);
   CHECK(a.still_delayed == 0);
+}
+
+namespace {
+
+/// Writes down what it reads, and dies of its first letter.
+class reader : public cell {
+public:
+  using accepts = signals<letter>;
+  explicit reader(std::vector<std::string>* read) : read_(read) {}
+  void on(const letter& l) {
+    read_->push_back(l.text);
+    if (read_->size() == 1) throw std::runtime_error("too much");
+  }
+
+private:
+  std::vector<std::string>* read_;
+};
+
+}  // namespace
+
+TEST_CASE("a delayed signal is whole for a child that keeps its mailbox, and for its next incarnation") {
+  std::vector<std::string> read;
+  world w(18);
+  auto tissue = w.runtime().supervise({.intensity = {10, 5s}});
+  auto c = tissue.start_with<reader>({.mailbox = mailbox_policy::kept}, &read);
+  const auto delay = w.delay<letter>(1s);
+  const std::string text = "longer than what a string holds in itself";
+  c.send(letter{text});
+  w.run();
+  CHECK(read.empty());
+  w.advance(2s);
+  CHECK(read == std::vector<std::string>{text, text});
+  CHECK(delay.count() == 1);
+  CHECK(w.accounts().still_delayed == 0);
 }
 
 TEST_CASE("rules see signals that were broadcast, small and shared") {
