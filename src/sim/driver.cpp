@@ -190,16 +190,16 @@ bool driver::within_budget(std::uint64_t turns_before) {
   return false;
 }
 
-void driver::settle() {
+void driver::settle(std::uint64_t end_ns) {
   const std::uint64_t before = turns_;
-  while (failure_.empty() && within_budget(before) && step()) {
+  while (failure_.empty() && !turns_reached(end_ns) && within_budget(before) && step()) {
   }
 }
 
 void driver::pass_until(std::uint64_t end_ns) {
   while (true) {
-    settle();
-    if (!failure_.empty()) return;
+    settle(end_ns);
+    if (!failure_.empty() || turns_reached(end_ns)) return;
     const std::uint64_t next = next_event_ns();
     if (next > end_ns) break;
     move_to(next);
@@ -211,7 +211,7 @@ bool driver::run_until(const std::function<bool()>& ready, std::uint64_t deadlin
   const std::uint64_t before = turns_;
   while (!ready()) {
     if (!failure_.empty() || !within_budget(before)) return false;
-    if (now_ns_ >= deadline_ns && turn_time_ns_ != 0) return false;
+    if (turns_reached(deadline_ns)) return false;
     if (step()) continue;
     const std::uint64_t next = next_event_ns();
     if (next > deadline_ns) {

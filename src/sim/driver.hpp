@@ -38,8 +38,8 @@ public:
   // ---- for the world ----
   /// One thing happens at the present time; false if nothing can.
   bool step();
-  /// Runs until nothing can happen at the present time, or something failed.
-  void settle();
+  /// Runs until nothing can happen at the present time, or something failed; where turns take time, until then at the longest.
+  void settle(std::uint64_t end_ns = no_event);
   /// Runs until then, in time's order.
   void pass_until(std::uint64_t end_ns);
   /// Runs until `ready`, failed or the deadline, or until nothing is left that could happen.
@@ -111,6 +111,10 @@ private:
   void move_to(std::uint64_t time_ns);
   void deliver_delayed();
   [[nodiscard]] bool within_budget(std::uint64_t turns_before);
+  /// Whether turns themselves have brought the time there: then cells that are still busy go on in the next call.
+  [[nodiscard]] bool turns_reached(std::uint64_t end_ns) const noexcept {
+    return turn_time_ns_ != 0 && now_ns_ >= end_ns;
+  }
   [[nodiscard]] std::uint32_t number_of(cell_slot& s);
   [[nodiscard]] bool applies(rule_state& r, const cell_slot& s, const signal& what);
   bool take_away(cell_slot& s, signal& what);

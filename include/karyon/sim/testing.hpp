@@ -193,7 +193,8 @@ public:
   bool step();
   /// Runs until all cells wait. Throws `failure` if they do not within turns_max turns.
   void run();
-  /// Runs, and lets time pass: everything that is due until then happens, in order. Throws as run().
+  /// Runs, and lets time pass: everything that is due until then happens, in order. Throws as run(). Where turns take time
+  /// (world_options::turn_time) it ends with the turn that reaches the time, and cells that are still busy go on in the next call.
   void advance(std::chrono::nanoseconds time);
   /// Runs, and lets time pass, until `condition` holds, which is looked at after each turn; false if it did not within `limit`,
   /// or if nothing is left that could happen.

@@ -340,6 +340,27 @@ TEST_CASE("time passes in turns where a test wants it, so that busy cells meet t
   CHECK(w.now() >= 10ms);
 }
 
+TEST_CASE("time that turns take does not carry a busy world past the end of an advance") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    testing::world_options options;
+    options.seed = seed;
+    options.turn_time = 10us;
+    options.turns_max = 10'000;  // 100 ms of turns
+    world w(options);
+    w.runtime().spawn<restless>().send(spin{});
+    std::vector<std::chrono::nanoseconds> fired;
+    w.runtime().spawn<clockwork>(&w, 2ms, &fired, true);
+    for (int i = 1; i <= 4; ++i) {
+      const auto before = w.now();
+      w.advance(5ms);
+      REQUIRE(w.now() >= before + 5ms);
+      REQUIRE(w.now() < before + 5ms + options.turn_time);
+    }
+    CHECK(fired.size() >= 8);
+    CHECK(fired.size() <= 10);
+  }
+}
+
 TEST_CASE("a supervisor restarts its children in a simulated world") {
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
     world w(seed);
