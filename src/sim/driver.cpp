@@ -37,6 +37,12 @@ driver::~driver() {
   let_go();
 }
 
+void driver::begin_end() noexcept {
+  rules_.clear();
+  failure_.clear();
+  turns_max_ = std::max(turns_max_, std::uint64_t{1} << 32u);
+}
+
 void driver::let_go() noexcept {
   kd::current_simulation = nullptr;
   kd::current_observer = nullptr;
@@ -238,7 +244,11 @@ bool driver::drive_until(condition ready, const void* what, std::uint64_t deadli
     while (!(done = ready(what))) {
       if (now_ns_ >= deadline_ns) break;
       if (turns_ - turns_before >= turns_max_) {
-        if (deadline_ns == no_event) stuck("the cells never come to rest, and what is waited for does not happen");
+        if (deadline_ns == no_event) {
+          stuck("after " + std::to_string(turns_max_) +
+                " turns the cells are still busy, and what is waited for has not happened: they never come to rest, or "
+                "need more turns (world_options::turns_max)");
+        }
         static_cast<void>(within_budget(turns_before));
         break;
       }
@@ -257,7 +267,7 @@ bool driver::drive_until(condition ready, const void* what, std::uint64_t deadli
   return done;
 }
 
-void driver::stuck(const char* why) const noexcept { kd::programmer_error(report_of(*this, why).c_str()); }
+void driver::stuck(const std::string& why) const noexcept { kd::programmer_error(report_of(*this, why).c_str()); }
 
 // ---- what is seen --------------------------------------------------------------------------------------------------
 

@@ -46,8 +46,9 @@ public:
   bool run_until(const std::function<bool()>& ready, std::uint64_t deadline_ns);
 
   void add_rule(std::shared_ptr<rule_state> r);
-  /// No rule applies any more, and nothing can fail.
-  void end_rules() noexcept;
+  /// The world is about to end: no rule applies any more, nothing can fail, and the budget of turns, which is the test's, is
+  /// large enough for an end of many cells.
+  void begin_end() noexcept;
   /// Throws if a rule has been broken.
   void check_failed() const;
   /// Throws as check_failed(), and if something expected did not happen; ends all expectations.
@@ -121,11 +122,11 @@ private:
   void count_expected(const cell_slot& s, const signal& what);
   void record(event::kind what, const cell_slot& s, std::string_view type, const exit_reason& why = {});
   void fail(std::string text);
-  [[noreturn]] void stuck(const char* why) const noexcept;
+  [[noreturn]] void stuck(const std::string& why) const noexcept;
 
   const std::uint64_t seed_;
   const std::uint64_t turn_time_ns_;
-  const std::uint64_t turns_max_;
+  std::uint64_t turns_max_;
   const std::uint32_t signals_most_;
   const std::uint64_t started_ns_;
   random chance_;

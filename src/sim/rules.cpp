@@ -44,11 +44,6 @@ struct driver::delayed_signal : signal {
 
 void driver::add_rule(std::shared_ptr<rule_state> r) { rules_.push_back(std::move(r)); }
 
-void driver::end_rules() noexcept {
-  rules_.clear();
-  failure_.clear();
-}
-
 bool driver::applies(rule_state& r, const cell_slot& s, const signal& what) {
   if (!r.active || r.type != what.ops->type) return false;
   if (r.one_receiver) {

@@ -79,7 +79,7 @@ world::~world() {
   if (driver_->has_open_expectations() && std::uncaught_exceptions() <= exceptions_before_) {
     kd::programmer_error("a simulated world ends with expectations that nobody has verified: call world::verify");
   }
-  driver_->end_rules();
+  driver_->begin_end();
   runtime_->shutdown(runtime_->core().options().shutdown_deadline);
   driver_->discard_kept();
   runtime_.reset();

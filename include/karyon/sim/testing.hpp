@@ -39,7 +39,8 @@ struct world_options {
   std::uint32_t nodes = 1;
   /// How much time each turn of a cell takes. Nothing by default: time passes only when a test lets it, or when all cells wait.
   std::chrono::nanoseconds turn_time{0};
-  /// Cells that are still busy after so many turns within one call are taken for cells that never come to rest.
+  /// Cells that are still busy after so many turns within one call are taken for cells that never come to rest. The world's end
+  /// may take more.
   std::uint64_t turns_max = 10'000'000;
   /// Keeps the whole trace, not only its end.
   bool record = false;

@@ -328,6 +328,18 @@ TEST_CASE("cells that never come to rest are noticed") {
   CHECK(text.find("restless #1 handles") != std::string::npos);
 }
 
+TEST_CASE("a small budget of turns is no obstacle to the end of a world with many cells") {
+  testing::world_options options;
+  options.turns_max = 100;
+  std::vector<ref<counter>> cells;
+  {
+    world w(options);
+    for (int i = 0; i < 500; ++i) cells.push_back(w.runtime().spawn<counter>());
+    for (auto& c : cells) c.send(add{1});
+  }
+  CHECK(std::none_of(cells.begin(), cells.end(), [](const auto& c) { return c.alive(); }));
+}
+
 TEST_CASE("time passes in turns where a test wants it, so that busy cells meet their timers") {
   testing::world_options options;
   options.turn_time = 10us;
