@@ -12,6 +12,7 @@
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/links.hpp"
+#include "cell/observer.hpp"
 #include "cell/runtime_core.hpp"
 
 namespace karyon::detail {
@@ -309,6 +310,7 @@ bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with
   }
   run_context context(s, core);
   context.why = why;
+  if (cell_observer* o = core.observer()) o->ends(s, why);
   run_context* const outer = std::exchange(running, &context);
   finish_incarnation(context);
   running = outer;
@@ -326,6 +328,7 @@ void discard_kept_signals(cell_slot& s, const exit_reason& why) noexcept {
 
 void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept {
   runtime_core& core = core_of(&s);
+  if (cell_observer* o = core.observer()) o->ends(s, why);
   std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
   if (extras != nullptr) cancel_all_timers(*extras);
   const mailbox_rest rest = empty_mailbox(s, s.inbox.close(), extras.get(), nullptr, why);

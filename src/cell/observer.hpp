@@ -17,7 +17,7 @@ public:
   virtual void runs(cell_slot& s) noexcept = 0;
   /// In its turn: whether the cell is to handle this signal. If not, the signal is the observer's from now on.
   [[nodiscard]] virtual bool admits(cell_slot& s, signal& what) noexcept = 0;
-  /// In its turn: the incarnation is about to end.
+  /// The incarnation is about to end: in its turn, or without one, by its guardian or because its constructor has thrown.
   virtual void ends(cell_slot& s, const exit_reason& why) noexcept = 0;
   /// A signal that this thread sent as nobody's worker was refused.
   virtual void refused_outside() noexcept = 0;

@@ -277,11 +277,12 @@ std::uint32_t driver::number_of(cell_slot& s) {
   return name.number;
 }
 
-void driver::record(event::kind what, const cell_slot& s, std::string_view type, const exit_reason& why) {
+void driver::record(event::kind what, const cell_slot& s, std::uint32_t number, std::string_view type,
+                    const exit_reason& why) {
   event e;
   e.what = what;
-  e.worker = static_cast<std::uint16_t>(now_running_.where->index());
-  e.cell = now_running_.cell;
+  e.worker = now_running_.where != nullptr ? static_cast<std::uint16_t>(now_running_.where->index()) : event::no_worker;
+  e.cell = number;
   e.time_ns = elapsed_ns();
   e.cell_class = s.info.load(std::memory_order_relaxed)->name;
   e.type = type;
@@ -296,11 +297,14 @@ bool driver::admits(cell_slot& s, signal& what) noexcept {
     if (!what.ops->internal && take_away(s, what)) return false;
     count_expected(s, what);
   }
-  record(event::kind::handled, s, what.ops->type);
+  record(event::kind::handled, s, now_running_.cell, what.ops->type);
   return true;
 }
 
-void driver::ends(cell_slot& s, const exit_reason& why) noexcept { record(event::kind::ended, s, {}, why); }
+// Not always in a turn of its own: the number is the cell's, whoever has the turn.
+void driver::ends(cell_slot& s, const exit_reason& why) noexcept {
+  record(event::kind::ended, s, number_of(s), {}, why);
+}
 
 void driver::line(log_level level, std::string_view text) {
   constexpr std::size_t kept = 64;

@@ -120,7 +120,8 @@ private:
   [[nodiscard]] bool applies(rule_state& r, const cell_slot& s, const signal& what);
   bool take_away(cell_slot& s, signal& what);
   void count_expected(const cell_slot& s, const signal& what);
-  void record(event::kind what, const cell_slot& s, std::string_view type, const exit_reason& why = {});
+  void record(event::kind what, const cell_slot& s, std::uint32_t number, std::string_view type,
+              const exit_reason& why = {});
   void fail(std::string text);
   [[noreturn]] void stuck(const std::string& why) const noexcept;
 

@@ -65,11 +65,11 @@ bool driver::take_away(cell_slot& s, signal& what) {
     if (r->chance < 1 && !rule_chance_.chance(r->chance)) continue;
     ++r->count;
     if (r->what == rule_state::kind::drop) {
-      record(event::kind::dropped, s, what.ops->type);
+      record(event::kind::dropped, s, now_running_.cell, what.ops->type);
       ++dropped_;
       lost_.push_back(&what);
     } else {
-      record(event::kind::delayed, s, what.ops->type);
+      record(event::kind::delayed, s, now_running_.cell, what.ops->type);
       const std::int64_t delay = std::max<std::int64_t>(0, r->delay.count());
       auto* held = kd::make_signal<delayed_signal>(&what, s.at());
       delayed_.emplace(now_ns_ + static_cast<std::uint64_t>(delay), held);

@@ -41,7 +41,8 @@ void trace::add(const event& e) {
 namespace {
 
 std::string line_of(const event& e) {
-  std::string out = seconds_text(e.time_ns) + "  w" + std::to_string(e.worker) + "  ";
+  const std::string where = e.worker == event::no_worker ? "-" : "w" + std::to_string(e.worker);
+  std::string out = seconds_text(e.time_ns) + "  " + where + "  ";
   if (e.cell != 0) out.append(e.cell_class).append(" #").append(std::to_string(e.cell)).append(" ");
   switch (e.what) {
     case event::kind::handled: return out.append("handles ").append(e.type);

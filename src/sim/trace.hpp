@@ -14,6 +14,7 @@ namespace karyon::testing::detail {
 /// Something that happened in a world. The texts are constants of the program.
 struct event {
   enum class kind : std::uint8_t { handled, dropped, delayed, ended, ran, timers };
+  static constexpr std::uint16_t no_worker = 0xffff;  // in nobody's turn: in the test itself
   kind what = kind::ran;
   std::uint16_t worker = 0;
   std::uint32_t cell = 0;     // its number; 0: none

@@ -243,7 +243,7 @@ public:
   /// How many events it stands for.
   [[nodiscard]] std::uint64_t events() const noexcept;
   /// What happened, a line an event; only the last ones, unless `record` was set. Cells are numbered in the order in which they
-  /// first ran.
+  /// first ran, or ended if they never did.
   [[nodiscard]] std::vector<std::string> trace() const;
   /// A report of this moment: `what`, the seed, the time, the last events and log lines.
   [[nodiscard]] std::string describe(std::string_view what) const;

@@ -390,6 +390,39 @@ TEST_CASE("a supervisor restarts its children in a simulated world") {
   }
 }
 
+namespace {
+
+class unborn : public cell {
+public:
+  using accepts = signals<go>;
+  unborn() { throw std::runtime_error("not me"); }
+  void on(go) {}
+};
+
+std::size_t lines_with(const world& w, const std::string& what) {
+  const std::vector<std::string> lines = w.trace();
+  const auto has = [&](const std::string& line) { return line.find(what) != std::string::npos; };
+  return static_cast<std::size_t>(std::count_if(lines.begin(), lines.end(), has));
+}
+
+}  // namespace
+
+TEST_CASE("a cell that ends without a turn of its own is in the trace: stopped while idle, or never constructed") {
+  world w(15);
+  auto tissue = w.runtime().supervise();
+  for (int i = 0; i < 3; ++i) tissue.start<counter>();
+  w.run();
+  tissue.stop();
+  CHECK(lines_with(w, "counter #") == 3);
+  CHECK(lines_with(w, " ends: shutdown") == 3);
+
+  const std::uint64_t before = w.trace_hash();
+  CHECK_THROWS_AS(w.runtime().spawn<unborn>(), std::runtime_error);
+  CHECK(lines_with(w, "unborn #4 ends: ") == 1);
+  CHECK(lines_with(w, " s  -  ") == 1);  // on no worker
+  CHECK(w.trace_hash() != before);
+}
+
 TEST_CASE("restart intensity is a matter of simulated time") {
   const auto survives = [](std::chrono::seconds pause) {
     world w(11);
