@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <exception>
+#include <string>
 #include <utility>
 
 #include "core/programmer_error.hpp"
@@ -53,7 +55,16 @@ bool driver::applies(rule_state& r, const cell_slot& s, const signal& what) {
   }
   if (!r.when) return true;
   // Only what carries a payload of the type: the runtime's own signals may share its name (`down`, `exit_signal`).
-  return !what.ops->internal && r.when(what);
+  if (what.ops->internal) return false;
+  // It is the test's code, but called in a cell's turn, which nothing may be thrown through.
+  try {
+    return r.when(what);
+  } catch (const std::exception& e) {
+    fail("the predicate of a rule on " + std::string(r.type) + " has thrown: " + e.what());
+  } catch (...) {
+    fail("the predicate of a rule on " + std::string(r.type) + " has thrown what is no std::exception");
+  }
+  return false;
 }
 
 bool driver::take_away(cell_slot& s, signal& what) {

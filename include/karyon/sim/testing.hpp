@@ -111,7 +111,8 @@ public:
     state_->receiver = detail::handle_access::of(receiver);
     return *this;
   }
-  /// Only signals of which this is true. `predicate` takes a const T&.
+  /// Only signals of which this is true. `predicate` takes a const T&. What it throws is a failure of the world, thrown as
+  /// `failure` by the call that runs it or by verify().
   template <class Predicate>
   rule when(Predicate predicate) const {
     state_->when = [p = std::move(predicate)](const detail::signal& s) { return p(detail::payload_of<T>(s)); };

@@ -170,6 +170,22 @@ TEST_CASE("signals are dropped by chance, and the chance follows from the seed")
   CHECK(kept(10) != some);
 }
 
+TEST_CASE("a predicate that throws fails the run, and says so with the seed") {
+  world w(19);
+  auto s = w.runtime().spawn<shop>();
+  w.drop<order>().when([](const order& o) -> bool {
+    if (o.number == 2) throw std::runtime_error("no such order");
+    return false;
+  });
+  s.send(order{1});
+  CHECK_NOTHROW(w.run());
+  s.send(order{2});
+  const std::string text = failure_of([&] { w.run(); });
+  CHECK(text.find("seed 19") != std::string::npos);
+  CHECK(text.find("order has thrown: no such order") != std::string::npos);
+  CHECK(failure_of([&] { w.verify(); }) == text);
+}
+
 TEST_CASE("a dropped question is not answered: its asker runs into its timeout") {
   world w(11);
   auto s = w.runtime().spawn<shop>();
