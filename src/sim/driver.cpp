@@ -90,6 +90,15 @@ stepper* driver::chosen(std::size_t& choice, unsigned& worker) const noexcept {
   return nullptr;
 }
 
+void driver::refuse_inside(const char* call) const noexcept {
+  if (now_running_.where == nullptr && kd::slot_under_construction() == nullptr) return;
+  kd::programmer_error(
+      report_of(*this, std::string("world::") + call +
+                           " is called by what the world runs (a handler, a constructor or a predicate): it is for the "
+                           "test, outside of all cells")
+          .c_str());
+}
+
 bool driver::step() {
   for (const auto& s : steppers_) s->collect();
   const std::size_t due = due_.size() + (delayed_due_ ? 1 : 0);

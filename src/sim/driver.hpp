@@ -36,6 +36,8 @@ public:
   ~driver();
 
   // ---- for the world ----
+  /// Aborts with a sentence inside a cell's turn, handler or constructor, where a call of the world is none of its business.
+  void refuse_inside(const char* call) const noexcept;
   /// One thing happens at the present time; false if nothing can.
   bool step();
   /// Runs until nothing can happen at the present time, or something failed; where turns take time, until then at the longest.

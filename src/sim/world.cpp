@@ -88,28 +88,33 @@ world::~world() {
 std::uint64_t world::seed() const noexcept { return driver_->seed(); }
 
 bool world::step() {
+  driver_->refuse_inside("step");
   const bool stepped = driver_->step();
   driver_->check_failed();
   return stepped;
 }
 
 void world::run() {
+  driver_->refuse_inside("run");
   driver_->settle();
   driver_->check_failed();
 }
 
 void world::advance(std::chrono::nanoseconds time) {
+  driver_->refuse_inside("advance");
   driver_->pass_until(kd::deadline_in(as_ns(time)));
   driver_->check_failed();
 }
 
 bool world::run_until(const std::function<bool()>& condition, std::chrono::nanoseconds limit) {
+  driver_->refuse_inside("run_until");
   const bool held = driver_->run_until(condition, kd::deadline_in(as_ns(limit)));
   driver_->check_failed();
   return held;
 }
 
 bool world::kill(const detail::address& whom, bool role) {
+  driver_->refuse_inside("kill");
   const detail::address now = role ? kd::incarnation_of_role(whom) : whom;
   if (now.number == 0 || !kd::incarnation_alive(now)) return false;
   kd::send_exit(now, {}, exit_reason::killed());

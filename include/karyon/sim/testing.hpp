@@ -191,7 +191,7 @@ public:
   }
 
   /// Lets one turn happen. False if there is nothing to run at this moment. As all of the following, it throws `failure` if a
-  /// disallowed signal was handled.
+  /// disallowed signal was handled. They and kill() are for the test: called by a cell, they abort with a sentence.
   bool step();
   /// Runs until all cells wait. Throws `failure` if they do not within turns_max turns.
   void run();

@@ -114,6 +114,11 @@ TEST_CASE("what a world can not go on from aborts with a sentence") {
   const std::string livelock = sentence_of("livelock");
   CHECK(livelock.find("after 1000 turns the cells are still busy") != std::string::npos);
   CHECK(livelock.find("restless #1 handles") != std::string::npos);
+  for (const char* call : {"step", "run", "advance", "run_until", "kill"}) {
+    const std::string inside = sentence_of((std::string("inside ") + call).c_str());
+    CHECK(inside.find(std::string("world::") + call + " is called by what the world runs") != std::string::npos);
+  }
+  CHECK(sentence_of("inside construct").find("world::run is called by what") != std::string::npos);
   CHECK(sentence_of("unverified").find("call world::verify") != std::string::npos);
   CHECK(sentence_of("second").find("one world at a time") != std::string::npos);
   CHECK(sentence_of("outlived").find("outlives it") != std::string::npos);

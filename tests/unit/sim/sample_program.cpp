@@ -2,13 +2,15 @@
 //
 //   sim_sample hash SEED   prints the trace's hash and the trace of a lively world
 //   sim_sample bug         looks for a bug that depends on the order of events; prints the failure, and ends with 1
-//   sim_sample misuse ...  does what aborts with a sentence: deadlock, livelock, unverified, second, outlived
+//   sim_sample misuse ...  does what aborts with a sentence: deadlock, livelock, unverified, second, outlived,
+//                          "inside CALL" for a call of the world by a cell
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "sample_world.hpp"
 #include "sched/wait.hpp"
@@ -96,6 +98,26 @@ public:
   void on(again) { self(this).send(again{}); }
 };
 
+/// Takes itself for the test.
+class meddler : public cell {
+public:
+  using accepts = signals<again>;
+  meddler(testing::world* w, std::string call) : world_(w), call_(std::move(call)) {
+    if (call_ == "construct") world_->run();
+  }
+  void on(again) {
+    if (call_ == "step") world_->step();
+    if (call_ == "run") world_->run();
+    if (call_ == "advance") world_->advance(1s);
+    if (call_ == "run_until") static_cast<void>(world_->run_until([] { return true; }));
+    if (call_ == "kill") world_->kill(self(this));
+  }
+
+private:
+  testing::world* world_;
+  std::string call_;
+};
+
 int misuse(const std::string& which) {
   if (which == "outlived") {
     std::unique_ptr<runtime> left;
@@ -111,6 +133,10 @@ int misuse(const std::string& which) {
   if (which == "livelock") {
     w.runtime().spawn<restless>().send(again{});
     detail::blocking_event().wait();
+  }
+  if (which.rfind("inside ", 0) == 0) {
+    w.runtime().spawn<meddler>(&w, which.substr(7)).send(again{});
+    w.run();
   }
   if (which == "unverified") w.expect<again>();
   if (which == "second") const testing::world other(2);
