@@ -246,6 +246,7 @@ bool driver::drive_until(condition ready, const void* what, std::uint64_t deadli
   kd::run_context* const context = std::exchange(kd::running, nullptr);
   const turn before = std::exchange(now_running_, turn{});
   if (me != nullptr) blocked_.push_back(me);
+  waits_.push_back({ready, what, deadline_ns});
   bool done = false;
   {
     const kd::construction_scope not_constructing(nullptr);
@@ -263,17 +264,29 @@ bool driver::drive_until(condition ready, const void* what, std::uint64_t deadli
       }
       if (step()) continue;
       const std::uint64_t next = next_event_ns();
-      if (next == no_event && deadline_ns == no_event) {
-        stuck("nothing is left that could happen, and a wait without a deadline goes on");
-      }
+      if (next == no_event && deadline_ns == no_event) deadlocked();
       move_to(std::min(next, deadline_ns));
     }
   }
+  waits_.pop_back();
   if (me != nullptr) std::erase(blocked_, me);
   now_running_ = before;
   kd::running = context;
   kd::current_worker = me;
   return done;
+}
+
+void driver::deadlocked() const noexcept {
+  std::string why = "nothing is left that could happen, and a wait without a deadline goes on";
+  // Those below have what they wait for, or will give up in time; but on one stack they must wait for those above.
+  const auto could_end = [](const wait& w) { return w.deadline_ns != no_event || w.ready(w.what); };
+  if (std::any_of(waits_.begin(), waits_.end() - 1, could_end)) {
+    why += "; this may be no deadlock but a limit of the simulation: another wait could end, but lies below this one on "
+           "the one stack that handlers which block share";
+  } else if (!blocked_.empty()) {
+    why += "; handlers block, and what the test was to do next can not happen before they return";
+  }
+  stuck(why);
 }
 
 void driver::stuck(const std::string& why) const noexcept { kd::programmer_error(report_of(*this, why).c_str()); }

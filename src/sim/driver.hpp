@@ -102,6 +102,12 @@ private:
     unsigned worker;
   };
   struct delayed_signal;
+  /// A call of drive_until that has not returned; those it was called in lie below it on the stack.
+  struct wait {
+    condition ready;
+    const void* what;
+    std::uint64_t deadline_ns;
+  };
 
   [[nodiscard]] bool is_blocked(const worker& w) const noexcept;
   [[nodiscard]] std::size_t runnable_tasks() const noexcept;
@@ -125,6 +131,7 @@ private:
   void record(event::kind what, const cell_slot& s, std::uint32_t number, std::string_view type,
               const exit_reason& why = {});
   void fail(std::string text);
+  [[noreturn]] void deadlocked() const noexcept;
   [[noreturn]] void stuck(const std::string& why) const noexcept;
 
   const std::uint64_t seed_;
@@ -138,6 +145,7 @@ private:
 
   std::vector<std::unique_ptr<stepper>> steppers_;
   std::vector<const worker*> blocked_;  // in a turn that waits, while others go on
+  std::vector<wait> waits_;             // innermost last
   std::vector<due_timers> due_;
   bool delayed_due_ = false;
   std::uint64_t turns_ = 0;

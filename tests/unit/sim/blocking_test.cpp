@@ -111,6 +111,9 @@ TEST_CASE("what a world can not go on from aborts with a sentence") {
   const std::string deadlock = sentence_of("deadlock");
   CHECK(deadlock.find("nothing is left that could happen") != std::string::npos);
   CHECK(deadlock.find("seed 77") != std::string::npos);
+  CHECK(deadlock.find("limit of the simulation") == std::string::npos);
+  const std::string nested = sentence_of("nested");
+  CHECK(nested.find("may be no deadlock but a limit of the simulation") != std::string::npos);
   const std::string livelock = sentence_of("livelock");
   CHECK(livelock.find("after 1000 turns the cells are still busy") != std::string::npos);
   CHECK(livelock.find("restless #1 handles") != std::string::npos);

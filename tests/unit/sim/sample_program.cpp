@@ -2,7 +2,7 @@
 //
 //   sim_sample hash SEED   prints the trace's hash and the trace of a lively world
 //   sim_sample bug         looks for a bug that depends on the order of events; prints the failure, and ends with 1
-//   sim_sample misuse ...  does what aborts with a sentence: deadlock, livelock, unverified, second, outlived,
+//   sim_sample misuse ...  does what aborts with a sentence: deadlock, livelock, nested, unverified, second, outlived,
 //                          "inside CALL" for a call of the world by a cell
 #include <cstdio>
 #include <cstdlib>
@@ -98,6 +98,38 @@ public:
   void on(again) { self(this).send(again{}); }
 };
 
+/// Two that block in their handlers, each with what the other waits for.
+struct exchange_of_two {
+  detail::blocking_event first;
+  detail::blocking_event second;
+};
+class second_party : public cell {
+public:
+  using accepts = signals<again>;
+  explicit second_party(exchange_of_two* e) : events_(e) {}
+  void on(again) {
+    events_->first.set();
+    events_->second.wait();
+  }
+
+private:
+  exchange_of_two* events_;
+};
+class first_party : public cell {
+public:
+  using accepts = signals<again>;
+  first_party(exchange_of_two* e, ref<second_party> other) : events_(e), other_(other) {}
+  void on(again) {
+    other_.send(again{});
+    events_->first.wait();
+    events_->second.set();
+  }
+
+private:
+  exchange_of_two* events_;
+  ref<second_party> other_;
+};
+
 /// Takes itself for the test.
 class meddler : public cell {
 public:
@@ -133,6 +165,12 @@ int misuse(const std::string& which) {
   if (which == "livelock") {
     w.runtime().spawn<restless>().send(again{});
     detail::blocking_event().wait();
+  }
+  if (which == "nested") {
+    auto& events = w.keep<exchange_of_two>();
+    auto second = w.runtime().spawn_at<second_party>(placement::on_worker(1), &events);
+    w.runtime().spawn_at<first_party>(placement::on_worker(0), &events, second).send(again{});
+    w.run();
   }
   if (which.rfind("inside ", 0) == 0) {
     w.runtime().spawn<meddler>(&w, which.substr(7)).send(again{});
