@@ -289,7 +289,9 @@ void driver::deadlocked() const noexcept {
   stuck(why);
 }
 
-void driver::stuck(const std::string& why) const noexcept { kd::programmer_error(report_of(*this, why).c_str()); }
+void driver::stuck(const std::string& why) const noexcept {
+  kd::programmer_error(with_command(report_of(*this, why), seed_).c_str());
+}
 
 // ---- what is seen --------------------------------------------------------------------------------------------------
 

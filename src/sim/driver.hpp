@@ -166,5 +166,7 @@ private:
 
 /// The error that a failed world throws, with the seed and the world's last moments.
 [[nodiscard]] std::string report_of(const driver& d, std::string_view what);
+/// A report with the command that replays the seed.
+[[nodiscard]] std::string with_command(const std::string& report, std::uint64_t seed);
 
 }  // namespace karyon::testing::detail

@@ -64,11 +64,11 @@ std::string replay_command(std::uint64_t seed) {
   return out;
 }
 
-std::string with_command(const std::string& text, std::uint64_t seed) {
-  return text + "\nreplay it with: " + replay_command(seed);
-}
-
 }  // namespace
+
+std::string detail::with_command(const std::string& report, std::uint64_t seed) {
+  return report + "\nreplay it with: " + replay_command(seed);
+}
 
 void world::abandon(std::unique_ptr<world> failed) noexcept {
   failed->driver_->let_go();
@@ -87,15 +87,15 @@ void world::run_one(const world_options& options, const std::function<void(world
     body(*w);
     w->verify();
   } catch (const failure& e) {
-    const std::string text = with_command(e.what(), seed);
+    const std::string text = detail::with_command(e.what(), seed);
     abandon(std::move(w));
     throw failure(text);
   } catch (const std::exception& e) {
-    const std::string text = with_command(w->describe(e.what()), seed);
+    const std::string text = detail::with_command(w->describe(e.what()), seed);
     abandon(std::move(w));
     throw failure(text);
   } catch (...) {
-    const std::string text = with_command(w->describe("the test failed"), seed);
+    const std::string text = detail::with_command(w->describe("the test failed"), seed);
     std::fprintf(stderr, "%s\n", text.c_str());
     abandon(std::move(w));
     throw;

@@ -111,6 +111,7 @@ TEST_CASE("what a world can not go on from aborts with a sentence") {
   const std::string deadlock = sentence_of("deadlock");
   CHECK(deadlock.find("nothing is left that could happen") != std::string::npos);
   CHECK(deadlock.find("seed 77") != std::string::npos);
+  CHECK(deadlock.find("replay it with: KARYON_SIM_SEED=77 " KARYON_SIM_SAMPLE " misuse deadlock") != std::string::npos);
   CHECK(deadlock.find("limit of the simulation") == std::string::npos);
   const std::string nested = sentence_of("nested");
   CHECK(nested.find("may be no deadlock but a limit of the simulation") != std::string::npos);
