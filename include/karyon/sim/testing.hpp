@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -85,6 +86,10 @@ struct rule_state {
 template <class Handle>
 inline constexpr bool names_role = karyon::detail::names_role<Handle>;
 
+/// Signals that the runtime sends are not made as a cell's are: no rule would apply to them.
+template <class T>
+inline constexpr bool runtimes_own = std::is_same_v<T, down> || std::is_same_v<T, exit_signal>;
+
 /// The payload of a signal of type T, however it was sent.
 template <class T>
 [[nodiscard]] const T& payload_of(const signal& s) noexcept {
@@ -98,6 +103,11 @@ template <class T>
 
 /// A rule that a world holds signals of type T to: made by world::expect, disallow, drop and delay, narrowed by the functions
 /// here. A value that names the rule; copies name the same one, and the rule outlives them.
+///
+/// A signal that a cell stashes was handled then, and is looked at again when unstash() has put it back: it counts twice for an
+/// expectation, and can be dropped or delayed the second time. While it lies in the stash no rule reaches it.
+///
+/// No rule is on `down` and `exit_signal`, which the runtime sends itself.
 template <class T>
 class rule {
 public:
@@ -291,6 +301,8 @@ KARYON_API void for_each_seed(const seeds& which, const std::function<void(world
 
 template <class T>
 rule<T> world::add(detail::rule_state::kind what, times how_often, std::chrono::nanoseconds time) {
+  static_assert(!detail::runtimes_own<T>,
+                "karyon: rules are on signals that cells and tests send, not on the runtime's own");
   auto state = std::make_shared<detail::rule_state>();
   state->what = what;
   state->type = type_name<T>();

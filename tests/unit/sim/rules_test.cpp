@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -281,6 +282,49 @@ TEST_CASE("a delayed signal is whole for a child that keeps its mailbox, and for
   CHECK(read == std::vector<std::string>{text, text});
   CHECK(delay.count() == 1);
   CHECK(w.accounts().still_delayed == 0);
+}
+
+namespace {
+
+struct open_up {};
+
+/// Puts orders aside until it opens.
+class late_shop : public cell {
+public:
+  using accepts = signals<order, open_up>;
+  void on(order o) {
+    if (!open_) return stash(this, std::move(o));
+    ++sold_;
+  }
+  void on(open_up) {
+    open_ = true;
+    unstash();
+  }
+
+private:
+  bool open_ = false;
+  int sold_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a stashed signal is seen by rules when it comes, and again when it is put back") {
+  world w(20);
+  auto s = w.runtime().spawn<late_shop>();
+  const auto orders = w.expect<order>(testing::exactly(3));
+  s.send(order{1});
+  w.run();
+  CHECK(orders.count() == 1);
+  const auto drop = w.drop<order>().when([](const order& o) { return o.number == 2; });
+  s.send(open_up{});
+  w.run();
+  CHECK(orders.count() == 2);
+  s.send(order{2});
+  s.send(order{3});
+  w.run();
+  CHECK(orders.count() == 3);
+  CHECK(drop.count() == 1);
+  w.verify();
 }
 
 TEST_CASE("rules see signals that were broadcast, small and shared") {
