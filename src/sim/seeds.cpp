@@ -108,7 +108,12 @@ void for_each_seed(const seeds& which, const world_options& options, const std::
     one.seed = *chosen;
     return world::run_one(one, body);
   }
-  const std::uint64_t count = number_in(count_variable).value_or(which.count);
+  const std::optional<std::uint64_t> wanted = number_in(count_variable);
+  if (wanted == std::uint64_t{0}) {
+    throw failure("the environment variable " + std::string(count_variable) +
+                  " is 0: a test that runs no seed shows nothing");
+  }
+  const std::uint64_t count = wanted.value_or(which.count);
   for (std::uint64_t i = 0; i < count; ++i) {
     one.seed = which.first + i;
     world::run_one(one, body);

@@ -93,6 +93,10 @@ TEST_CASE("the environment chooses one seed, or how many") {
     const environment more(nullptr, "4");
     CHECK(seeds_run({.first = 5, .count = 3}) == std::vector<std::uint64_t>{5, 6, 7, 8});
   }
+  {
+    const environment none(nullptr, "0");
+    CHECK(failure_of([] { seeds_run({}); }).find("KARYON_SIM_SEEDS is 0") != std::string::npos);
+  }
   const environment nonsense("7x", nullptr);
   CHECK(failure_of([] { seeds_run({}); }).find("KARYON_SIM_SEED holds '7x'") != std::string::npos);
 }
@@ -166,14 +170,26 @@ private:
   std::vector<int>* ends_;
 };
 
+/// Says when it goes how many mourners have written into it.
+struct ledger {
+  std::vector<std::size_t>* counts;
+  std::vector<int> ends;
+  explicit ledger(std::vector<std::size_t>* c) : counts(c) {}
+  ~ledger() { counts->push_back(ends.size()); }
+  ledger(const ledger&) = delete;
+  ledger& operator=(const ledger&) = delete;
+};
+
 }  // namespace
 
 TEST_CASE("what a world keeps outlives its cells") {
   const environment plain(nullptr, nullptr);
-  for_each_seed({.first = 1, .count = 10}, [](world& w) {
-    auto& ends = w.keep<std::vector<int>>();
-    w.runtime().spawn<mourner>(&ends);
+  std::vector<std::size_t> counts;
+  for_each_seed({.first = 1, .count = 10}, [&counts](world& w) {
+    auto& book = w.keep<ledger>(&counts);
+    for (int i = 0; i < 3; ++i) w.runtime().spawn<mourner>(&book.ends);
   });
+  CHECK(counts == std::vector<std::size_t>(10, 3));
 }
 
 TEST_CASE("cells of a failed world are left as they are, for what they refer to is gone") {
