@@ -193,8 +193,8 @@ TEST_CASE("an ordered supervisor of tens of thousands starts them from its spec,
     const work at0 = done(rt);
     auto s = rt.start(spec).value();
     const work at1 = done(rt);
-    const auto last = s.find_any("child " + std::to_string(n - 1));
-    const cell_ref before = last.get();
+    const auto last = s.find<idler>("child " + std::to_string(n - 1));
+    const ref<idler> before = last.get();
     rt.exit(now(s, "child 0"), exit_reason::killed());
     CHECK(eventually([&] { return born_again(last, before); }));
     CHECK(eventually([&] { return s.count().active == n; }));
