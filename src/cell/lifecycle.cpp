@@ -301,8 +301,8 @@ bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with
     return false;
   }
   runtime_core& core = core_of(&s);
-  const bool has_a_say = why.why() != exit_reason::kind::killed &&
-                         (s.has(cell_slot::trapping) || why.why() == exit_reason::kind::normal);
+  const bool has_a_say =
+      why.why() != exit_reason::kind::killed && (s.has(cell_slot::trapping) || why.why() == exit_reason::kind::normal);
   if (has_a_say) {
     pending_push_back(s, make_exit_request(why));
     core.schedule(s);

@@ -38,8 +38,7 @@ std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
 
 }  // namespace
 
-runtime_core::runtime_core(runtime& owner, const runtime_options& options)
-    : owner_(owner), options_(options) {
+runtime_core::runtime_core(runtime& owner, const runtime_options& options) : owner_(owner), options_(options) {
   scheduler_hooks hooks;
   hooks.binding_refused = [](const error& e) {
     log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));

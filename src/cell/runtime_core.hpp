@@ -139,7 +139,8 @@ private:
   std::atomic<std::uint64_t> crash_callback_failures_{0};
   std::atomic<bool> closing_{false};
   std::mutex participants_mutex_;
-  std::vector<std::shared_ptr<shutdown_participant>> participants_;  // participants_mutex_; nothing is added once closing_
+  std::vector<std::shared_ptr<shutdown_participant>>
+      participants_;  // participants_mutex_; nothing is added once closing_
   std::mutex shutdown_mutex_;
   bool shut_down_ = false;  // shutdown_mutex_
   shutdown_report report_;  // shutdown_mutex_

@@ -73,10 +73,10 @@ struct alignas(64) cell_slot {
   std::uint32_t object_offset;
 
   enum flag : std::uint8_t {
-    pinned = 1,    // never leaves its home worker
-    starting = 2,  // on_start is due
-    trapping = 4,  // trap_exit
-    in_role = 8,   // set while the role exists, ended or not
+    pinned = 1,          // never leaves its home worker
+    starting = 2,        // on_start is due
+    trapping = 4,        // trap_exit
+    in_role = 8,         // set while the role exists, ended or not
     keeps_mailbox = 16,  // the end leaves the user's signals to the next incarnation (mailbox_policy)
     keeps_last = 32,     // and the one that it died of, too
     holds_kept = 64,     // there are such signals

@@ -281,8 +281,9 @@ void driver::deadlocked() const noexcept {
   // Those below have what they wait for, or will give up in time; but on one stack they must wait for those above.
   const auto could_end = [](const wait& w) { return w.deadline_ns != no_event || w.ready(w.what); };
   if (std::any_of(waits_.begin(), waits_.end() - 1, could_end)) {
-    why += "; this may be no deadlock but a limit of the simulation: another wait could end, but lies below this one on "
-           "the one stack that handlers which block share";
+    why +=
+        "; this may be no deadlock but a limit of the simulation: another wait could end, but lies below this one on "
+        "the one stack that handlers which block share";
   } else if (!blocked_.empty()) {
     why += "; handlers block, and what the test was to do next can not happen before they return";
   }

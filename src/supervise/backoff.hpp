@@ -28,8 +28,7 @@ struct backoff_state {
     if (wait_ms < maximum) ++step;
     const double off = options.jitter * (static_cast<double>(chance) / 9007199254740992.0);
     constexpr double longest_ns = 1e18;  // 31 years: beyond it a monotonic clock would overflow
-    return static_cast<std::uint64_t>(std::min(static_cast<double>(wait_ms) * ms, longest_ns) *
-                                      (1.0 - off));
+    return static_cast<std::uint64_t>(std::min(static_cast<double>(wait_ms) * ms, longest_ns) * (1.0 - off));
   }
 };
 

@@ -259,12 +259,7 @@ child_shutdown shard::policy_of(const child_options& options) const noexcept {
 void shard::report_cell(cell_slot& s, std::uint8_t context, const exit_reason& why) noexcept {
   const child_options options = kept_options(s);
   report(owner_.runtime(), {owner_.path(), worker_}, static_cast<supervisor_context>(context), why,
-         {{},
-          s.keeper_index,
-          s.info.load(std::memory_order_relaxed),
-          s.at(),
-          options,
-          policy_of(options)});
+         {{}, s.keeper_index, s.info.load(std::memory_order_relaxed), s.at(), options, policy_of(options)});
 }
 
 }  // namespace karyon::detail

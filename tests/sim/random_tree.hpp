@@ -19,8 +19,8 @@ inline constexpr std::uint32_t none = ~std::uint32_t{0};
 /// What is known of one child of a tree, over all its incarnations. Everything happens on the world's one thread.
 struct member {
   std::string path;
-  std::uint32_t parent = 0;    // the supervisor's number
-  std::uint32_t position = 0;  // among its siblings
+  std::uint32_t parent = 0;                      // the supervisor's number
+  std::uint32_t position = 0;                    // among its siblings
   std::map<std::uint32_t, std::uint32_t> above;  // for each supervisor above: the position there of the branch it is in
   int living = 0;
   int living_most = 0;
@@ -120,8 +120,8 @@ public:
     // Half of them patient, or most stories would be short.
     s.intensity = {static_cast<std::uint32_t>(random_.below(random_.one_in(2) ? 6 : 60)),
                    std::chrono::milliseconds(100 + random_.below(5000))};
-    s.auto_shutdown = pick({auto_shutdown::never, auto_shutdown::never, auto_shutdown::any_significant,
-                            auto_shutdown::all_significant});
+    s.auto_shutdown = pick(
+        {auto_shutdown::never, auto_shutdown::never, auto_shutdown::any_significant, auto_shutdown::all_significant});
     if (random_.chance(0.3)) s.backoff = {std::chrono::milliseconds(10), std::chrono::milliseconds(500)};
     const std::uint64_t children = random_.below(6);
     for (std::uint32_t i = 0; i < children; ++i) {
@@ -131,7 +131,8 @@ public:
         s.children.push_back(child_spec::tree(id, tree(path + "/" + id, depth - 1, above)).with(options(s, true)));
       } else if (random_.chance(0.15)) {
         supervisor_options many;
-        many.intensity = {static_cast<std::uint32_t>(random_.below(6)), std::chrono::milliseconds(100 + random_.below(2000))};
+        many.intensity = {static_cast<std::uint32_t>(random_.below(6)),
+                          std::chrono::milliseconds(100 + random_.below(2000))};
         many.shutdown_deadline = std::chrono::milliseconds(random_.below(100));
         s.children.push_back(child_spec::dynamic(id, many).with(options(s, true)));
       } else {
@@ -172,14 +173,14 @@ public:
 private:
   child_options options(const supervisor_spec& parent, bool is_supervisor) {
     child_options o;
-    o.restart = pick({restart_type::permanent, restart_type::permanent, restart_type::transient, restart_type::temporary});
-    o.significant = parent.auto_shutdown != auto_shutdown::never && o.restart != restart_type::permanent &&
-                    random_.chance(0.5);
+    o.restart =
+        pick({restart_type::permanent, restart_type::permanent, restart_type::transient, restart_type::temporary});
+    o.significant =
+        parent.auto_shutdown != auto_shutdown::never && o.restart != restart_type::permanent && random_.chance(0.5);
     if (is_supervisor) return o;
     // Never infinity for cells: stubborn ones would take them at their word.
-    o.shutdown = random_.chance(0.2)
-                     ? child_shutdown::brutal_kill()
-                     : child_shutdown::within(std::chrono::milliseconds(random_.below(100)));
+    o.shutdown = random_.chance(0.2) ? child_shutdown::brutal_kill()
+                                     : child_shutdown::within(std::chrono::milliseconds(random_.below(100)));
     o.mailbox = pick({mailbox_policy::dropped, mailbox_policy::dropped, mailbox_policy::kept_without_last});
     return o;
   }

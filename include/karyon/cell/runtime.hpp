@@ -66,11 +66,11 @@ struct runtime_metrics {
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
   std::uint64_t crash_reports_suppressed = 0;  ///< crash and supervisor reports that were counted instead of made
   std::uint64_t crash_callback_failures = 0;   ///< exceptions that left runtime_options::on_crash
-  std::uint64_t slab_bytes = 0;        ///< address space taken for cells
-  std::uint64_t turns = 0;             ///< runs of a cell by a worker
-  std::uint64_t given_same_cache = 0;  ///< cells handed to an idle worker of the same last-level cache
-  std::uint64_t given_same_node = 0;   ///< to one of the same node
-  std::uint64_t given_other_node = 0;  ///< to one of another node (only with steal_across_nodes)
+  std::uint64_t slab_bytes = 0;                ///< address space taken for cells
+  std::uint64_t turns = 0;                     ///< runs of a cell by a worker
+  std::uint64_t given_same_cache = 0;          ///< cells handed to an idle worker of the same last-level cache
+  std::uint64_t given_same_node = 0;           ///< to one of the same node
+  std::uint64_t given_other_node = 0;          ///< to one of another node (only with steal_across_nodes)
 };
 
 /// How a shutdown went.

@@ -168,11 +168,11 @@ void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
 
 template <class C, class T>
 inline constexpr signal_ops tell_ops{
-    &invoke_tell<C, T>,       &discard_tell<T>, type_name<T>(), false, std::is_trivially_destructible_v<T>, false,
+    &invoke_tell<C, T>,        &discard_tell<T>,      type_name<T>(), false, std::is_trivially_destructible_v<T>, false,
     sizeof(payload_signal<T>), copying<C, T, false>()};
 template <class C, class T>
-inline constexpr signal_ops ask_ops{&invoke_ask<C, T>, &discard_ask<C, T>, type_name<T>(), false, false, false,
-                                     0,                 copying<C, T, true>()};
+inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,    &discard_ask<C, T>, type_name<T>(), false, false, false, 0,
+                                    copying<C, T, true>()};
 
 /// What the runtime knows of a cell class; one constant a class.
 struct class_info {

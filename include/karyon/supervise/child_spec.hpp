@@ -34,9 +34,7 @@ public:
     return child_shutdown(deadline != unasked ? deadline : std::chrono::milliseconds(-1));
   }
   /// Killed without being asked.
-  [[nodiscard]] static constexpr child_shutdown brutal_kill() noexcept {
-    return child_shutdown(unasked);
-  }
+  [[nodiscard]] static constexpr child_shutdown brutal_kill() noexcept { return child_shutdown(unasked); }
   /// Asked, and waited for however long it takes. For supervisors, which need the time that their children need.
   [[nodiscard]] static constexpr child_shutdown infinity() noexcept {
     return child_shutdown(std::chrono::milliseconds::max());

@@ -66,9 +66,9 @@ TEST_CASE("many: an end that was asked for is reported where its reason is not t
         CHECK(eventually([&] { return s.children() == 0; }));
       }
       s.stop();
-      INFO((alone ? "terminated" : "stopped") << ", type " << static_cast<int>(r.type) << ", policy "
-                                              << r.how.deadline().count() << " ms, answer "
-                                              << (r.answer ? to_string(*r.answer) : "none"));
+      INFO((alone ? "terminated" : "stopped")
+           << ", type " << static_cast<int>(r.type) << ", policy " << r.how.deadline().count() << " ms, answer "
+           << (r.answer ? to_string(*r.answer) : "none"));
       CHECK(log.with(": shutdown_error, ").size() == (r.reported ? 1 : 0));
     }
   }

@@ -51,7 +51,8 @@ public:
 
 }  // namespace
 
-TEST_CASE("a constructor that runs on a thread may not wait for the supervisors around it, and only begins their stop") {
+TEST_CASE(
+    "a constructor that runs on a thread may not wait for the supervisors around it, and only begins their stop") {
   registry r;
   std::vector<errc> codes;
   bool waited = false;
