@@ -16,7 +16,7 @@ std::uint64_t deadline_in(std::uint64_t delay_ns) noexcept {
 }
 
 void blocking_event::set() noexcept {
-  if (state_.exchange(set_, std::memory_order_acq_rel) == awaited) futex_wake_all(state_);
+  if (state_.exchange(happened, std::memory_order_acq_rel) == awaited) futex_wake_all(state_);
 }
 
 bool blocking_event::wait_until(std::uint64_t deadline_ns) noexcept {
@@ -28,7 +28,7 @@ bool blocking_event::wait_until(std::uint64_t deadline_ns) noexcept {
     if (deadline_ns != never_ns && monotonic_ns() >= deadline_ns) return is_set();
     std::uint32_t expected = open;
     state_.compare_exchange_strong(expected, awaited, std::memory_order_relaxed);
-    if (expected != set_) futex_wait(state_, awaited, deadline_ns);
+    if (expected != happened) futex_wait(state_, awaited, deadline_ns);
   }
   return true;
 }

@@ -24,7 +24,7 @@ inline constexpr std::uint64_t never_ns = ~std::uint64_t{0};
 /// touch it after the exchange. With several waiters the last one must see to that.
 ///
 ///   state     open 0 -> awaited 1   a waiter, before it sleeps (CAS)
-///             open, awaited -> set 2  set: exchange, release; partner: the waiters' acquire loads
+///             open, awaited -> happened 2  set: exchange, release; partner: the waiters' acquire loads
 class KARYON_API blocking_event {
 public:
   blocking_event() = default;
@@ -33,7 +33,7 @@ public:
 
   /// Once or more often; wakes all that wait. One exchange, and a system call if somebody sleeps.
   void set() noexcept;
-  [[nodiscard]] bool is_set() const noexcept { return state_.load(std::memory_order_acquire) == set_; }
+  [[nodiscard]] bool is_set() const noexcept { return state_.load(std::memory_order_acquire) == happened; }
   /// Blocks until set, at the longest until the time `deadline_ns` (of monotonic_ns; never_ns: no deadline). Whether it is
   /// set. Not from a worker.
   [[nodiscard]] bool wait_until(std::uint64_t deadline_ns) noexcept;
@@ -42,7 +42,7 @@ public:
 private:
   static constexpr std::uint32_t open = 0;
   static constexpr std::uint32_t awaited = 1;
-  static constexpr std::uint32_t set_ = 2;
+  static constexpr std::uint32_t happened = 2;
   std::atomic<std::uint32_t> state_{open};
 };
 
