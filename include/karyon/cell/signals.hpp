@@ -166,13 +166,34 @@ void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
   destroy_signal(question);
 }
 
+/// Where class C says that its handler of T runs.
 template <class C, class T>
-inline constexpr signal_ops tell_ops{
-    &invoke_tell<C, T>,        &discard_tell<T>,      type_name<T>(), false, std::is_trivially_destructible_v<T>, false,
-    sizeof(payload_signal<T>), copying<C, T, false>()};
+constexpr execution declared_execution() noexcept {
+  if constexpr (requires { typename C::dirty_cpu; }) {
+    if constexpr (C::dirty_cpu::template contains<T>) return execution::dirty_cpu;
+  }
+  if constexpr (requires { typename C::dirty_io; }) {
+    if constexpr (C::dirty_io::template contains<T>) return execution::dirty_io;
+  }
+  return execution::worker;
+}
+
 template <class C, class T>
-inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,    &discard_ask<C, T>, type_name<T>(), false, false, false, 0,
-                                    copying<C, T, true>()};
+inline constinit handler_site site_of{type_name<C>(), type_name<T>(), declared_execution<C, T>(), 0};
+
+template <class C, class T>
+inline constexpr signal_ops tell_ops{&invoke_tell<C, T>,
+                                     &discard_tell<T>,
+                                     type_name<T>(),
+                                     false,
+                                     std::is_trivially_destructible_v<T>,
+                                     false,
+                                     sizeof(payload_signal<T>),
+                                     copying<C, T, false>(),
+                                     &site_of<C, T>};
+template <class C, class T>
+inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,     &discard_ask<C, T>, type_name<T>(), false, false, false, 0,
+                                    copying<C, T, true>(), &site_of<C, T>};
 
 /// What the runtime knows of a cell class; one constant a class.
 struct class_info {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <karyon/cell/execution.hpp>
 #include <karyon/cell/exit_reason.hpp>
 #include <karyon/cell/send_result.hpp>
 #include <karyon/core/export.hpp>
@@ -17,6 +19,16 @@ namespace karyon::detail {
 struct cell_slot;  // src/cell/slot.hpp
 
 struct signal;
+
+/// What a process knows of a handler type, a cell class and a signal: one for each, never destroyed.
+struct handler_site {
+  std::string_view cell_class;
+  std::string_view signal;
+  /// Where the class says that the handler runs.
+  execution declared = execution::worker;
+  /// Its number in the runtimes' statistics; 0 until one has some of it. Whoever counts first sets it.
+  std::atomic<std::uint32_t> number{0};
+};
 
 /// What can be done with a signal, fixed when it is sent: one constant table for each (receiving class, signal type).
 struct signal_ops {
@@ -38,6 +50,8 @@ struct signal_ops {
   /// invoke that leaves the signal as it is, so that it can be handled once more (mailbox_policy::kept); null where the payload can
   /// only be moved.
   void (*invoke_copy)(void* object, signal& s) = nullptr;
+  /// The handler's; null for the runtime's own signals.
+  handler_site* site = nullptr;
 };
 
 /// A signal in flight: an intrusive list node with its payload behind it. Allocated by the sender, owned by the
