@@ -37,6 +37,7 @@ std::atomic<std::uint64_t> refused_outside_dead{0};
 std::atomic<std::uint64_t> refused_outside_full{0};
 
 void count_refusal(bool full) noexcept {
+  const covered here;
   worker* w = worker::current();
   if (w != nullptr) {
     static_cast<runtime_core*>(w->owner().user)
@@ -123,6 +124,7 @@ inline void schedule_now(cell_slot& slot) noexcept {
 }  // namespace
 
 void count_late_answer() noexcept {
+  const covered here;
   worker* w = worker::current();
   if (w != nullptr) static_cast<runtime_core*>(w->owner().user)->count(&cell_counters::late_answers);
 }
