@@ -33,9 +33,7 @@ std::uint32_t number_of(handler_site& site) noexcept {
 const signal_ops& ops_of(const overrun& o) noexcept { return *static_cast<const signal_ops*>(o.what); }
 
 /// The cell may have ended since, and its slot may be another's: what is said of it is a hint, as in all reports on others.
-cell_slot* slot_of(const overrun& o) noexcept {
-  return const_cast<cell_slot*>(static_cast<const cell_slot*>(o.whom));
-}
+cell_slot* slot_of(const overrun& o) noexcept { return const_cast<cell_slot*>(static_cast<const cell_slot*>(o.whom)); }
 
 std::string_view class_of(const overrun& o) noexcept {
   if (const handler_site* site = ops_of(o).site) return site->cell_class;
@@ -131,7 +129,8 @@ void overrun_desk::goes_on(const overrun& o) noexcept {
 void overrun_desk::ended(const overrun& o) noexcept {
   {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(running_.begin(), running_.end(), [&](const entry& e) { return e.what.tid == o.tid; });
+    const auto found =
+        std::find_if(running_.begin(), running_.end(), [&](const entry& e) { return e.what.tid == o.tid; });
     if (found != running_.end()) {
       *found = running_.back();
       running_.pop_back();

@@ -128,8 +128,7 @@ inline void handle(run_context& context, cell_slot& slot, signal* s, seat* here)
   const signal_ops* ops = s->ops;
   const auto invoke = KeepsLast && ops->invoke_copy != nullptr ? ops->invoke_copy : ops->invoke;
   bool returned = false;
-  exposed(context, here, *ops,
-          [&]() noexcept { returned = guarded(context, [&] { invoke(slot.object(), *s); }); });
+  exposed(context, here, *ops, [&]() noexcept { returned = guarded(context, [&] { invoke(slot.object(), *s); }); });
   if (!returned) {
     context.failed_handling = ops->type;
     if (KeepsLast && ops->invoke_copy != nullptr) {
@@ -181,7 +180,8 @@ template <bool Observed, bool KeepsLast>
     slot.set(cell_slot::starting, false);
     const auto started_hook = slot.info.load(std::memory_order_relaxed)->started;
     exposed(context, here, start_hook_ops, [&]() noexcept {
-      guarded(context, [&] { started_hook(slot.object()); }, exit_reason::kind::start_failed);
+      guarded(
+          context, [&] { started_hook(slot.object()); }, exit_reason::kind::start_failed);
     });
     check_quota(context, slot);
     if (context.lost) [[unlikely]]

@@ -60,7 +60,8 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
   hooks.handlers.ended = [this](const overrun& o) { overruns_.ended(o); };
   hooks.handlers.no_spare = [] {
     log(log_level::warn,
-        "handlers that do not return hold their workers: no thread is left to take one over; the other cells there wait "
+        "handlers that do not return hold their workers: no thread is left to take one over; the other cells there "
+        "wait "
         "(watch.spare_threads, or the system's limit on threads)");
   };
   hooks.watch_unsupported = [] {
@@ -332,7 +333,8 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
       report_.stuck = overruns_.running(monotonic_ns());
       std::string text = "shutdown: " + std::to_string(live_cells()) +
                          " cells have handlers that did not return before the deadline; their threads are left behind";
-      for (const running_handler& h : report_.stuck) text.append("; ").append(h.cell_class).append(" in ").append(h.signal);
+      for (const running_handler& h : report_.stuck)
+        text.append("; ").append(h.cell_class).append(" in ").append(h.signal);
       log(log_level::err, text);
     }
   }

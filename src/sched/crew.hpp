@@ -28,7 +28,7 @@ public:
     std::atomic<worker*> assigned{nullptr};  // crew: the worker to run next; seq_cst with bed, as the parker asks
     worker* serves = nullptr;                // the crew's mutex; null for one that has lost its worker, and for spares
     bool away = false;                       // the crew's mutex; has lost its worker and has not come back yet
-    int tid = 0;                             // the system's number; written by the thread before it first takes a worker
+    int tid = 0;  // the system's number; written by the thread before it first takes a worker
     std::thread thread;
 
     // The watch's notes on the handler that it last saw here.

@@ -18,8 +18,8 @@ namespace karyon::detail {
 /// What the scheduler tells its user. Called on the threads named.
 struct scheduler_hooks {
   std::function<void(const error&)> binding_refused;  ///< once, on the first worker that could not be bound
-  watch::hooks handlers;                               ///< of handlers that do not return, on the pulse's thread
-  std::function<void()> watch_unsupported;             ///< at the start: this system can not have workers taken over
+  watch::hooks handlers;                              ///< of handlers that do not return, on the pulse's thread
+  std::function<void()> watch_unsupported;            ///< at the start: this system can not have workers taken over
 };
 
 /// The workers of one runtime, and the way in for tasks from anywhere.

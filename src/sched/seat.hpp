@@ -50,17 +50,19 @@ public:
   /// It starts to run a worker.
   void take_place() noexcept { claim_.store(held, std::memory_order_relaxed); }
   /// For the looks of others: which cell is running, by whatever pointer the caller knows it.
-  void show(const void* whom) noexcept { whom_.store(whom, std::memory_order_relaxed); }
+  void show(const void* whom) noexcept {
+    whom_.store(reinterpret_cast<std::uintptr_t>(whom), std::memory_order_release);
+  }
   /// User code begins; `what` names it likewise. Returns its number. Not within another.
   std::uint64_t begin(const void* what, bool exposed = true) noexcept {
-    what_.store(what, std::memory_order_relaxed);
+    what_.store(reinterpret_cast<std::uintptr_t>(what), std::memory_order_release);
     const std::uint64_t next = word_.load(std::memory_order_relaxed) + one;
     word_.store(next | busy_bit | (exposed ? exposed_bit : 0), std::memory_order_release);
     return next >> number_shift;
   }
   /// It has returned. False if the worker is another's by now.
   [[nodiscard]] bool end() noexcept {
-    word_.store(word_.load(std::memory_order_relaxed) & ~(busy_bit | exposed_bit), std::memory_order_release);
+    word_.store(word_.load(std::memory_order_relaxed) & ~(busy_bit | exposed_bit), std::memory_order_relaxed);
     return still_held();
   }
   [[nodiscard]] bool is_busy() const noexcept { return (word_.load(std::memory_order_relaxed) & busy_bit) != 0; }
@@ -87,11 +89,12 @@ public:
     const std::uint64_t w = word_.load(std::memory_order_acquire);
     l.lost = claim_.load(std::memory_order_relaxed) == lost;
     if ((w & busy_bit) == 0) return l;
-    l.what = what_.load(std::memory_order_relaxed);
-    l.whom = whom_.load(std::memory_order_relaxed);
-    // A later handler's, unless the number is still the same.
+    l.what = reinterpret_cast<const void*>(what_.load(std::memory_order_relaxed));
+    l.whom = reinterpret_cast<const void*>(whom_.load(std::memory_order_relaxed));
+    // A later handler's, unless the word is still this one's: their stores are releases, so whoever has read one of them sees
+    // that the handler before has ended.
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (word_.load(std::memory_order_relaxed) >> number_shift == w >> number_shift) l.number = w >> number_shift;
+    if ((word_.load(std::memory_order_relaxed) | exposed_bit) == (w | exposed_bit)) l.number = w >> number_shift;
     return l;
   }
   /// Takes the worker away, if the thread is exposed in this very handler. What the worker owns is the caller's then.
@@ -126,8 +129,8 @@ private:
   }
 
   std::atomic<std::uint64_t> word_{0};
-  std::atomic<const void*> what_{nullptr};
-  std::atomic<const void*> whom_{nullptr};
+  std::atomic<std::uintptr_t> what_{0};
+  std::atomic<std::uintptr_t> whom_{0};
   std::atomic<std::uint32_t> claim_{held};
 };
 

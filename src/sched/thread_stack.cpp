@@ -55,12 +55,13 @@ void answer(int) {
 class borrowed_signal {
 public:
   borrowed_signal() noexcept {
-    struct sigaction mine{};
+    struct sigaction mine {};
     mine.sa_handler = &answer;
     mine.sa_flags = SA_RESTART;
     sigemptyset(&mine.sa_mask);
     if (sigaction(SIGURG, nullptr, &before_) != 0) return;
-    if ((before_.sa_flags & SA_SIGINFO) != 0 || (before_.sa_handler != SIG_DFL && before_.sa_handler != SIG_IGN)) return;
+    if ((before_.sa_flags & SA_SIGINFO) != 0 || (before_.sa_handler != SIG_DFL && before_.sa_handler != SIG_IGN))
+      return;
     taken_ = sigaction(SIGURG, &mine, nullptr) == 0;
   }
   ~borrowed_signal() {

@@ -29,10 +29,10 @@ struct overrun {
 class KARYON_API watch {
 public:
   struct hooks {
-    std::function<void(const overrun&)> begins;      // limit has passed
-    std::function<void(const overrun&)> goes_on;     // still there after `named_after`
-    std::function<void(const overrun&)> ended;       // a handler that `begins` told of has returned
-    std::function<void()> no_spare;                  // once: take-over is wanted, and no thread is left for it
+    std::function<void(const overrun&)> begins;   // limit has passed
+    std::function<void(const overrun&)> goes_on;  // still there after `named_after`
+    std::function<void(const overrun&)> ended;    // a handler that `begins` told of has returned
+    std::function<void()> no_spare;               // once: take-over is wanted, and no thread is left for it
   };
 
   watch(crew& threads, const watch_options& options, hooks told);

@@ -26,9 +26,9 @@ struct handler_report {
 /// A handler, hook or constructor that has not returned within the limit, and is running now.
 struct running_handler {
   std::string cell_class;
-  std::string signal;             ///< its type; "on_start", "on_exit" or "constructor" for those
-  std::uint64_t cell = 0;         ///< the cell's number, as in crash reports
-  std::uint32_t worker = 0;       ///< where it began
+  std::string signal;                 ///< its type; "on_start", "on_exit" or "constructor" for those
+  std::uint64_t cell = 0;             ///< the cell's number, as in crash reports
+  std::uint32_t worker = 0;           ///< where it began
   std::chrono::nanoseconds since{0};  ///< how long it has been seen to run
 };
 

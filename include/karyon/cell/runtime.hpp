@@ -81,10 +81,10 @@ struct runtime_metrics {
 
 /// How a shutdown went.
 struct shutdown_report {
-  std::uint64_t stopped = 0;  ///< cells that ended when asked
-  std::uint64_t killed = 0;   ///< cells that had to be killed at the deadline
-  std::uint64_t dropped = 0;  ///< signals they had not handled, counted
-  bool complete = true;       ///< false if a handler did not return before the deadline and is still running
+  std::uint64_t stopped = 0;           ///< cells that ended when asked
+  std::uint64_t killed = 0;            ///< cells that had to be killed at the deadline
+  std::uint64_t dropped = 0;           ///< signals they had not handled, counted
+  bool complete = true;                ///< false if a handler did not return before the deadline and is still running
   std::vector<running_handler> stuck;  ///< those handlers, where they are watched
 };
 
