@@ -47,7 +47,7 @@ std::uint64_t run(thing& t, seat& mine, const std::atomic<bool>& enough) {
 
 TEST_CASE("a seat that is taken again and again has one holder at a time") {
   REQUIRE(process_fences::prepare());
-  constexpr std::uint64_t takes = 300;
+  constexpr std::uint64_t takes = 60;
   constexpr unsigned runners = 3;
   thing t;
   std::atomic<std::uint64_t> sum{0};
