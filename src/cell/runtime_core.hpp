@@ -110,6 +110,8 @@ public:
   /// are too many. On the slot's worker, before its links are gone.
   void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
   [[nodiscard]] report_desk& reports() noexcept { return *reports_; }
+  /// The host's callback for reports has thrown.
+  void callback_failed() noexcept { crash_callback_failures_.fetch_add(1, std::memory_order_relaxed); }
 
   void add_participant(std::shared_ptr<shutdown_participant> p);
   /// It has nothing left: forgets it, which may free it. No effect if it is not there.
