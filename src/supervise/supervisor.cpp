@@ -175,13 +175,7 @@ void supervisor::exit_children(const exit_reason& why) {
   for (const auto& s : checked(core_).shards()) s->exit_children(why);
 }
 
-std::size_t supervisor::children() const noexcept {
-  std::size_t n = 0;
-  if (core_ != nullptr) {
-    for (const auto& s : core_->shards()) n += s->size();
-  }
-  return n;
-}
+std::size_t supervisor::children() const noexcept { return core_ != nullptr ? core_->children() : 0; }
 
 std::uint64_t supervisor::restarts() const noexcept {
   std::uint64_t n = 0;

@@ -159,9 +159,19 @@ bool supervisor_core::admit(bool significant) noexcept {
 }
 
 void supervisor_core::let_go(bool significant) noexcept {
-  if (counts_) counted_.fetch_sub(1, std::memory_order_relaxed);
+  // Release: whoever sees the count sees the child's handle dead (children).
+  if (counts_) counted_.fetch_sub(1, std::memory_order_release);
   // Release: of two that end at once on two shards, the second sees that it is the last (significant_ended).
   if (significant) significant_.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+std::size_t supervisor_core::children() const noexcept {
+  // One number, changed once a child, and never above max_children: a shard counts who comes before it is admitted, and who goes
+  // after its place is free.
+  if (counts_) return counted_.load(std::memory_order_acquire);  // partner: let_go
+  std::size_t n = 0;
+  for (const auto& s : shards_) n += s->size();
+  return n;
 }
 
 void supervisor_core::enter(shard& on, bool significant) {

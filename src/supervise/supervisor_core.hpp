@@ -57,6 +57,8 @@ public:
   void let_go(bool significant) noexcept;
   /// All children, where the options need their number; 0 elsewhere.
   [[nodiscard]] std::uint64_t counted_children() const noexcept { return counted_.load(std::memory_order_relaxed); }
+  /// See supervisor::children.
+  [[nodiscard]] std::size_t children() const noexcept;
 
   /// A significant child has ended by itself, and was let go.
   void significant_ended() noexcept;

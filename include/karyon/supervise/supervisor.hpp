@@ -100,6 +100,9 @@ public:
   /// be missed.
   void exit_children(const exit_reason& why);
 
+  /// How many there are, those included that are being started or restarted. With max_children (or an intensity_share) the
+  /// number of one moment, never more than max_children. Without, a sum over the shards: each part is exact when it is read, so
+  /// only children that start or end during the call can be missed or counted twice. Any thread; O(workers).
   [[nodiscard]] std::size_t children() const noexcept;
   /// The restarts since it was made that the intensity allowed, those of them that failed included; over all its lives where a
   /// supervisor restarts it. Any thread; a sum over the shards that need not be of one moment.

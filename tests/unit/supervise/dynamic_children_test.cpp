@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <any>
 #include <set>
 
@@ -452,4 +453,32 @@ TEST_CASE("a child comes back after its back-off") {
   for (const auto& c : children) REQUIRE(eventually([&] { return rt.ask(c, get{}, long_time) == 1; }));
   CHECK(s.restarts() == 150);
   CHECK(s.children() == 50);
+}
+
+TEST_CASE("children never shows more than max_children, whoever starts, is refused or ends meanwhile") {
+  constexpr std::size_t most = 3;
+  registry r;
+  runtime rt(quiet(3));
+  auto s = rt.supervise({.intensity = {1'000'000, 5s}, .max_children = most});
+  std::atomic<bool> over{false};
+  std::atomic<std::size_t> highest{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&] {
+      while (!over) {
+        const auto got = s.try_start<ward>({}, std::ref(r), 1);
+        if (got) static_cast<void>(s.terminate(got->child));
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    while (!over) highest = std::max(highest.load(), s.children());
+  });
+  const bool enough = eventually([&] { return r.born > 20'000; });
+  over = true;
+  for (auto& t : threads) t.join();
+  CHECK(enough);
+  CHECK(highest <= most);
+  s.stop();
+  CHECK(s.children() == 0);
 }
