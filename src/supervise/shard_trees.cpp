@@ -21,7 +21,7 @@ void shard::start(std::unique_ptr<tree_child> tree) {
   try {
     post({.what = command::to_start_tree, .tree = tree.get()});
   } catch (...) {  // there is no memory for the command: what the caller entered for is given back, with the tree
-    owner_.let_go(tree->options.significant);
+    owner_.let_go(false);
     if (presence_.leave_child() || presence_.leave()) say_ended();
     throw;
   }
@@ -56,8 +56,10 @@ void shard::run_tree_report(command& c) noexcept {
   switch (static_cast<node_parent::report>(c.report)) {
     case node_parent::report::started:
       t.now = tree_child::state::up;
-      if (starter != nullptr) starter->settle({});
-      return;
+      if (starter == nullptr) return;
+      t.counts = t.options.significant;
+      if (t.counts) owner_.significant_started();
+      return starter->settle({});
     case node_parent::report::start_failed:
       if (starter != nullptr) {
         starter->settle(fail(errc::start_failed, to_string(c.why)));
@@ -154,10 +156,10 @@ void shard::exit_all_trees(const exit_reason& why) noexcept {
 }
 
 void shard::forget_tree(tree_child& t) noexcept {
-  const bool significant = t.options.significant;
+  const bool counts = t.counts;
   t.node->retire();
   trees_.erase(t.number);
-  owner_.let_go(significant);
+  owner_.let_go(counts);
   if (presence_.leave_child()) say_ended();  // never here: the turn itself is inside
 }
 

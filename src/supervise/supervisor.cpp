@@ -139,7 +139,7 @@ result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, c
     auto tree = std::make_unique<detail::tree_child>(on, node, options);
     const auto start = std::make_shared<detail::tree_start>();
     tree->starter = start;
-    core.enter(on, options.significant);
+    core.enter(on);
     on.start(std::move(tree));
     start->room.wait([&] { return start->outcome.has_value(); });
     const result<void> outcome = start->room.read([&] { return *start->outcome; });

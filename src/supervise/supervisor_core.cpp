@@ -145,16 +145,15 @@ shard& supervisor_core::choose(placement where) {
   return *shards_[runtime_.choose(where).home];
 }
 
-bool supervisor_core::admit(bool significant) noexcept {
-  if (counts_) {
-    // Not added first and taken back: that would refuse a child that has a place while another is being refused.
-    const std::uint64_t most = options_.max_children != 0 ? options_.max_children : ~std::uint64_t{0};
-    std::uint64_t n = counted_.load(std::memory_order_relaxed);
-    do {
-      if (n >= most) return false;
-    } while (!counted_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed));
-  }
-  if (significant) significant_.fetch_add(1, std::memory_order_relaxed);
+/// One more child; false at max_children.
+bool supervisor_core::admit() noexcept {
+  if (!counts_) return true;
+  // Not added first and taken back: that would refuse a child that has a place while another is being refused.
+  const std::uint64_t most = options_.max_children != 0 ? options_.max_children : ~std::uint64_t{0};
+  std::uint64_t n = counted_.load(std::memory_order_relaxed);
+  do {
+    if (n >= most) return false;
+  } while (!counted_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed));
   return true;
 }
 
@@ -174,9 +173,9 @@ std::size_t supervisor_core::children() const noexcept {
   return n;
 }
 
-void supervisor_core::enter(shard& on, bool significant) {
+void supervisor_core::enter(shard& on) {
   if (!on.who().enter_child()) throw closed();
-  if (admit(significant)) return;
+  if (admit()) return;
   if (on.who().leave_child()) on.say_ended();
   throw runtime_error(error(errc::refused, "the supervisor has its " + std::to_string(options_.max_children) +
                                                " children already (supervisor_options::max_children)"));
@@ -187,15 +186,12 @@ namespace {
 /// A place in a shard for a child that is being started; given back unless the child takes it over.
 class place_for_child {
 public:
-  place_for_child(supervisor_core& core, shard& on, bool significant)
-      : core_(core), shard_(on), significant_(significant) {
-    core.enter(on, significant);
-  }
+  place_for_child(supervisor_core& core, shard& on) : core_(core), shard_(on) { core.enter(on); }
   place_for_child(const place_for_child&) = delete;
   place_for_child& operator=(const place_for_child&) = delete;
   ~place_for_child() {
     if (taken_) return;
-    core_.let_go(significant_);
+    core_.let_go(false);
     if (shard_.who().leave_child()) shard_.say_ended();
   }
   void taken() noexcept { taken_ = true; }
@@ -203,7 +199,6 @@ public:
 private:
   supervisor_core& core_;
   shard& shard_;
-  const bool significant_;
   bool taken_ = false;
 };
 
@@ -213,7 +208,7 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
   const auto release_factory = [](child_factory* f) { f->release(1); };
   std::unique_ptr<child_factory, decltype(release_factory)> held(&factory, release_factory);
   const child_options& options = factory.options();
-  place_for_child place(*this, on, options.significant);
+  place_for_child place(*this, on);
   cell_slot& s = take_slot(runtime_, factory.info(), runtime_.workers().at(on.worker_index()).node());
   s.home = static_cast<std::uint16_t>(on.worker_index());
   s.flags = 0;
@@ -248,6 +243,7 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
     held.release();  // the slot's, until the shard forgets it
   }
   place.taken();
+  if (options.significant) significant_started();
   if (joins) {
     on.join(s);
   } else {

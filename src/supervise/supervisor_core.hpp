@@ -51,9 +51,11 @@ public:
   [[nodiscard]] std::vector<std::unique_ptr<shard>>& shards() noexcept { return shards_; }
 
   /// A place for one more child in a shard: throws closed, or refused at max_children. Left by let_go and who().leave_child().
-  void enter(shard& on, bool significant);
-  /// One more child; false at max_children. Each that is admitted is let go once.
-  [[nodiscard]] bool admit(bool significant) noexcept;
+  void enter(shard& on);
+  /// A significant child has started. Not before: by OTP's rule one that is still to start holds up no auto_shutdown, and one
+  /// that fails to start is not the last of them.
+  void significant_started() noexcept { significant_.fetch_add(1, std::memory_order_relaxed); }
+  /// The place is free again; `significant` if significant_started was called for it.
   void let_go(bool significant) noexcept;
   /// All children, where the options need their number; 0 elsewhere.
   [[nodiscard]] std::uint64_t counted_children() const noexcept { return counted_.load(std::memory_order_relaxed); }
@@ -75,6 +77,7 @@ public:
 
 private:
   [[nodiscard]] bool add_unit() noexcept;
+  [[nodiscard]] bool admit() noexcept;
 
   runtime_core& runtime_;
   const supervisor_options options_;

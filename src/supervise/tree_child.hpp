@@ -46,7 +46,8 @@ public:
   std::uint64_t number = 0;
   std::shared_ptr<tree_start> starter;  // until the first start has come to something
   state now = state::starting;
-  exit_reason why;  // of the end, while it waits
+  bool counts = false;  // as a significant child: since its first start has succeeded
+  exit_reason why;      // of the end, while it waits
   backoff_state backoff;
 };
 
