@@ -143,15 +143,15 @@ public:
 
 /// A supervisor with one significant child, which ends while a further one, a cell or a tree, is in its constructor.
 struct late_start {
-  explicit late_start(bool tree, bool fails) {
-    const child_options important{.restart = restart_type::transient, .significant = true};
+  late_start(bool tree, bool fails) {
+    // Not on one worker: a constructor that waits holds it up.
+    const child_options important{
+        .restart = restart_type::transient, .significant = true, .where = placement::on_worker(0)};
     const auto first = s.start_with<ward>(important, std::ref(r), 1);
     std::thread starter([&] {
       if (tree) {
-        started =
-            s.start_tree({.children = {child_spec::of<slow_starter>("c", std::ref(there), std::ref(late), fails)}},
-                         important)
-                .has_value();
+        const auto slow = child_spec::of<slow_starter>("c", std::ref(there), std::ref(late), fails);
+        started = s.start_tree({.children = {slow}, .where = placement::on_worker(1)}, important).has_value();
       } else {
         started = s.try_start<slow_starter>(important, std::ref(there), std::ref(late), fails).has_value();
       }
