@@ -92,16 +92,18 @@ struct any_child_access {
   static const std::shared_ptr<supervisor_node>& node(const any_child& c) noexcept { return c.node_; }
 };
 
-/// While one lives on a thread, start_info() of the constructor that runs there writes into it.
+/// While one lives on a thread, start_info() of the constructor of that slot's object, and of no other that it starts from
+/// within, writes into the note.
 class KARYON_API start_note_scope {
 public:
-  explicit start_note_scope(start_note& note) noexcept;
+  start_note_scope(start_note& note, const cell_slot& of) noexcept;
   ~start_note_scope();
   start_note_scope(const start_note_scope&) = delete;
   start_note_scope& operator=(const start_note_scope&) = delete;
 
 private:
-  start_note* previous_;
+  start_note* previous_note_;
+  const cell_slot* previous_of_;
 };
 
 }  // namespace karyon::detail

@@ -114,7 +114,7 @@ bool shard::run_start(command& c, unsigned& work) noexcept {
     }
     try {
       bulk.factory->acquire(1);
-      bulk.out[c.next] = owner_.start(*this, *bulk.factory, c.next, false);
+      bulk.out[c.next] = owner_.start(*this, *bulk.factory, c.next, false, nullptr);
     } catch (...) {
       bulk.part_failed(std::current_exception());
     }

@@ -47,27 +47,24 @@ void check_options(const detail::supervisor_core& core, const child_options& opt
   if (!fine) throw runtime_error(fine.error());
 }
 
-/// What its constructor gives to start_info goes into `note`.
-detail::address start_child(detail::supervisor_core& core, held_factory factory, detail::start_note& note) {
+detail::address start_child(detail::supervisor_core& core, held_factory factory, detail::start_note* note) {
   check_options(core, factory->options(), child_kind::worker);
   detail::shard& on = core.choose(factory->options().where);
-  const detail::start_note_scope scope(note);
-  return core.start(on, *factory.release(), 0, true);
+  return core.start(on, *factory.release(), 0, true, note);
 }
 
 }  // namespace
 
 detail::address supervisor::start_one(detail::child_factory* factory) {
   held_factory held(factory);
-  detail::start_note unheard;  // or it would be taken for that of a constructor that this start is a part of
-  return start_child(checked(core_), std::move(held), unheard);
+  return start_child(checked(core_), std::move(held), nullptr);
 }
 
 result<detail::address> supervisor::start_noted(detail::child_factory* factory, std::any& info) {
   held_factory held(factory);
   detail::start_note note;
   try {
-    const detail::address role = start_child(checked(core_), std::move(held), note);
+    const detail::address role = start_child(checked(core_), std::move(held), &note);
     info = std::move(note.info);
     return role;
   } catch (const runtime_error& e) {
@@ -95,13 +92,11 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
   const placement where = factory->options().where;
   if (!detail::may_wait()) {
     // A worker must not wait for shards, one of which may be its own.
-    detail::start_note unheard;
-    const detail::start_note_scope scope(unheard);
     for (std::size_t i = 0; i < n; ++i) {
       try {
         detail::shard& on = core.choose(where);
         factory->acquire(1);
-        out[i] = core.start(on, *factory, static_cast<std::uint32_t>(i), true);
+        out[i] = core.start(on, *factory, static_cast<std::uint32_t>(i), true, nullptr);
       } catch (...) {
         end_started(i);
         throw;

@@ -204,7 +204,7 @@ private:
 
 }  // namespace
 
-address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t index, bool joins) {
+address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t index, bool joins, start_note* note) {
   const auto release_factory = [](child_factory* f) { f->release(1); };
   std::unique_ptr<child_factory, decltype(release_factory)> held(&factory, release_factory);
   const child_options& options = factory.options();
@@ -228,7 +228,9 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
     runtime_.count(&cell_counters::ended);
   };
   try {
-    construction_scope scope(&s);
+    const construction_scope scope(&s);
+    std::optional<start_note_scope> notes;
+    if (note != nullptr) notes.emplace(*note, s);
     factory.construct(s.object(), index);
   } catch (const ignore_start&) {
     give_up_slot(exit_reason::normal());

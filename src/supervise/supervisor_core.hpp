@@ -46,8 +46,9 @@ public:
   [[nodiscard]] std::vector<shard*> choose_all(placement where);
   void check_running() const;
   /// A new child on a shard, on the calling thread: its role, or an empty address if it was ignored. Takes one reference of the
-  /// factory. Throws what its constructor throws, and runtime_error.
-  [[nodiscard]] address start(shard& on, child_factory& factory, std::uint32_t index, bool joins);
+  /// factory. What the constructor gives to start_info goes into the note, if there is one. Throws what its constructor throws,
+  /// and runtime_error.
+  [[nodiscard]] address start(shard& on, child_factory& factory, std::uint32_t index, bool joins, start_note* note);
   [[nodiscard]] std::vector<std::unique_ptr<shard>>& shards() noexcept { return shards_; }
 
   /// A place for one more child in a shard: throws closed, or refused at max_children. Left by let_go and who().leave_child().

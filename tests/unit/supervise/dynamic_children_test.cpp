@@ -380,8 +380,9 @@ namespace {
 class parent_of_informative : public cell {
 public:
   using accepts = signals<get>;
-  explicit parent_of_informative(supervisor s) {
+  parent_of_informative(runtime& rt, supervisor s) {
     start_info(std::string("mine"));
+    rt.spawn<informative>(6);
     s.start<informative>(7);
     s.start_many<informative>(2, 8);
     s.start_each<informative>(2, [](std::size_t i) { return std::tuple(static_cast<int>(i)); });
@@ -391,13 +392,17 @@ public:
 
 }  // namespace
 
-TEST_CASE("start_info of a child that is started within another's constructor is not taken for the other's") {
+TEST_CASE("start_info of a cell that is started or spawned within another's constructor is not taken for the other's") {
   runtime rt(quiet());
   auto s = rt.supervise();
-  const auto got = s.try_start<parent_of_informative>({}, s);
+  const auto got = s.try_start<parent_of_informative>({}, std::ref(rt), s);
   REQUIRE(got.has_value());
   CHECK(std::any_cast<std::string>(got->info) == "mine");
   CHECK(s.children() == 6);
+  auto app = rt.start({}).value();
+  const auto ordered = app.start_child(child_spec::of<parent_of_informative>("p", std::ref(rt), s));
+  REQUIRE(ordered.has_value());
+  CHECK(std::any_cast<std::string>(ordered->info) == "mine");
 }
 
 TEST_CASE("try_start gives what the constructor threw as an error") {
