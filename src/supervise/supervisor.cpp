@@ -49,8 +49,9 @@ void check_options(const detail::supervisor_core& core, const child_options& opt
 
 detail::address start_child(detail::supervisor_core& core, held_factory factory, detail::start_note* note) {
   check_options(core, factory->options(), child_kind::worker);
-  detail::shard& on = core.choose(factory->options().where);
-  return core.start(on, *factory.release(), 0, true, note);
+  const std::uint32_t number = core.next_number();
+  detail::shard& on = core.choose(factory->options().where, number);
+  return core.start(on, *factory.release(), number, true, note);
 }
 
 }  // namespace
@@ -94,7 +95,7 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
     // A worker must not wait for shards, one of which may be its own.
     for (std::size_t i = 0; i < n; ++i) {
       try {
-        detail::shard& on = core.choose(where);
+        detail::shard& on = core.choose(where, core.next_number());
         factory->acquire(1);
         out[i] = core.start(on, *factory, static_cast<std::uint32_t>(i), true, nullptr);
       } catch (...) {
@@ -129,7 +130,7 @@ result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, c
         !fine) {
       return tl::unexpected<error>(fine.error());
     }
-    detail::shard& on = core.choose(options.where);
+    detail::shard& on = core.choose(options.where, core.next_number());
     auto node = detail::make_ordered_node(core.runtime(), std::make_shared<const supervisor_spec>(spec));
     auto tree = std::make_unique<detail::tree_child>(on, node, options);
     const auto start = std::make_shared<detail::tree_start>();

@@ -124,7 +124,7 @@ void supervisor_core::check_running() const {
 }
 
 std::vector<shard*> supervisor_core::choose_all(placement where) {
-  shard& one = choose(where);  // also checks the index
+  shard& one = choose(where, 0);  // also checks the index
   if (where.how == placement::kind::parent) where = options_.where;
   if (where.how == placement::kind::worker) return {&one};
   std::vector<shard*> chosen;
@@ -136,11 +136,11 @@ std::vector<shard*> supervisor_core::choose_all(placement where) {
   return chosen;
 }
 
-shard& supervisor_core::choose(placement where) {
+shard& supervisor_core::choose(placement where, std::uint32_t number) {
   check_running();  // first: a supervisor that has ended may be held beyond its runtime
   if (where.how == placement::kind::parent) where = options_.where;
   if (where.how == placement::kind::parent || where.how == placement::kind::spread) {
-    return *shards_[turn_.fetch_add(1, std::memory_order_relaxed) % shards_.size()];
+    return *shards_[number % shards_.size()];
   }
   return *shards_[runtime_.choose(where).home];
 }

@@ -40,8 +40,10 @@ public:
   /// Starts and restarts nothing: it is ending, or idle.
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
 
-  /// The shard for a new child; throws runtime_error for a placement that does not exist, or if it is stopping.
-  [[nodiscard]] shard& choose(placement where);
+  /// For a child that is started by itself: what it is called in reports, and whose turn it is to have it.
+  [[nodiscard]] std::uint32_t next_number() noexcept { return last_number_.fetch_add(1, std::memory_order_relaxed); }
+  /// The shard for the new child with this number; throws runtime_error for a placement that does not exist, or if it is stopping.
+  [[nodiscard]] shard& choose(placement where, std::uint32_t number);
   /// The shards that a placement allows, for many children; throws as choose.
   [[nodiscard]] std::vector<shard*> choose_all(placement where);
   void check_running() const;
@@ -91,7 +93,7 @@ private:
 
   std::atomic<bool> stopping_{true};
   std::atomic<std::size_t> units_{0};
-  std::atomic<std::uint32_t> turn_{0};
+  std::atomic<std::uint32_t> last_number_{0};
   alignas(64) std::atomic<std::uint64_t> counted_{0};
   std::atomic<std::uint64_t> significant_{0};
 

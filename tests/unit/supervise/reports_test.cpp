@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -250,4 +251,30 @@ TEST_CASE("a callback for supervisor reports may stop the supervisor that report
   there.open();
   REQUIRE(s->wait_ended(long_time));
   CHECK_FALSE(c.alive());
+}
+
+TEST_CASE("children that were started one by one have a number each in reports, and keep it") {
+  received got;
+  registry r;
+  runtime_options options = quiet();
+  options.on_supervisor_report = [&](const supervisor_report& report) { got.add(report); };
+  runtime rt(options);
+  auto s = rt.supervise(generous());
+  std::vector<child<ward>> children;
+  for (int i = 0; i < 3; ++i) children.push_back(s.start<ward>(std::ref(r), i));
+  children.push_back(s.start_with<ward>({.where = placement::on_worker(0)}, std::ref(r), 3));
+  const auto fail = [&](std::size_t i) {
+    const std::size_t before = got.all().size();
+    const auto now = children[i].get();
+    children[i].send(fail_hard{});
+    REQUIRE(eventually([&] { return got.all().size() == before + 1 && born_again(children[i], now); }));
+    return got.all().back().offender.id;
+  };
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    const std::string name = fail(i);
+    CHECK(name == fail(i));
+    names.insert(name);
+  }
+  CHECK(names.size() == children.size());
 }
