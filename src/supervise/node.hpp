@@ -45,8 +45,8 @@ public:
   supervisor_node& operator=(const supervisor_node&) = delete;
   virtual ~supervisor_node() = default;
 
-  /// `path` names it in reports: the ids from the root on, "/root/sessions".
-  virtual void begin_start(node_parent& parent, std::string path) noexcept = 0;
+  /// `path` names it in reports: the ids from the root on, "/app/sessions". Without memory for a life it reports start_failed.
+  virtual void begin_start(node_parent& parent, const std::string& path) noexcept = 0;
   /// shutdown: ends in order. killed: kills all children at once. normal: ignored. Others: in order, with that reason.
   virtual void request_exit(const exit_reason& why) noexcept = 0;
   /// It is idle and is never started again: gives back what it kept for another start (its children's roles). Any thread; the

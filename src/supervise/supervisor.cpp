@@ -130,11 +130,13 @@ result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, c
         !fine) {
       return tl::unexpected<error>(fine.error());
     }
-    detail::shard& on = core.choose(options.where, core.next_number());
+    const std::uint32_t number = core.next_number();
+    detail::shard& on = core.choose(options.where, number);
     auto node = detail::make_ordered_node(core.runtime(), std::make_shared<const supervisor_spec>(spec));
     auto tree = std::make_unique<detail::tree_child>(on, node, options);
     const auto start = std::make_shared<detail::tree_start>();
     tree->starter = start;
+    tree->number = std::uint64_t{number} + 1;
     core.enter(on);
     on.start(std::move(tree));
     start->room.wait([&] { return start->outcome.has_value(); });

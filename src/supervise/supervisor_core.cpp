@@ -20,15 +20,15 @@ supervisor_core::supervisor_core(runtime_core& rt, const supervisor_options& opt
 
 // ---- start and end -------------------------------------------------------------------------------------------------
 
-void supervisor_core::begin_start(node_parent& parent, std::string path) noexcept {
+void supervisor_core::begin_start(node_parent& parent, const std::string& path) noexcept {
   try {
     limits_ = std::make_unique<restart_limits>(options_);
+    path_ = path;
   } catch (const std::bad_alloc&) {
     return parent.child_reports(*this, node_parent::report::start_failed,
-                                exit_reason(exit_reason::kind::start_failed, "std::bad_alloc", ""));
+                                reason_of_current_exception(exit_reason::kind::start_failed));
   }
   parent_ = &parent;
-  path_ = std::move(path);
   // One more than there are shards: no end is reported before the start.
   units_.store(shards_.size() + 1, std::memory_order_relaxed);
   // Under the room's lock, so that nobody asks it to end half open.

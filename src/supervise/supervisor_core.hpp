@@ -29,7 +29,7 @@ class supervisor_core final : public supervisor_node {
 public:
   supervisor_core(runtime_core& rt, const supervisor_options& options);
 
-  void begin_start(node_parent& parent, std::string path) noexcept override;
+  void begin_start(node_parent& parent, const std::string& path) noexcept override;
   void request_exit(const exit_reason& why) noexcept override;
 
   [[nodiscard]] runtime_core& runtime() noexcept { return runtime_; }
@@ -41,7 +41,7 @@ public:
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
 
   /// For a child that is started by itself: what it is called in reports, and whose turn it is to have it.
-  [[nodiscard]] std::uint32_t next_number() noexcept { return last_number_.fetch_add(1, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint32_t next_number() noexcept { return next_number_.fetch_add(1, std::memory_order_relaxed); }
   /// The shard for the new child with this number; throws runtime_error for a placement that does not exist, or if it is stopping.
   [[nodiscard]] shard& choose(placement where, std::uint32_t number);
   /// The shards that a placement allows, for many children; throws as choose.
@@ -93,7 +93,7 @@ private:
 
   std::atomic<bool> stopping_{true};
   std::atomic<std::size_t> units_{0};
-  std::atomic<std::uint32_t> last_number_{0};
+  std::atomic<std::uint32_t> next_number_{0};
   alignas(64) std::atomic<std::uint64_t> counted_{0};
   std::atomic<std::uint64_t> significant_{0};
 
