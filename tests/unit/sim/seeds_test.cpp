@@ -97,6 +97,10 @@ TEST_CASE("the environment chooses one seed, or how many") {
     const environment none(nullptr, "0");
     CHECK(failure_of([] { seeds_run({}); }).find("KARYON_SIM_SEEDS is 0") != std::string::npos);
   }
+  {
+    const environment plain(nullptr, nullptr);
+    CHECK(failure_of([] { seeds_run({.count = 0}); }).find("a count of 0") != std::string::npos);
+  }
   const environment nonsense("7x", nullptr);
   CHECK(failure_of([] { seeds_run({}); }).find("KARYON_SIM_SEED holds '7x'") != std::string::npos);
 }
