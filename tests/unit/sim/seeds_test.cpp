@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/sim/failure_of.hpp"
 
 using namespace std::chrono_literals;
 using namespace karyon;
 using testing::for_each_seed;
 using testing::world;
+using tests::failure_of;
 
 namespace {
 
@@ -65,16 +67,6 @@ public:
   using accepts = signals<ping>;
   void on(ping) {}
 };
-
-template <class F>
-std::string failure_of(F&& f) {
-  try {
-    f();
-  } catch (const testing::failure& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 
