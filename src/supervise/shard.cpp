@@ -83,7 +83,7 @@ void shard::take_turn() noexcept {
   turn_began_ = worker::current()->ticks();
   // First: what is posted from here on is seen below, or by another turn (rest).
   if (drained_ == nullptr) drained_ = news_.take_newest_first();
-  unsigned orders = 0;
+  unsigned sweep = 0;
   unsigned commands = 0;
   unsigned trees = 0;
   unsigned bells = 0;
@@ -92,7 +92,7 @@ void shard::take_turn() noexcept {
   unsigned events = 0;
   // Each kind of work has its own bound, so that a storm of ends never keeps a stop from being seen, nor a bulk start the
   // ends and the deadlines.
-  const bool orders_done = run_orders(orders);
+  const bool orders_done = run_orders(sweep);
   const bool commands_done = run_commands(commands);
   const bool trees_done = run_tree_reports(trees);
   const bool bells_done = run_deadlines(bells);
@@ -123,7 +123,7 @@ bool shard::run_events(unsigned& work) noexcept {
     }
   }
   if (held_up_ == nullptr) return true;
-  drained_ = std::exchange(held_up_, nullptr);
+  if (make_room()) drained_ = std::exchange(held_up_, nullptr);
   return false;
 }
 
@@ -202,7 +202,7 @@ void shard::put_off(cell_slot& s, exit_reason why, bool decided, std::uint64_t u
   ::new (&s.ended_why) exit_reason(std::move(why));
   s.keeper_bits.fetch_or(waiting, std::memory_order_relaxed);
   if (!list({{&s, s.role.load(std::memory_order_relaxed)}, 0, decided}, until_ns)) {
-    go_astray(s, decided ? unlisted | allowed : unlisted);
+    go_astray(s, static_cast<std::uint8_t>(decided ? unlisted | allowed : unlisted));
   }
 }
 

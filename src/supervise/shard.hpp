@@ -118,7 +118,7 @@ private:
     untimed = 128,
     astray = unlisted | allowed | untold | untimed
   };
-  enum orders : std::uint8_t { to_stop = 1, to_kill = 2 };
+  enum order_bits : std::uint8_t { to_stop = 1, to_kill = 3 };  // to kill is to stop as well
   struct command {
     enum kind : std::uint8_t { to_start, to_start_tree, to_terminate, to_exit_all } what;
     bool begun = false;
@@ -236,8 +236,8 @@ private:
   std::vector<backoff_state> backoff_;  // by place in children_; empty without back-off
   std::map<std::uint64_t, std::unique_ptr<tree_child>> trees_;
   cell_slot* drained_ = nullptr;
-  cell_slot* held_up_ =
-      nullptr;                  // joined, and there was no room for them; linked as on news_, which they stay away from
+  // Joined, and there was no room for them: linked as on news_, which their mark keeps them away from.
+  cell_slot* held_up_ = nullptr;
   bool strays_ = false;         // there are some that no look has passed yet
   std::size_t looks_left_ = 0;  // at so many of children_, for strays
   std::size_t sweep_left_ = 0;  // so many are to be told to end

@@ -73,20 +73,19 @@ void shard::exit_children(const exit_reason& why) {
 
 void shard::close(bool kill) noexcept {
   if (presence_.close()) return say_ended();
-  order(kill ? to_stop | to_kill : to_stop);
+  order(kill ? to_kill : to_stop);
 }
 
 void shard::kill() noexcept {
-  if (presence_.enter_closed()) order(to_stop | to_kill);
+  if (presence_.enter_closed()) order(to_kill);
 }
 
 // ---- on the shard's worker -----------------------------------------------------------------------------------------
 
 bool shard::run_orders(unsigned& work) noexcept {
   if (orders_.load(std::memory_order_relaxed) != 0) {  // one that is missed here has poked for another turn
-    const std::uint8_t orders = orders_.exchange(0);
     stopping_ = true;
-    killing_ = killing_ || (orders & to_kill) != 0;
+    if (orders_.exchange(0) == to_kill) killing_ = true;
     sweep_left_ = children_.size();
     end_all_trees(killing_);
   }

@@ -155,7 +155,8 @@ void shard::tree_decide(tree_child& t, const exit_reason& why) noexcept {
 void shard::tree_put_off(tree_child& t, exit_reason why, bool decided, std::uint64_t until_ns) noexcept {
   t.now = tree_child::state::waiting;
   t.why = std::move(why);
-  if (!list({{}, t.number, decided}, until_ns)) go_astray(t, decided ? unlisted | allowed : unlisted);
+  if (!list({{}, t.number, decided}, until_ns))
+    go_astray(t, static_cast<std::uint8_t>(decided ? unlisted | allowed : unlisted));
 }
 
 void shard::tree_resume(tree_child& t, bool decided) noexcept {

@@ -57,7 +57,7 @@ public:
   const std::shared_ptr<supervisor_node> node;
   const child_options options;
   std::string path;
-  std::uint64_t number = 0;  // among its supervisor's children; 0: not yet begun
+  std::uint64_t number = 0;  // its key in the shard's table, not 0
   table::node_type place;    // itself in the shard's table, until it is there
   // The shard's commands_mutex_: what was reported and not yet looked at; in the order started, then over.
   bool told_started = false;
