@@ -95,6 +95,7 @@ supervisor_options on_first_worker(const restart_backoff& backoff) {
 /// Everything that a shard's turn does: children join one by one and in bulk, fail, fail to restart, wait, are told to end and
 /// heed it or not; trees start, give up, are restarted and end. What has no memory may fail, but must end.
 void live(stage& st, const restart_backoff& backoff) {
+  st.r.refuse_births = 0;
   auto s = st.rt.supervise(on_first_worker(backoff));
   std::vector<child<ward>> children;
   for (int i = 0; i < 40; ++i) children.push_back(s.start<ward>(std::ref(st.r), i));
@@ -177,10 +178,16 @@ TEST_CASE("a child whose restart fails for want of memory is tried again until t
                     const std::string words(100, 'x');  // allocates
                     return std::tuple<registry&, int>(st.r, static_cast<int>(words.size()));
                   }).front();
+  // A first one, for which the budget takes the memory that it remembers thousands in.
+  const auto before = c.get();
+  st.rt.exit(before, exit_reason::killed());
+  REQUIRE(eventually([&] { return born_again(c, before); }));
   {
-    const shortage now(0, for_ever);
+    const shortage now(0, 30);
     st.rt.exit(c.get(), exit_reason::killed());
-    REQUIRE(eventually([&] { return s.restarts() > 10; }));
+    REQUIRE(eventually([] { return failed == 30; }));
   }
   CHECK(eventually([&] { return st.rt.ask(c, get{}, long_time) == 100; }));
+  CHECK(s.restarts() >= 3);
+  CHECK_FALSE(s.ended().has_value());
 }
