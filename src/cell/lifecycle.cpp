@@ -328,18 +328,22 @@ void finish_cell(run_context& context) noexcept {
   pass_on(*context.slot, std::move(context.why));
 }
 
-bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with) noexcept {
+exit_outcome exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with) noexcept {
   if (!s.inbox.claim(s.number())) {
-    send_exit(s.at(), {}, why);
-    return false;
+    return send_exit(s.at(), {}, why) ? exit_outcome::asked : exit_outcome::no_memory;
   }
   runtime_core& core = core_of(&s);
   const bool has_a_say =
       why.why() != exit_reason::kind::killed && (s.has(cell_slot::trapping) || why.why() == exit_reason::kind::normal);
   if (has_a_say) {
-    pending_push_back(s, make_exit_request(why));
+    try {
+      pending_push_back(s, make_exit_request(why));
+    } catch (const std::bad_alloc&) {
+      if (!s.inbox.go_idle()) core.schedule(s);
+      return exit_outcome::no_memory;
+    }
     core.schedule(s);
-    return false;
+    return exit_outcome::asked;
   }
   run_context context(s, core);
   context.why = why;
@@ -350,7 +354,7 @@ bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with
   running = outer;
   core.count(&cell_counters::ended);
   ended_with = std::move(context.why);
-  return true;
+  return exit_outcome::ended;
 }
 
 void discard_kept_signals(cell_slot& s, const exit_reason& why) noexcept {

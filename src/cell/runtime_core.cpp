@@ -256,7 +256,7 @@ void runtime_core::report_crash(cell_slot& s, const exit_reason& why, std::strin
       try {
         options_.on_crash(r);
       } catch (...) {
-        crash_callback_failures_.fetch_add(1, std::memory_order_relaxed);
+        callback_failed();
       }
     }
   } catch (...) {

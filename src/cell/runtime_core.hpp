@@ -113,6 +113,8 @@ public:
   void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
   [[nodiscard]] report_desk& reports() noexcept { return *reports_; }
   [[nodiscard]] overrun_desk& overruns() noexcept { return overruns_; }
+  /// The host's callback for reports has thrown.
+  void callback_failed() noexcept { crash_callback_failures_.fetch_add(1, std::memory_order_relaxed); }
 
   void add_participant(std::shared_ptr<shutdown_participant> p);
   /// It has nothing left: forgets it, which may free it. No effect if it is not there.

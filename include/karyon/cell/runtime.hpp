@@ -20,6 +20,7 @@ namespace karyon {
 class ordered_supervisor;
 class supervisor;
 struct supervisor_options;
+struct supervisor_report;
 struct supervisor_spec;
 
 /// Everything about a runtime that can be chosen. The defaults suit a program that owns its machine.
@@ -37,6 +38,10 @@ struct runtime_options {
   /// Is given each crash report that is made, after the log. Called on the worker where the cell ended, by any number
   /// of workers at once: it should be quick, and must not block. What it throws is swallowed and counted.
   std::function<void(const crash_report&)> on_crash;
+  /// Is given each supervisor report that is made (include karyon/supervise/supervisor_report.hpp), in the same way: after the
+  /// log, on the supervisor's worker, by any number of workers at once. It may ask supervisors to stop or start children, as
+  /// cells may; what it throws is swallowed and counted.
+  std::function<void(const supervisor_report&)> on_supervisor_report;
 };
 
 /// Thrown where a constructor or a start can not return an error: options or a machine that do not allow it, a runtime or
@@ -67,7 +72,7 @@ struct runtime_metrics {
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
   std::uint64_t crash_reports_suppressed = 0;  ///< crash and supervisor reports that were counted instead of made
-  std::uint64_t crash_callback_failures = 0;   ///< exceptions that left runtime_options::on_crash
+  std::uint64_t crash_callback_failures = 0;   ///< exceptions that left on_crash or on_supervisor_report
   std::uint64_t slab_bytes = 0;                ///< address space taken for cells
   std::uint64_t turns = 0;                     ///< runs of a cell by a worker
   std::uint64_t given_same_cache = 0;          ///< cells handed to an idle worker of the same last-level cache
