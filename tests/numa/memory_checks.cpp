@@ -276,7 +276,8 @@ void check_signals(const ground& g, report& r) {
     rt.spawn_at<writer>(placement::on_worker(w), pages[rt.plan().workers[w].node], read).send(begin{5 * g.cells});
   }
   const std::size_t letters = std::size_t{5} * g.cells * rt.workers();
-  r.expect(eventually([&] { return read == letters; }), text(read.load(), " signals were sent within workers"));
+  const bool all_read = eventually([&] { return read == letters; });
+  r.expect(all_read, text(read.load(), " of ", letters, " signals were sent within workers"));
   for (std::uint32_t n = 0; n < rt.nodes(); ++n) expect_pages(rt.plan(), n, pages[n], "signals", r);
 }
 
@@ -320,8 +321,8 @@ void check_supervision(const ground& g, report& r) {
     }
     if (nodes.restarts() != 0) continue;
     for (const auto& c : children) c.send(fail_now{});
-    r.expect(eventually([&] { return nodes.restarts() == children.size(); }),
-             text(nodes.restarts(), " of ", children.size(), " were started again"));
+    const bool mended = eventually([&] { return nodes.restarts() == children.size(); });
+    r.expect(mended, text(nodes.restarts(), " of ", children.size(), " were started again"));
     static_cast<void>(eventually([&] {
       return std::all_of(children.begin(), children.end(),
                          [](const child<small>& c) { return static_cast<bool>(c.get()); });
