@@ -211,11 +211,10 @@ void check_stealing(const ground& g, report& r) {
   if (g.kernel_nodes.size() == 1) return r.not_checked("stealing across nodes: there is one node");
   tracks t(g.kernel_nodes.begin()->first);
   runtime rt(options_for(g, {.steal_across_nodes = true}));
-  const bool everywhere = load_one_worker(
-      rt, 0, t, [&] { return t.cpus().size() == g.shape.allowed_cores() && rt.metrics().given_other_node > 0; });
+  const bool strayed = load_one_worker(rt, 0, t, [&] { return t.strayed > 0 && rt.metrics().given_other_node > 0; });
   t.done = true;
-  r.expect(everywhere, text("with steal_across_nodes such cells got to units ", list(t.cpus()), "; ",
-                            rt.metrics().given_other_node, " were given to another node"));
+  r.expect(strayed, text("with steal_across_nodes such cells got to units ", list(t.cpus()), " as well; ",
+                         rt.metrics().given_other_node, " were given to another node"));
 }
 
 }  // namespace karyon::tests::numa
