@@ -101,14 +101,17 @@ private:
 void expect_pages(const binding_plan& plan, std::uint32_t n, const page_set& pages, const std::string& whose,
                   report& r) {
   const node_binding& node = plan.nodes[n];
-  const std::map<int, std::size_t> found = pages.by_node();
+  std::size_t there = 0;
   std::string elsewhere;
-  for (const auto& [where, count] : found) {
-    if (where == static_cast<int>(node.os_index)) continue;
-    elsewhere += where >= 0 ? text("; ", count, " on node ", where) : text("; ", count, " with error ", -where);
+  for (const auto& [where, count] : pages.by_node()) {
+    if (where == static_cast<int>(node.os_index)) {
+      there = count;
+    } else {
+      elsewhere += where >= 0 ? text("; ", count, " on node ", where) : text("; ", count, " with error ", -where);
+    }
   }
-  r.expect(pages.size() > 0 && elsewhere.empty(),
-           text("node ", node.os_index, ": ", pages.size(), " pages of ", whose, " lie there", elsewhere));
+  r.expect(there > 0 && elsewhere.empty(), text("node ", node.os_index, ": of ", pages.size(), " pages of ", whose,
+                                                ", ", there, " lie there", elsewhere));
 }
 
 /// All that the kernel has given memory for in the chunks that these slots are from, headers included.
@@ -131,7 +134,7 @@ void expect_chunks(const binding_plan& plan, std::uint32_t n, const std::vector<
     if (where == node) there = count;
   }
   r.expect(there > 0 && there == in_use,
-           text("node ", node, ": so do ", there, " of the ", in_use, " pages in use of their chunks"));
+           text("node ", node, ": of ", in_use, " pages in use of their chunks, ", there, " do"));
 }
 
 /// Holds all cells that entered themselves to their nodes: run there, and with their slots there.
@@ -329,7 +332,10 @@ void check_supervision(const ground& g, report& r) {
   std::vector<child<small>> children;
   for (std::uint32_t n = 0; n < rt.nodes(); ++n) {
     static_cast<void>(confine(far_from(g, rt.plan().nodes[n].os_index)));
-    for (const auto& c : nodes.partition(n).start_many<small>(g.cells, std::ref(l))) children.push_back(c);
+    // One by one they are constructed by this thread, which is far; all at once, on the shards.
+    for (std::uint32_t i = 0; i < g.cells / 2; ++i) children.push_back(nodes.partition(n).start<small>(std::ref(l)));
+    const auto rest = nodes.partition(n).start_many<small>(g.cells - g.cells / 2, std::ref(l));
+    children.insert(children.end(), rest.begin(), rest.end());
   }
   for (const char* const whose : {"supervised cells", "supervised cells, killed and started again"}) {
     for (const auto& c : children) c.send(touch{});
