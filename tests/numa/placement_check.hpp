@@ -80,6 +80,7 @@ struct ground {
 void check_machine(const ground& g, report& r);
 void check_instrument(const ground& g, report& r);
 void check_binding(const ground& g, report& r);
+void check_take_over(const ground& g, report& r);
 void check_slots(const ground& g, report& r);
 void check_signals(const ground& g, report& r);
 void check_memory(const ground& g, report& r);

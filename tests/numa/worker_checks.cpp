@@ -116,6 +116,58 @@ void check_binding(const ground& g, report& r) {
   }
 }
 
+// ---- taking over ---------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct hold {};
+
+/// Opened at its end at the latest, so that no runtime waits for who stands before it.
+struct gate {
+  std::atomic<bool> open{false};
+  std::atomic<std::uint32_t> waiting{0};
+};
+struct gate_keeper {
+  gate& g;
+  ~gate_keeper() { g.open = true; }
+};
+
+/// Does not return while the gate is closed.
+class holder : public cell {
+public:
+  using accepts = signals<hold>;
+  explicit holder(gate& g) noexcept : gate_(&g) {}
+  void on(hold) {
+    gate_->waiting.fetch_add(1);
+    while (!gate_->open.load()) ::sched_yield();
+  }
+
+private:
+  gate* gate_;
+};
+
+}  // namespace
+
+void check_take_over(const ground& g, report& r) {
+  if (!threads_can_be_bound(g)) return r.not_checked("taking over: the system does not let threads be bound");
+  gate closed;
+  runtime rt(options_for(g));
+  const gate_keeper at_end{closed};
+  for (std::uint32_t n = 0; n < rt.nodes(); ++n) {
+    rt.spawn_at<holder>(placement::on_worker(rt.plan().nodes[n].workers.front()), closed).send(hold{});
+  }
+  const bool all_held = eventually([&] { return closed.waiting == rt.nodes(); });
+  r.expect(all_held, text("one worker of each node has a handler that does not return"));
+  // Those workers answer by another thread.
+  const auto meanwhile = stand_of_workers(rt);
+  const std::string fault = misplaced(rt.plan(), meanwhile);
+  r.expect(fault.empty() && rt.metrics().take_overs >= rt.nodes(),
+           text("the threads that took over run on the planned units, ", list(cpus_of(meanwhile)), fault));
+  closed.open = true;
+  const std::string later = misplaced(rt.plan(), stand_of_workers(rt));
+  r.expect(later.empty(), text("and so they do after the handlers' return", later));
+}
+
 // ---- stealing ------------------------------------------------------------------------------------------------------
 
 namespace {
