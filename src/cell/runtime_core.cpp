@@ -43,7 +43,10 @@ binding_plan plan_for(const runtime_options& options) {
 
 std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
   std::vector<slab_store::node> nodes;
-  for (const node_binding& n : plan.nodes) nodes.push_back(slab_store::node{n.memory_os_index, plan.nodes.size() > 1});
+  // A plan of one node binds memory too, where the machine has others.
+  for (const node_binding& n : plan.nodes) {
+    nodes.push_back(slab_store::node{n.memory_os_index, n.memory_os_index.has_value()});
+  }
   return nodes;
 }
 

@@ -27,7 +27,8 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
   for (std::size_t i = 0; i < plan_.nodes.size(); ++i) domains_.push_back(std::make_unique<worker_domain>());
   for (unsigned i = 0; i < plan_.workers.size(); ++i) {
     const worker_binding& binding = plan_.workers[i];
-    worker_domain& domain = *domains_[binding.node];
+    // A worker gives to those whose hunger it sees: where nodes may rob each other, all count as one domain.
+    worker_domain& domain = *domains_[binding.steal_remote.empty() ? binding.node : 0];
     workers_.push_back(std::make_unique<worker>(*this, i, binding, domain));
     domain.workers.push_back(workers_.back().get());
   }

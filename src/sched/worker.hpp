@@ -19,8 +19,9 @@ namespace karyon::detail {
 
 class scheduler;
 
-/// Workers of one NUMA node, and how many of them look for work. The counts are hints: they order nothing, and may be
-/// off by one for a moment while a worker and a donor both act on `hungry_` (never in the end: tests/model/sleep_model.cpp).
+/// Workers that give each other work (those of one NUMA node; all of them where work may cross nodes), and how many of them
+/// look for some. The counts are hints: they order nothing, and may be off by one for a moment while a worker and a donor
+/// both act on `hungry_` (never in the end: tests/model/sleep_model.cpp).
 struct alignas(64) worker_domain {
   std::atomic<std::uint32_t> hungry{0};
   std::atomic<std::uint32_t> spinning{0};
@@ -33,8 +34,8 @@ struct alignas(64) worker_domain {
 /// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
 /// for pinned tasks, which are never given away. Who may touch what is said at each member.
 ///
-/// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same node that sees the
-/// node's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
+/// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same domain that sees the
+/// domain's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
 /// worker's queue, so running a task costs no atomic operation.
 class KARYON_API worker {
 public:
