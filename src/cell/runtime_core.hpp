@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -47,12 +48,30 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> refused_full{0};
   std::atomic<std::uint64_t> refused_no_handler{0};
   std::atomic<std::uint64_t> late_answers{0};
+  std::atomic<std::uint64_t> periods_skipped{0};
+};
+
+/// How late the cells' timers of one worker fired. Written by that worker alone, read by anyone (relaxed: each is a number of
+/// its own).
+struct timer_counters {
+  std::array<std::atomic<std::uint64_t>, timer_lateness_classes> late{};
+  std::atomic<std::uint64_t> lateness_max_ns{0};
+
+  void fired(std::uint64_t late_ns) noexcept {
+    const auto ticks = static_cast<std::size_t>(std::bit_width(late_ns >> timer_wheel::tick_shift));
+    auto& c = late[ticks < timer_lateness_classes ? ticks : timer_lateness_classes - 1];
+    c.store(c.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (late_ns > lateness_max_ns.load(std::memory_order_relaxed)) {
+      lateness_max_ns.store(late_ns, std::memory_order_relaxed);
+    }
+  }
 };
 
 /// A worker's part of the runtime.
 struct worker_state {
   slab_cache cache;
   cell_counters counters;
+  timer_counters timers;
 };
 
 /// The inside of a runtime.
@@ -159,6 +178,7 @@ struct run_context {
   cell_slot* slot;
   runtime_core* core;
   reply_address* question = nullptr;
+  std::uint64_t due_ns = 0;          // of the timer whose signal is handled
   std::string_view failed_handling;  // the type of the signal whose handler threw
   signal* last = nullptr;            // the user's signal that it dies of, if that is kept
   bool doomed = false;
