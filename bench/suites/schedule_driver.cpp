@@ -95,9 +95,9 @@ private:
   std::vector<karyon::timer_id> timers_;
   std::vector<std::uint64_t> order_;
   std::uint64_t next_ = 0;
-  std::uint64_t place_[batch] = {};
-  std::uint64_t delay_[batch] = {};
-  karyon::timer_id victim_[batch] = {};
+  std::vector<std::uint64_t> place_ = std::vector<std::uint64_t>(batch);
+  std::vector<std::uint64_t> delay_ = std::vector<std::uint64_t>(batch);
+  std::vector<karyon::timer_id> victim_ = std::vector<karyon::timer_id>(batch);
 };
 
 /// With `owners` the timers belong to so many cells, which take turns.
