@@ -108,17 +108,24 @@ runtime_metrics runtime_core::metrics() const {
     m.given_same_cache += w.donated.load(std::memory_order_relaxed);
     m.given_same_node += w.donated_node.load(std::memory_order_relaxed);
     m.given_other_node += w.donated_remote.load(std::memory_order_relaxed);
-    const timer_counters& t = states_[i].timers;
+  }
+  add_timers(m);
+  return m;
+}
+
+void runtime_core::add_timers(runtime_metrics& to) const noexcept {
+  const auto add = [&to](const timer_counters& t) {
     for (std::size_t k = 0; k < timer_lateness_classes; ++k) {
       const std::uint64_t n = t.late[k].load(std::memory_order_relaxed);
-      m.timer_lateness[k] += n;
-      m.timers_fired += n;
+      to.timer_lateness[k] += n;
+      to.timers_fired += n;
     }
     const std::chrono::nanoseconds latest(t.lateness_max_ns.load(std::memory_order_relaxed));
-    m.timer_lateness_max = std::max(m.timer_lateness_max, latest);
-  }
-  m.timer_periods_skipped = sum(&cell_counters::periods_skipped);
-  return m;
+    to.timer_lateness_max = std::max(to.timer_lateness_max, latest);
+  };
+  add(outside_timers_);
+  for (unsigned i = 0; i < scheduler_->size(); ++i) add(states_[i].timers);
+  to.timer_periods_skipped = sum(&cell_counters::periods_skipped);
 }
 
 runtime_core::place runtime_core::choose(placement where) {

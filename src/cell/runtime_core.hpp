@@ -51,18 +51,27 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> periods_skipped{0};
 };
 
-/// How late the cells' timers of one worker fired. Written by that worker alone, read by anyone (relaxed: each is a number of
-/// its own).
+/// How late the timers of cells fired: counted by one worker alone, but for those that no worker counts; read by anyone
+/// (relaxed: each is a number of its own).
 struct timer_counters {
   std::array<std::atomic<std::uint64_t>, timer_lateness_classes> late{};
   std::atomic<std::uint64_t> lateness_max_ns{0};
 
-  void fired(std::uint64_t late_ns) noexcept {
+  [[nodiscard]] static std::size_t class_of(std::uint64_t late_ns) noexcept {
     const auto ticks = static_cast<std::size_t>(std::bit_width(late_ns >> timer_wheel::tick_shift));
-    auto& c = late[ticks < timer_lateness_classes ? ticks : timer_lateness_classes - 1];
+    return ticks < timer_lateness_classes ? ticks : timer_lateness_classes - 1;
+  }
+  void fired(std::uint64_t late_ns) noexcept {
+    auto& c = late[class_of(late_ns)];
     c.store(c.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     if (late_ns > lateness_max_ns.load(std::memory_order_relaxed)) {
       lateness_max_ns.store(late_ns, std::memory_order_relaxed);
+    }
+  }
+  void fired_outside(std::uint64_t late_ns) noexcept {
+    late[class_of(late_ns)].fetch_add(1, std::memory_order_relaxed);
+    std::uint64_t most = lateness_max_ns.load(std::memory_order_relaxed);
+    while (late_ns > most && !lateness_max_ns.compare_exchange_weak(most, late_ns, std::memory_order_relaxed)) {
     }
   }
 };
@@ -111,6 +120,14 @@ public:
       (outside_.*which).fetch_add(n, std::memory_order_release);
     }
   }
+  /// A timer of a cell fired so late.
+  void timer_fired(std::uint64_t late_ns) noexcept {
+    if (worker_state* s = local()) {
+      s->timers.fired(late_ns);
+    } else {
+      outside_timers_.fired_outside(late_ns);
+    }
+  }
   [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept;
   [[nodiscard]] std::uint64_t live_cells() const noexcept;
   [[nodiscard]] runtime_metrics metrics() const;
@@ -136,6 +153,7 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
+  void add_timers(runtime_metrics& to) const noexcept;
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
   [[nodiscard]] bool wait_until_empty(std::chrono::milliseconds at_most);
@@ -152,6 +170,7 @@ private:
   std::unique_ptr<scheduler> scheduler_;
   std::unique_ptr<worker_state[]> states_;
   cell_counters outside_;
+  timer_counters outside_timers_;
   std::unique_ptr<slab_store> slabs_;
   std::unique_ptr<actor_backend> backend_;
   std::unique_ptr<report_desk> reports_;

@@ -57,7 +57,7 @@ using record_ptr = std::unique_ptr<cell_timer, record_deleter>;
 
 void fire(timer* t, worker& w) {
   auto* record = static_cast<cell_timer*>(t);
-  static_cast<runtime_core*>(w.owner().user)->state_of(w.index()).timers.fired(w.firing_ns() - record->due_ns);
+  static_cast<runtime_core*>(w.owner().user)->timer_fired(w.firing_ns() - record->due_ns);
   deliver(record->owner, record->owner_number, record);
 }
 
@@ -137,13 +137,19 @@ void run_timer(void*, signal& s) {
 }
 
 /// Its signal is done with, and nothing else refers to the record: into a wheel again. One that is due already, because it is
-/// late by a period or more, goes to the end of its cell's mailbox at once.
+/// late by a period or more, goes to the end of its cell's mailbox at once; so does one whose thread has no worker (any more), to
+/// be armed by one that has.
 void go_on(cell_timer& t) noexcept {
   t.record_bits &= ~cell_timer::going_on;
   const std::uint64_t now_ns = monotonic_ns();
-  worker& w = *worker::current();
-  if (t.due_ns > now_ns) return arm(t, w, now_ns);
-  running->core->state_of(w.index()).timers.fired(now_ns - t.due_ns);
+  worker* const w = worker::current();
+  if (t.due_ns <= now_ns) {
+    running->core->timer_fired(now_ns - t.due_ns);
+  } else if (w != nullptr) {
+    return arm(t, *w, now_ns);
+  } else {
+    t.ops = &arming_ops;
+  }
   deliver(t.owner, t.owner_number, &t);
 }
 
