@@ -307,15 +307,16 @@ figure takeover(work const& asked) {
 /// What watching handlers adds to a signal: the same work, in short slices, in turns in two runtimes that differ in nothing else.
 figure watch_overhead(work const& asked) {
   constexpr std::uint64_t slices = 500;
-  auto const with_watch = [](auto options, bool watched) {
-    if constexpr (requires { options.scheduler.watch.enabled; }) options.scheduler.watch.enabled = watched;
+  auto const options_with = [](bool watched) {
+    karyon::runtime_options options;
+    options.scheduler.watch.enabled = watched;
     return options;
   };
   work one_worker = asked;
   one_worker.shape = {{"workers", 1}};
-  auto& with = start_runtime(one_worker, with_watch(karyon::runtime_options{}, true));
+  auto& with = start_runtime(one_worker, options_with(true));
   auto const kept = std::move(host);
-  auto& without = start_runtime(one_worker, with_watch(karyon::runtime_options{}, false));
+  auto& without = start_runtime(one_worker, options_with(false));
   auto const items = std::max<std::uint64_t>(1000, asked.operations / slices);
   std::vector<std::int64_t> ratios_ppm;
   for (std::uint64_t i = 0; i < slices + slices / 10; ++i) {

@@ -16,8 +16,8 @@ void run_arming(void*, signal& s);
 void discard_timer(signal* s, errc, const exit_reason&) noexcept;
 
 constexpr signal_ops timer_ops{&run_timer, &discard_timer, "karyon::timer", false, false, true};
-/// A timer can only be started on a worker's wheel. One that a constructor starts on a thread outside starts as a signal
-/// to the cell, which is then first thing on a worker.
+/// A timer can only be started on a worker's wheel. One that is started on a thread that is none, by a constructor or by a
+/// handler whose worker was taken over, starts as a signal to the cell, which is then first thing on a worker.
 constexpr signal_ops arming_ops{&run_arming, &discard_timer, "karyon::timer", true, false, true};
 
 // ---- the record ------------------------------------------------------------------------------------------------------
@@ -84,6 +84,7 @@ void begin(cell_slot& self, cell_timer* t, std::chrono::nanoseconds delay) noexc
   t->owner_number = self.number();
   const std::uint64_t now_ns = monotonic_ns();
   t->due_ns = now_ns + static_cast<std::uint64_t>(delay.count() > 0 ? delay.count() : 0);
+  const covered here;
   worker* const w = worker::current();
   if (w != nullptr && ((running != nullptr && running->slot == &self) || &w->owner() == &core_of(&self).workers())) {
     arm(*t, *w, now_ns);
@@ -170,14 +171,28 @@ void destroy_timer(cell_timer* t) noexcept {
   free_record(t);
 }
 
-void cancel_timer(cell_timer* t) noexcept {
+namespace {
+
+enum class at_home : std::uint8_t { no, taken, fired };
+
+/// Where the timer is in the wheel of this thread's worker, takes it out.
+at_home take_at_home(cell_timer& t) noexcept {
+  const covered here;
   worker* const w = worker::current();
-  if (w != nullptr && t->home == w) {
-    if (w->take_timer(*t)) return destroy_timer(t);
-  } else if (t->claim(timer::cancelled)) {
+  if (w == nullptr || t.home != w) return at_home::no;
+  return w->take_timer(t) ? at_home::taken : at_home::fired;
+}
+
+}  // namespace
+
+void cancel_timer(cell_timer* t) noexcept {
+  const at_home found = take_at_home(*t);
+  if (found == at_home::taken) return destroy_timer(t);
+  if (found == at_home::no && t->claim(timer::cancelled)) {
     // The payload here and now: it may hold a promise, whose asker is told by its end. The record may have to wait for its
     // worker, which may sleep.
     end_payload(*t);
+    const covered here;
     return t->home->retire_timer(*t);
   }
   t->record_bits |= cell_timer::suppressed;  // its signal is in this cell's mailbox, and will do nothing
