@@ -138,6 +138,7 @@ runtime_metrics runtime_core::metrics() const {
     m.given_same_node += w.donated_node.load(std::memory_order_relaxed);
     m.given_other_node += w.donated_remote.load(std::memory_order_relaxed);
   }
+  add_timers(m);
   if (const watch* w = scheduler_->watched()) {
     m.overruns = w->overruns();
     m.take_overs = w->take_overs();
@@ -145,6 +146,21 @@ runtime_metrics runtime_core::metrics() const {
   m.workers_away = scheduler_->threads().away();
   m.threads = scheduler_->threads().size();
   return m;
+}
+
+void runtime_core::add_timers(runtime_metrics& to) const noexcept {
+  const auto add = [&to](const timer_counters& t) {
+    for (std::size_t k = 0; k < timer_lateness_classes; ++k) {
+      const std::uint64_t n = t.late[k].load(std::memory_order_relaxed);
+      to.timer_lateness[k] += n;
+      to.timers_fired += n;
+    }
+    const std::chrono::nanoseconds latest(t.lateness_max_ns.load(std::memory_order_relaxed));
+    to.timer_lateness_max = std::max(to.timer_lateness_max, latest);
+  };
+  add(outside_timers_);
+  for (unsigned i = 0; i < scheduler_->size(); ++i) add(states_[i].timers);
+  to.timer_periods_skipped = sum(&cell_counters::periods_skipped);
 }
 
 runtime_core::place runtime_core::choose(placement where) {

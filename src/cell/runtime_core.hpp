@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -48,12 +49,39 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> refused_full{0};
   std::atomic<std::uint64_t> refused_no_handler{0};
   std::atomic<std::uint64_t> late_answers{0};
+  std::atomic<std::uint64_t> periods_skipped{0};
+};
+
+/// How late the timers of cells fired: counted by one worker alone, but for those that no worker counts; read by anyone
+/// (relaxed: each is a number of its own).
+struct timer_counters {
+  std::array<std::atomic<std::uint64_t>, timer_lateness_classes> late{};
+  std::atomic<std::uint64_t> lateness_max_ns{0};
+
+  [[nodiscard]] static std::size_t class_of(std::uint64_t late_ns) noexcept {
+    const auto ticks = static_cast<std::size_t>(std::bit_width(late_ns >> timer_wheel::tick_shift));
+    return ticks < timer_lateness_classes ? ticks : timer_lateness_classes - 1;
+  }
+  void fired(std::uint64_t late_ns) noexcept {
+    auto& c = late[class_of(late_ns)];
+    c.store(c.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (late_ns > lateness_max_ns.load(std::memory_order_relaxed)) {
+      lateness_max_ns.store(late_ns, std::memory_order_relaxed);
+    }
+  }
+  void fired_outside(std::uint64_t late_ns) noexcept {
+    late[class_of(late_ns)].fetch_add(1, std::memory_order_relaxed);
+    std::uint64_t most = lateness_max_ns.load(std::memory_order_relaxed);
+    while (late_ns > most && !lateness_max_ns.compare_exchange_weak(most, late_ns, std::memory_order_relaxed)) {
+    }
+  }
 };
 
 /// A worker's part of the runtime.
 struct worker_state {
   slab_cache cache;
   cell_counters counters;
+  timer_counters timers;
 };
 
 /// The inside of a runtime.
@@ -94,6 +122,14 @@ public:
       (outside_.*which).fetch_add(n, std::memory_order_release);
     }
   }
+  /// A timer of a cell fired so late.
+  void timer_fired(std::uint64_t late_ns) noexcept {
+    if (worker_state* s = local()) {
+      s->timers.fired(late_ns);
+    } else {
+      outside_timers_.fired_outside(late_ns);
+    }
+  }
   [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept;
   [[nodiscard]] std::uint64_t live_cells() const noexcept;
   [[nodiscard]] runtime_metrics metrics() const;
@@ -122,6 +158,7 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
+  void add_timers(runtime_metrics& to) const noexcept;
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
   [[nodiscard]] bool wait_until_empty(std::chrono::milliseconds at_most);
@@ -139,6 +176,7 @@ private:
   std::unique_ptr<scheduler> scheduler_;
   std::unique_ptr<worker_state[]> states_;
   cell_counters outside_;
+  timer_counters outside_timers_;
   std::unique_ptr<slab_store> slabs_;
   std::unique_ptr<actor_backend> backend_;
   std::unique_ptr<report_desk> reports_;
@@ -168,6 +206,7 @@ struct run_context {
   cell_slot* slot;
   runtime_core* core;
   reply_address* question = nullptr;
+  std::uint64_t due_ns = 0;          // of the timer whose signal is handled
   std::string_view failed_handling;  // the type of the signal whose handler threw
   signal* last = nullptr;            // the user's signal that it dies of, if that is kept
   bool doomed = false;

@@ -200,10 +200,7 @@ void worker::idle() {
 // ---- timers --------------------------------------------------------------------------------------------------------
 
 void worker::start_timer(timer& t, std::uint64_t deadline_ns) noexcept {
-  t.home = this;
-  if (wheel_.empty())
-    wheel_.advance(monotonic_ns(), *this);  // an empty wheel's time stands still; it costs nothing to catch up
-  wheel_.start(t, deadline_ns);
+  start_timer(t, deadline_ns, wheel_.empty() ? monotonic_ns() : 0);
 }
 
 void worker::retire_timer(timer& t) noexcept {

@@ -69,6 +69,22 @@ public:
 
   /// This worker's thread only: starts a timer on this worker's wheel.
   void start_timer(timer& t, std::uint64_t deadline_ns) noexcept;
+  /// The same for a caller that has just read the clock.
+  void start_timer(timer& t, std::uint64_t deadline_ns, std::uint64_t now_ns) noexcept {
+    t.home = this;
+    if (wheel_.empty())
+      wheel_.advance(now_ns, *this);  // an empty wheel's time stands still: nothing but its catching up
+    wheel_.start(t, deadline_ns);
+  }
+  /// This worker's thread only: takes a timer of this worker's wheel out, which then belongs to the caller. False if it has
+  /// fired. `release` is not called.
+  [[nodiscard]] bool take_timer(timer& t) noexcept {
+    if (!t.claim_at_home()) return false;
+    wheel_.unlink(t);
+    return true;
+  }
+  /// Within a timer's `fire`: the time that it fires at.
+  [[nodiscard]] std::uint64_t firing_ns() const noexcept { return wheel_.advanced_to_ns(); }
   /// Any thread, after winning `claim(timer::cancelled)`: takes the timer out, then calls its `release` (at once on
   /// this worker's own thread, else at the worker's next turn).
   void retire_timer(timer& t) noexcept;

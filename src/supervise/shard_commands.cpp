@@ -243,7 +243,7 @@ bool shard::run_deadlines(unsigned& work) noexcept {
 
 void shard::arm(alarm& a, std::uint64_t at_ns) noexcept {
   if (a.linked) {
-    if (a.due_tick << timer_wheel::tick_shift <= at_ns + (std::uint64_t{1} << timer_wheel::tick_shift)) return;
+    if (a.due_ns <= at_ns) return;
     disarm(a);
   }
   presence_.add();

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <karyon/cell/detail/spawn.hpp>
+#include <karyon/cell/detail/timer.hpp>
 #include <karyon/cell/placement.hpp>
 #include <karyon/cell/ref.hpp>
 
@@ -24,6 +25,12 @@ struct cell_access;
 struct timer_id {
   std::uint64_t value = 0;
   friend bool operator==(const timer_id&, const timer_id&) = default;
+};
+
+/// What a periodic timer does about periods that passed before it could fire, since its worker or its cell was busy.
+enum class missed_periods : std::uint8_t {
+  sent,     ///< a signal for each, one behind the other, until it has caught up
+  skipped,  ///< one signal for all of them, as the last; the others are counted (runtime_metrics::timer_periods_skipped)
 };
 
 /// What a cell has used so far.
@@ -110,14 +117,21 @@ protected:
   // -- time ----------------------------------------------------------------------------------------------------------
 
   /// Sends `value` to `whom` once `delay` has passed, never early, late by up to a tick (0.5 ms) and what the workers owe
-  /// others. O(1). Timers die with the cell that started them. Monotonic: setting the wall clock changes nothing.
+  /// others. O(1), one allocation. Timers die with the cell that started them. Monotonic: setting the wall clock changes
+  /// nothing. Throws std::bad_alloc, or what copying `value` throws, and has started nothing then.
   template <class C, class T>
   timer_id send_after(const ref<C>& whom, T&& value, std::chrono::nanoseconds delay);
-  /// The same again and again, without drift: the n-th is due at start + n * period. T is copied for each.
+  /// The same again and again, without drift: the n-th is due at start + n * period. T is copied for each. Where it is late by
+  /// a period or more `missed` decides. A period is a microsecond at least.
   template <class C, class T>
-  timer_id send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period);
-  /// False if it has fired already (its signal may be in the mailbox) or is not this cell's.
+  timer_id send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period,
+                      missed_periods missed = missed_periods::sent);
+  /// False if it has fired already (its signal may be in the mailbox) or is not this cell's. O(1).
   bool cancel(timer_id timer) noexcept;
+  /// In the handler of a signal that a timer sent: how long ago that timer was due, the wait in this cell's mailbox included.
+  /// Zero for all other signals, for one that was stashed in between, and outside of handlers. Reads the clock, so that each
+  /// call tells the time that has passed by then.
+  [[nodiscard]] std::chrono::nanoseconds lateness() const noexcept;
 
   // -- failure -------------------------------------------------------------------------------------------------------
 
@@ -182,38 +196,10 @@ struct cell_access {
 KARYON_API std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler,
                                      std::chrono::nanoseconds timeout);
 KARYON_API reply_address request_address(cell_slot* self, std::uint64_t token) noexcept;
-/// `make` builds the signal to send, each time the timer fires; owned by the timer.
-class timer_payload {
-public:
-  timer_payload() = default;
-  timer_payload(const timer_payload&) = delete;
-  timer_payload& operator=(const timer_payload&) = delete;
-  virtual ~timer_payload() = default;
-  virtual signal* make() = 0;
-};
-KARYON_API std::uint64_t add_timer(cell_slot* self, const address& whom, std::unique_ptr<timer_payload> payload,
-                                   std::chrono::nanoseconds delay, bool periodic);
 KARYON_API void set_behavior(cell_slot* self, const behavior_table* table);
 /// Makes room for one more stashed signal, so that stash_signal can not fail.
 KARYON_API void reserve_stash(cell_slot* self);
 KARYON_API void stash_signal(cell_slot* self, signal* s) noexcept;
-
-template <class C, class T>
-class typed_timer_payload final : public timer_payload {
-public:
-  template <class U>
-  typed_timer_payload(U&& v, bool again) : value_(std::forward<U>(v)), again_(again) {}
-  signal* make() override {
-    if constexpr (std::is_copy_constructible_v<T>) {
-      if (again_) return make_signal<payload_signal<T>>(&tell_ops<C, T>, value_);
-    }
-    return make_signal<payload_signal<T>>(&tell_ops<C, T>, std::move(value_));
-  }
-
-private:
-  T value_;
-  bool again_;
-};
 
 template <class R, class Then>
 class typed_request final : public request_handler {
@@ -303,19 +289,18 @@ template <class C, class T>
 timer_id cell::send_after(const ref<C>& whom, T&& value, std::chrono::nanoseconds delay) {
   using signal_type = std::remove_cvref_t<T>;
   detail::check_signal<C, signal_type>();
-  return {detail::add_timer(
-      slot_, detail::handle_access::of(whom),
-      std::make_unique<detail::typed_timer_payload<C, signal_type>>(std::forward<T>(value), false), delay, false)};
+  return {detail::add_timer<C, signal_type>(slot_, detail::handle_access::of(whom), std::forward<T>(value), delay,
+                                            detail::timer_mode::once)};
 }
 
 template <class C, class T>
-timer_id cell::send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period) {
+timer_id cell::send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period, missed_periods missed) {
   using signal_type = std::remove_cvref_t<T>;
   detail::check_signal<C, signal_type>();
   static_assert(std::is_copy_constructible_v<signal_type>, "karyon: a periodic signal is copied for each period");
-  return {detail::add_timer(slot_, detail::handle_access::of(whom),
-                            std::make_unique<detail::typed_timer_payload<C, signal_type>>(std::forward<T>(value), true),
-                            period, true)};
+  return {detail::add_timer<C, signal_type>(
+      slot_, detail::handle_access::of(whom), std::forward<T>(value), period,
+      missed == missed_periods::skipped ? detail::timer_mode::every_skipping : detail::timer_mode::every)};
 }
 
 template <class B, class C>

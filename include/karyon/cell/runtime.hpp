@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -56,6 +58,9 @@ private:
   error error_;
 };
 
+/// How many classes runtime_metrics::timer_lateness has.
+inline constexpr std::size_t timer_lateness_classes = 12;
+
 /// Sums over a runtime's life; each number only grows, but for `cells`. Read while cells run, they are of slightly
 /// different moments.
 struct runtime_metrics {
@@ -78,6 +83,14 @@ struct runtime_metrics {
   std::uint64_t given_same_cache = 0;          ///< cells handed to an idle worker of the same last-level cache
   std::uint64_t given_same_node = 0;           ///< to one of the same node
   std::uint64_t given_other_node = 0;          ///< to one of another node (only with steal_across_nodes)
+  /// Timers of cells that fired, the timeouts of asks and each period of a periodic one included.
+  std::uint64_t timers_fired = 0;
+  /// How many of them fired how late, the wait in a mailbox not included: the first number is of those less than a tick
+  /// (2^19 ns, 0.52 ms) after their time, each further one of those up to twice as late, the last of all that are later
+  /// than 0.54 s.
+  std::array<std::uint64_t, timer_lateness_classes> timer_lateness{};
+  std::chrono::nanoseconds timer_lateness_max{0};  ///< of the latest of them
+  std::uint64_t timer_periods_skipped = 0;         ///< periods that fell to missed_periods::skipped
   std::uint64_t overruns = 0;                  ///< handlers that took longer than watch_options::limit
   std::uint64_t take_overs = 0;                ///< workers that another thread took over from such a handler
   std::uint64_t workers_away = 0;              ///< threads that such a handler holds now
