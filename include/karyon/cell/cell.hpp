@@ -18,6 +18,12 @@ namespace karyon {
 
 namespace detail {
 struct cell_access;
+// What the coroutines of a cell await; in karyon/cell/task.hpp.
+template <class Handle, class T>
+class ask_awaiter;
+class sleep_awaiter;
+template <class T, bool Timed>
+class receive_awaiter;
 }  // namespace detail
 
 /// Names a timer of the cell that started it; `value` 0 names none.
@@ -31,6 +37,7 @@ struct cell_stats {
   std::uint64_t handled = 0;       ///< signals handled by this incarnation
   std::uint64_t mailbox = 0;       ///< signals waiting
   std::uint64_t stashed = 0;       ///< signals put aside
+  std::uint64_t suspended = 0;     ///< handlers that wait at a co_await
   std::uint64_t links = 0;         ///< cells linked to this one
   std::uint64_t memory_bytes = 0;  ///< held from memory(), headers included
   std::uint64_t memory_peak_bytes = 0;
@@ -55,7 +62,8 @@ struct cell_stats {
 ///
 /// Optional members: `void on_start()`, called on a worker before the first signal; `void on_exit(const exit_reason&)`, called
 /// before destruction, whatever the reason; `void on(exit_signal)` and `void on(down)` for links and monitors;
-/// `static constexpr std::size_t mailbox_limit` bounds the mailbox.
+/// `static constexpr std::size_t mailbox_limit` bounds the mailbox. Handlers (but not on_exit) may be coroutines:
+/// karyon/cell/task.hpp.
 ///
 /// Threads: constructor, handlers, hooks and destructor never run at the same time as each other, and each sees what the one
 /// before did, but they may run on different threads. All member functions below are for the cell itself, within them.
@@ -119,6 +127,24 @@ protected:
   /// False if it has fired already (its signal may be in the mailbox) or is not this cell's.
   bool cancel(timer_id timer) noexcept;
 
+  // -- in coroutines: co_await what these return, with karyon/cell/task.hpp included -------------------------------------
+
+  /// Asks, and goes on with the answer: `result<R> r = co_await ask(whom, question, timeout);` Otherwise as ask above, without its
+  /// request: that lies in the coroutine's frame.
+  template <class Handle, class T>
+  [[nodiscard]] detail::ask_awaiter<Handle, std::remove_cvref_t<T>> ask(const Handle& whom, T&& question,
+                                                                        std::chrono::nanoseconds timeout);
+  /// Goes on once `time` has passed; as exact as send_after. nanoseconds::max(): never.
+  [[nodiscard]] detail::sleep_awaiter sleep_for(std::chrono::nanoseconds time);
+  /// Goes on with the next signal T that is sent to this cell, which then does not reach its handler: `order o = co_await
+  /// receive<order>(this);` A question is never received: its handler answers it. Several that wait for a T get one each, the longest
+  /// waiting first.
+  template <class T, class C>
+  [[nodiscard]] detail::receive_awaiter<T, false> receive(C* me);
+  /// The same, a `result<T>` that is `timeout` if none has come in time.
+  template <class T, class C>
+  [[nodiscard]] detail::receive_awaiter<T, true> receive(C* me, std::chrono::nanoseconds timeout);
+
   // -- failure -------------------------------------------------------------------------------------------------------
 
   /// Ends this cell after the current handler. Throws nothing but, in a constructor, std::bad_alloc.
@@ -168,10 +194,6 @@ private:
   detail::cell_slot* slot_;
 };
 
-/// The behaviours a cell class can become.
-template <class... Bs>
-struct behaviors {};
-
 namespace detail {
 
 /// The library's way from a cell to its slot.
@@ -179,8 +201,7 @@ struct cell_access {
   static cell_slot* slot_of(const cell& c) noexcept { return c.slot_; }
 };
 
-KARYON_API std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler,
-                                     std::chrono::nanoseconds timeout);
+KARYON_API std::uint64_t add_request(cell_slot* self, request_ptr handler, std::chrono::nanoseconds timeout);
 KARYON_API reply_address request_address(cell_slot* self, std::uint64_t token) noexcept;
 /// `make` builds the signal to send, each time the timer fires; owned by the timer.
 class timer_payload {
@@ -230,15 +251,9 @@ private:
 template <class C, class B>
 struct behavior_of {
   template <class T>
-  static void run(void* object, void* payload, void* place) {
-    auto& c = *static_cast<C*>(object);
-    using answered = answer_of<C, T>;
-    if constexpr (std::is_void_v<answered>) {
-      B::on(c, std::move(*static_cast<T*>(payload)));
-      if (place != nullptr) *static_cast<result<void>*>(place) = {};
-    } else {
-      *static_cast<result<answered>*>(place) = B::on(c, std::move(*static_cast<T*>(payload)));
-    }
+  static void run(void* object, void* payload, reply_address* reply) {
+    settle<answer_of<C, T>>(
+        [&]() -> decltype(auto) { return B::on(*static_cast<C*>(object), std::move(*static_cast<T*>(payload))); }, reply);
   }
   template <class T>
   static constexpr behavior_table::function entry() {
