@@ -106,9 +106,7 @@ void cell::unstash() noexcept {
   stash.clear();
 }
 
-std::pmr::memory_resource* cell::memory() {
-  return &detail::memory_of(*slot_);
-}
+std::pmr::memory_resource* cell::memory() { return &detail::memory_of(*slot_); }
 
 void cell::memory_quota(std::size_t bytes) { static_cast<detail::cell_memory*>(memory())->quota = bytes; }
 

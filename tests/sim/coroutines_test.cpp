@@ -152,7 +152,8 @@ TEST_CASE("whoever dies while handlers wait, each question is answered or fails 
     require(o.locals == 0, std::to_string(o.locals) + " locals are left of coroutines that have ended");
     require(o.outlived == 0, "a coroutine outlived its cell's object");
     for (std::size_t i = 0; i < o.answers.size(); ++i) {
-      require(o.answers[i] == 1, "question " + std::to_string(i) + " was answered " + std::to_string(o.answers[i]) + " times");
+      require(o.answers[i] == 1,
+              "question " + std::to_string(i) + " was answered " + std::to_string(o.answers[i]) + " times");
     }
   });
 }
@@ -204,7 +205,8 @@ private:
 
 }  // namespace
 
-TEST_CASE("with a kept mailbox a coroutine that fails before its first wait is handled again, and one after it is not") {
+TEST_CASE(
+    "with a kept mailbox a coroutine that fails before its first wait is handled again, and one after it is not") {
   set_log_level(log_level::off);
   world w(1);
   auto& calls = w.keep<int>(0);

@@ -20,10 +20,10 @@ namespace detail {
 struct cell_access;
 // What the coroutines of a cell await; in karyon/cell/task.hpp.
 template <class Handle, class T>
-class ask_awaiter;
-class sleep_awaiter;
+struct ask_awaitable;
+struct sleep_awaitable;
 template <class T, bool Timed>
-class receive_awaiter;
+struct receive_awaitable;
 }  // namespace detail
 
 /// Names a timer of the cell that started it; `value` 0 names none.
@@ -132,18 +132,18 @@ protected:
   /// Asks, and goes on with the answer: `result<R> r = co_await ask(whom, question, timeout);` Otherwise as ask above, without its
   /// request: that lies in the coroutine's frame.
   template <class Handle, class T>
-  [[nodiscard]] detail::ask_awaiter<Handle, std::remove_cvref_t<T>> ask(const Handle& whom, T&& question,
-                                                                        std::chrono::nanoseconds timeout);
+  [[nodiscard]] detail::ask_awaitable<Handle, std::remove_cvref_t<T>> ask(const Handle& whom, T&& question,
+                                                                          std::chrono::nanoseconds timeout);
   /// Goes on once `time` has passed; as exact as send_after. nanoseconds::max(): never.
-  [[nodiscard]] detail::sleep_awaiter sleep_for(std::chrono::nanoseconds time);
+  [[nodiscard]] detail::sleep_awaitable sleep_for(std::chrono::nanoseconds time);
   /// Goes on with the next signal T that is sent to this cell, which then does not reach its handler: `order o = co_await
   /// receive<order>(this);` A question is never received: its handler answers it. Several that wait for a T get one each, the longest
   /// waiting first.
   template <class T, class C>
-  [[nodiscard]] detail::receive_awaiter<T, false> receive(C* me);
+  [[nodiscard]] detail::receive_awaitable<T, false> receive(C* me);
   /// The same, a `result<T>` that is `timeout` if none has come in time.
   template <class T, class C>
-  [[nodiscard]] detail::receive_awaiter<T, true> receive(C* me, std::chrono::nanoseconds timeout);
+  [[nodiscard]] detail::receive_awaitable<T, true> receive(C* me, std::chrono::nanoseconds timeout);
 
   // -- failure -------------------------------------------------------------------------------------------------------
 
@@ -253,7 +253,8 @@ struct behavior_of {
   template <class T>
   static void run(void* object, void* payload, reply_address* reply) {
     settle<answer_of<C, T>>(
-        [&]() -> decltype(auto) { return B::on(*static_cast<C*>(object), std::move(*static_cast<T*>(payload))); }, reply);
+        [&]() -> decltype(auto) { return B::on(*static_cast<C*>(object), std::move(*static_cast<T*>(payload))); },
+        reply);
   }
   template <class T>
   static constexpr behavior_table::function entry() {

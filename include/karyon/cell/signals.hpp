@@ -154,8 +154,8 @@ void settle(Call&& call, reply_address* reply) {
     start_handler<Answered>(call(), reply);
   } else if constexpr (is_deferred<returned>) {
     (void)call();
-  } else if constexpr (std::is_void_v<returned> || (std::is_void_v<Answered> &&
-                                                    !std::is_convertible_v<returned, result<void>>)) {
+  } else if constexpr (std::is_void_v<returned> ||
+                       (std::is_void_v<Answered> && !std::is_convertible_v<returned, result<void>>)) {
     (void)call();
     static_assert(std::is_void_v<Answered>, "karyon: a behaviour's handler answers what the class's own answers");
     if (reply != nullptr) answer<void>(*reply, {});
@@ -174,7 +174,8 @@ void run_handler(C& c, T& payload, reply_address* reply) {
   if constexpr (uses_tasks<C>) {
     // A question is for its handler, which alone can answer it.
     if (reply == nullptr) {
-      if (request_handler* waiting = take_receiver(index_in<T>(typename C::accepts{}))) return waiting->answer(&payload);
+      if (request_handler* waiting = take_receiver(index_in<T>(typename C::accepts{})))
+        return waiting->answer(&payload);
     }
   }
   if constexpr (uses_behaviors<C>()) {
@@ -334,15 +335,17 @@ struct class_info_of {
   static void destroy(void* object) noexcept { static_cast<C*>(object)->~C(); }
   static constexpr auto started() noexcept -> void (*)(void*) {
     if constexpr (requires(C & c) { c.on_start(); }) {
-      return [](void* object) { run_hook([object]() -> decltype(auto) { return static_cast<C*>(object)->on_start(); }); };
+      return
+          [](void* object) { run_hook([object]() -> decltype(auto) { return static_cast<C*>(object)->on_start(); }); };
     } else {
       return nullptr;
     }
   }
   static constexpr auto exiting() noexcept -> void (*)(void*, const exit_reason&) {
     if constexpr (requires(C & c, const exit_reason& why) { c.on_exit(why); }) {
-      static_assert(!is_task<std::remove_cvref_t<decltype(std::declval<C&>().on_exit(std::declval<const exit_reason&>()))>>,
-                    "karyon: on_exit is no coroutine: the cell ends with it");
+      static_assert(
+          !is_task<std::remove_cvref_t<decltype(std::declval<C&>().on_exit(std::declval<const exit_reason&>()))>>,
+          "karyon: on_exit is no coroutine: the cell ends with it");
       return [](void* object, const exit_reason& why) { static_cast<C*>(object)->on_exit(why); };
     } else {
       return nullptr;

@@ -130,21 +130,31 @@ template <class C, class T>
 inline constexpr bool refers_to_signal<C, T> = handles_by_reference<C, T>();
 
 template <class Handle, class T>
-class [[nodiscard]] ask_awaiter final : public request_handler, public waiting_point {
-public:
-  using cell_class = typename Handle::cell_type;
-  using answered = answer_of<cell_class, T>;
+class ask_awaiter;
 
-  ask_awaiter(cell_slot* self, const Handle& whom, signal_ptr<ask_signal<T>> question, std::chrono::nanoseconds timeout)
-      : self_(self), whom_(whom), question_(std::move(question)), timeout_(timeout) {}
+template <class Handle, class T>
+struct [[nodiscard]] ask_awaitable : awaitable {
+  using awaiter = ask_awaiter<Handle, T>;
+  cell_slot* self;
+  Handle whom;
+  signal_ptr<ask_signal<T>> question;
+  std::chrono::nanoseconds timeout;
+};
+
+template <class Handle, class T>
+class ask_awaiter final : public request_handler, public waiting_point {
+public:
+  using answered = answer_of<typename Handle::cell_type, T>;
+
+  explicit ask_awaiter(ask_awaitable<Handle, T>&& about) noexcept : about_(std::move(about)) {}
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> at) {
     wait_in(at);
-    const std::uint64_t token = add_awaited_request(self_, *this, timeout_);
-    question_->reply = request_address(self_, token);
+    const std::uint64_t token = add_awaited_request(about_.self, *this, about_.timeout);
+    about_.question->reply = request_address(about_.self, token);
     // A refused question is discarded, which answers it with the refusal.
-    deliver_through(whom_, question_.release());
+    deliver_through(about_.whom, about_.question.release());
   }
   [[nodiscard]] result<answered> await_resume() { return std::move(*answer_); }
 
@@ -158,22 +168,27 @@ public:
   }
 
 private:
-  cell_slot* self_;
-  Handle whom_;
-  signal_ptr<ask_signal<T>> question_;
-  std::chrono::nanoseconds timeout_;
+  ask_awaitable<Handle, T> about_;
   std::optional<result<answered>> answer_;
 };
 
+class sleep_awaiter;
+
+struct [[nodiscard]] sleep_awaitable : awaitable {
+  using awaiter = sleep_awaiter;
+  cell_slot* self;
+  std::chrono::nanoseconds time;
+};
+
 /// A request that nobody is asked: it times out.
-class [[nodiscard]] sleep_awaiter final : public request_handler, public waiting_point {
+class sleep_awaiter final : public request_handler, public waiting_point {
 public:
-  sleep_awaiter(cell_slot* self, std::chrono::nanoseconds time) noexcept : self_(self), time_(time) {}
+  explicit sleep_awaiter(const sleep_awaitable& about) noexcept : about_(about) {}
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> at) {
     wait_in(at);
-    static_cast<void>(add_awaited_request(self_, *this, time_));
+    static_cast<void>(add_awaited_request(about_.self, *this, about_.time));
   }
   void await_resume() const noexcept {}
 
@@ -181,22 +196,31 @@ public:
   void fail(error) override { resume(); }
 
 private:
-  cell_slot* self_;
-  std::chrono::nanoseconds time_;
+  sleep_awaitable about_;
 };
 
 template <class T, bool Timed>
-class [[nodiscard]] receive_awaiter final : public receiver, public waiting_point {
+class receive_awaiter;
+
+template <class T, bool Timed>
+struct [[nodiscard]] receive_awaitable : awaitable {
+  using awaiter = receive_awaiter<T, Timed>;
+  cell_slot* self;
+  std::size_t position;
+  std::chrono::nanoseconds timeout;
+};
+
+template <class T, bool Timed>
+class receive_awaiter final : public receiver, public waiting_point {
 public:
-  receive_awaiter(cell_slot* self, std::size_t index, std::chrono::nanoseconds timeout) noexcept
-      : self_(self), timeout_(timeout) {
-    position = index;
+  explicit receive_awaiter(const receive_awaitable<T, Timed>& about) noexcept : about_(about) {
+    position = about.position;
   }
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> at) {
     wait_in(at);
-    add_receiver(self_, *this, timeout_);
+    add_receiver(about_.self, *this, about_.timeout);
   }
   [[nodiscard]] std::conditional_t<Timed, result<T>, T> await_resume() { return std::move(*received_); }
 
@@ -211,8 +235,7 @@ public:
   }
 
 private:
-  cell_slot* self_;
-  std::chrono::nanoseconds timeout_;
+  receive_awaitable<T, Timed> about_;
   std::optional<std::conditional_t<Timed, result<T>, T>> received_;
 };
 
@@ -229,30 +252,27 @@ consteval std::size_t position_to_receive() noexcept {
 }  // namespace detail
 
 template <class Handle, class T>
-detail::ask_awaiter<Handle, std::remove_cvref_t<T>> cell::ask(const Handle& whom, T&& question,
-                                                              std::chrono::nanoseconds timeout) {
+detail::ask_awaitable<Handle, std::remove_cvref_t<T>> cell::ask(const Handle& whom, T&& question,
+                                                                std::chrono::nanoseconds timeout) {
   using C = typename Handle::cell_type;
   using question_type = std::remove_cvref_t<T>;
   detail::check_signal<C, question_type>();
   detail::check_answer<detail::answer_of<C, question_type>>();
-  return detail::ask_awaiter<Handle, question_type>(
-      slot_, whom, detail::make_question<C, question_type>(std::forward<T>(question)), timeout);
+  return {{}, slot_, whom, detail::make_question<C, question_type>(std::forward<T>(question)), timeout};
 }
 
-inline detail::sleep_awaiter cell::sleep_for(std::chrono::nanoseconds time) {
-  return detail::sleep_awaiter(slot_, time);
+inline detail::sleep_awaitable cell::sleep_for(std::chrono::nanoseconds time) { return {{}, slot_, time}; }
+
+template <class T, class C>
+detail::receive_awaitable<T, false> cell::receive(C* me) {
+  static_cast<void>(me);
+  return {{}, slot_, detail::position_to_receive<T, C>(), std::chrono::nanoseconds::max()};
 }
 
 template <class T, class C>
-detail::receive_awaiter<T, false> cell::receive(C* me) {
+detail::receive_awaitable<T, true> cell::receive(C* me, std::chrono::nanoseconds timeout) {
   static_cast<void>(me);
-  return detail::receive_awaiter<T, false>(slot_, detail::position_to_receive<T, C>(), std::chrono::nanoseconds::max());
-}
-
-template <class T, class C>
-detail::receive_awaiter<T, true> cell::receive(C* me, std::chrono::nanoseconds timeout) {
-  static_cast<void>(me);
-  return detail::receive_awaiter<T, true>(slot_, detail::position_to_receive<T, C>(), timeout);
+  return {{}, slot_, detail::position_to_receive<T, C>(), timeout};
 }
 
 }  // namespace karyon

@@ -81,8 +81,8 @@ struct hand_over {};
 
 class thinker : public cell {
 public:
-  using accepts = signals<quarter, wait_long, tell_half, pair_of, twice, fail_first, fail_later, nap, time_out, hand_over,
-                          owned, number, get>;
+  using accepts = signals<quarter, wait_long, tell_half, pair_of, twice, fail_first, fail_later, nap, time_out,
+                          hand_over, owned, number, get>;
   thinker(ref<oracle> o, diary& d) : oracle_(o), diary_(&d) {}
 
   task<result<int>> on(quarter q) {
@@ -303,8 +303,7 @@ TEST_CASE("a coroutine is made of others, which pass on what they return and thr
   runtime rt(quiet());
   const auto c = rt.spawn<nested>(rt.spawn<oracle>());
   CHECK(rt.ask(c, add_up{5}, long_time).value() == 6);
-  CHECK(rt.ask(c, move_about{}, long_time).value() ==
-        "the one that is awaited later, and longer than a small buffer5");
+  CHECK(rt.ask(c, move_about{}, long_time).value() == "the one that is awaited later, and longer than a small buffer5");
   CHECK(rt.ask(c, throw_deep{}, long_time).value() == 1);
   CHECK(rt.ask(c, forget_it{}, long_time).has_value());
   CHECK(rt.ask(c, get{}, long_time).value() == 0);

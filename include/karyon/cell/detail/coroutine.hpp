@@ -98,14 +98,15 @@ inline void go_on(coroutine_base& handler, std::coroutine_handle<> at) {
   if (handler.ended) handler.ops->finish(handler);
 }
 
-/// Marks what a coroutine may await.
+/// Marks what a coroutine may await: a value that says what it is about, of which the promise makes the `awaiter`. (An awaiter is
+/// not movable, since others refer to it; g++ 12 makes a copy of one that it is given by reference.)
 struct awaitable {};
 
 template <class A>
 inline constexpr bool is_awaitable = std::is_base_of_v<awaitable, A>;
 
 /// The base of those that wait for something.
-class waiting_point : public awaitable {
+class waiting_point {
 public:
   waiting_point() = default;
   waiting_point(const waiting_point&) = delete;
@@ -161,13 +162,18 @@ public:
   template <class U>
   void await_transform(karyon::task<U>& other) = delete;  // a task is awaited once: co_await std::move(it)
   template <class A>
-  [[nodiscard]] std::remove_reference_t<A>& await_transform(A&& what) noexcept {
+  [[nodiscard]] auto await_transform(A&& what) {
+    using about = std::remove_cvref_t<A>;
     static_assert(
-        is_awaitable<std::remove_cvref_t<A>>,
+        is_awaitable<about>,
         "karyon: a task can wait for what the cell gives it (ask, sleep_for, receive, offload) and for another "
         "task: anything else could go on with it outside of its cell");
-    static_assert(!std::is_lvalue_reference_v<A>, "karyon: await what ask, sleep_for, ... return at once, and once");
-    return what;  // where the full expression keeps it: nothing is moved
+    if constexpr (is_awaitable<about>) {
+      static_assert(!std::is_lvalue_reference_v<A>, "karyon: await what ask, sleep_for, ... return at once, and once");
+      return typename about::awaiter(std::move(what));
+    } else {
+      return std::suspend_never();
+    }
   }
 };
 
