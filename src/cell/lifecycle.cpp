@@ -307,9 +307,13 @@ void finish_incarnation(run_context& context) noexcept {
   if (s.extras != nullptr) cancel_all_timers(*s.extras);
   const mailbox_rest rest = empty_mailbox(s, s.inbox.close(), s.extras, context.last, context.why);
   if (rest.dropped != 0) core.count(&cell_counters::dropped_dead, rest.dropped);
-  // Questions first: their continuations refer to the object. Then the object, which may refer to its memory.
+  // Questions first: their continuations refer to the object, as do the coroutines, which the questions refer to. Then the
+  // object, which may refer to its memory.
   if (s.extras != nullptr) s.extras->requests = {};
-  exit_hook(context, [&]() noexcept { info.destroy(s.object()); });
+  exit_hook(context, [&]() noexcept {
+    if (s.extras != nullptr) destroy_suspended(*s.extras, context.why);
+    info.destroy(s.object());
+  });
   if (is_failure(context.why)) {
     core.count(&cell_counters::failures);
     core.report_crash(s, context.why, context.failed_handling, rest.users);

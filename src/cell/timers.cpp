@@ -226,7 +226,7 @@ std::uint64_t start_timer(cell_slot* self, const timer_kind& kind, void* payload
   return number;
 }
 
-std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler, std::chrono::nanoseconds timeout) {
+std::uint64_t add_request(cell_slot* self, request_ptr handler, std::chrono::nanoseconds timeout) {
   cell_extras& e = extras_of(*self);
   record_ptr t;
   if (timeout != std::chrono::nanoseconds::max()) t = new_record(nullptr);
@@ -244,7 +244,7 @@ reply_address request_address(cell_slot* self, std::uint64_t token) noexcept {
   return {self, token, self->number(), reply_address::kind::request};
 }
 
-std::unique_ptr<request_handler> take_request(std::uint64_t token) noexcept {
+request_ptr take_request(std::uint64_t token) noexcept {
   cell_extras* e = running->slot->extras;
   if (e == nullptr || e->requests.find(token) == nullptr) {
     running->core->count(&cell_counters::late_answers);

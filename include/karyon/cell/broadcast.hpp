@@ -51,7 +51,7 @@ struct shared_signal : signal {
 template <class C, class T>
 void invoke_shared(void* object, signal& s) {
   const T& shared = *static_cast<shared_signal<T>&>(s).payload;
-  if constexpr (!uses_behaviors<C>() && requires(C & c) { c.on(shared); }) {
+  if constexpr (!uses_behaviors<C>() && !uses_tasks<C> && requires(C & c) { c.on(shared); }) {
     (void)static_cast<C*>(object)->on(shared);
   } else {
     T copy = shared;

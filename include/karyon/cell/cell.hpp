@@ -19,6 +19,12 @@ namespace karyon {
 
 namespace detail {
 struct cell_access;
+// What the coroutines of a cell await; in karyon/cell/task.hpp.
+template <class Handle, class T>
+struct ask_awaitable;
+struct sleep_awaitable;
+template <class T, bool Timed>
+struct receive_awaitable;
 }  // namespace detail
 
 /// Names a timer of the cell that started it; `value` 0 names none.
@@ -38,6 +44,7 @@ struct cell_stats {
   std::uint64_t handled = 0;       ///< signals handled by this incarnation
   std::uint64_t mailbox = 0;       ///< signals waiting
   std::uint64_t stashed = 0;       ///< signals put aside
+  std::uint64_t suspended = 0;     ///< handlers that wait at a co_await
   std::uint64_t links = 0;         ///< cells linked to this one
   std::uint64_t memory_bytes = 0;  ///< held from memory(), headers included
   std::uint64_t memory_peak_bytes = 0;
@@ -62,7 +69,8 @@ struct cell_stats {
 ///
 /// Optional members: `void on_start()`, called on a worker before the first signal; `void on_exit(const exit_reason&)`, called
 /// before destruction, whatever the reason; `void on(exit_signal)` and `void on(down)` for links and monitors;
-/// `static constexpr std::size_t mailbox_limit` bounds the mailbox.
+/// `static constexpr std::size_t mailbox_limit` bounds the mailbox. Handlers (but not on_exit) may be coroutines:
+/// karyon/cell/task.hpp.
 ///
 /// Threads: constructor, handlers, hooks and destructor never run at the same time as each other, and each sees what the one
 /// before did, but they may run on different threads. All member functions below are for the cell itself, within them.
@@ -133,6 +141,24 @@ protected:
   /// call tells the time that has passed by then.
   [[nodiscard]] std::chrono::nanoseconds lateness() const noexcept;
 
+  // -- in coroutines: co_await what these return, with karyon/cell/task.hpp included -------------------------------------
+
+  /// Asks, and goes on with the answer: `result<R> r = co_await ask(whom, question, timeout);` Otherwise as ask above, without its
+  /// request: that lies in the coroutine's frame.
+  template <class Handle, class T>
+  [[nodiscard]] detail::ask_awaitable<Handle, std::remove_cvref_t<T>> ask(const Handle& whom, T&& question,
+                                                                          std::chrono::nanoseconds timeout);
+  /// Goes on once `time` has passed; as exact as send_after. nanoseconds::max(): never.
+  [[nodiscard]] detail::sleep_awaitable sleep_for(std::chrono::nanoseconds time);
+  /// Goes on with the next signal T that is sent to this cell, which then does not reach its handler: `order o = co_await
+  /// receive<order>(this);` A question is never received: its handler answers it. Several that wait for a T get one each, the longest
+  /// waiting first.
+  template <class T, class C>
+  [[nodiscard]] detail::receive_awaitable<T, false> receive(C* me);
+  /// The same, a `result<T>` that is `timeout` if none has come in time.
+  template <class T, class C>
+  [[nodiscard]] detail::receive_awaitable<T, true> receive(C* me, std::chrono::nanoseconds timeout);
+
   // -- failure -------------------------------------------------------------------------------------------------------
 
   /// Ends this cell after the current handler. Throws nothing but, in a constructor, std::bad_alloc.
@@ -182,10 +208,6 @@ private:
   detail::cell_slot* slot_;
 };
 
-/// The behaviours a cell class can become.
-template <class... Bs>
-struct behaviors {};
-
 namespace detail {
 
 /// The library's way from a cell to its slot.
@@ -193,8 +215,7 @@ struct cell_access {
   static cell_slot* slot_of(const cell& c) noexcept { return c.slot_; }
 };
 
-KARYON_API std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler,
-                                     std::chrono::nanoseconds timeout);
+KARYON_API std::uint64_t add_request(cell_slot* self, request_ptr handler, std::chrono::nanoseconds timeout);
 KARYON_API reply_address request_address(cell_slot* self, std::uint64_t token) noexcept;
 KARYON_API void set_behavior(cell_slot* self, const behavior_table* table);
 /// Makes room for one more stashed signal, so that stash_signal can not fail.
@@ -216,15 +237,10 @@ private:
 template <class C, class B>
 struct behavior_of {
   template <class T>
-  static void run(void* object, void* payload, void* place) {
-    auto& c = *static_cast<C*>(object);
-    using answered = answer_of<C, T>;
-    if constexpr (std::is_void_v<answered>) {
-      B::on(c, std::move(*static_cast<T*>(payload)));
-      if (place != nullptr) *static_cast<result<void>*>(place) = {};
-    } else {
-      *static_cast<result<answered>*>(place) = B::on(c, std::move(*static_cast<T*>(payload)));
-    }
+  static void run(void* object, void* payload, reply_address* reply) {
+    settle<answer_of<C, T>>(
+        [&]() -> decltype(auto) { return B::on(*static_cast<C*>(object), std::move(*static_cast<T*>(payload))); },
+        reply);
   }
   template <class T>
   static constexpr behavior_table::function entry() {

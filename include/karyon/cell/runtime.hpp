@@ -75,7 +75,7 @@ struct runtime_metrics {
   std::uint64_t refused_dead = 0;
   std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full; counted likewise
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
-  std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
+  std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out, or its asker ended
   std::uint64_t crash_reports_suppressed = 0;  ///< crash and supervisor reports that were counted instead of made
   std::uint64_t crash_callback_failures = 0;   ///< exceptions that left on_crash or on_supervisor_report
   std::uint64_t slab_bytes = 0;                ///< address space taken for cells
