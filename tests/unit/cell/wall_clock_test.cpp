@@ -141,7 +141,7 @@ TEST_CASE("a wall clock that jumps by years at every look changes nothing for ti
   diary beats;
   diary timeouts;
   runtime rt(quiet());
-  const auto c = rt.spawn<sundial>(d, beats, timeouts);
+  rt.spawn<sundial>(d, beats, timeouts);
   REQUIRE(d.has(4));
   REQUIRE(beats.has(100));
   REQUIRE(timeouts.has(1));

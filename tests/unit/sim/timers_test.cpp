@@ -87,7 +87,7 @@ testing::world_options one_worker(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("a periodic timer has not drifted by a nanosecond after ten thousand periods, and tells how late each is") {
-  for (const nanoseconds period : {1ms, 1234567ns, 10ms}) {
+  for (const nanoseconds period : {nanoseconds(1ms), 1234567ns, nanoseconds(10ms)}) {
     world w(5);
     score s;
     start_metronome(w, s, {period});

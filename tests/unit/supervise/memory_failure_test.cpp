@@ -18,7 +18,8 @@ constinit std::atomic<long> failed{0};
 
 }  // namespace
 
-void* operator new(std::size_t bytes) {
+// Not inlined: where the compiler sees a malloc here and a free there, it takes them for a mistake.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
   if (is_short) {
     const long n = allocation.fetch_add(1);
     if (n >= fail_from && n < fail_to) {
@@ -37,9 +38,9 @@ void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
     return nullptr;
   }
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { operator delete(p); }
 
 using namespace karyon;
 using namespace karyon::tests;
