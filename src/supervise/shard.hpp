@@ -143,7 +143,7 @@ private:
   };
   /// Those with one and the same deadline: who was asked first is due first.
   struct deadline_line {
-    explicit deadline_line(shard& s) noexcept : bell(s) {}
+    explicit deadline_line(shard& s) : bell(s) {}
     alarm bell;
     std::deque<due> asked;
   };

@@ -45,8 +45,8 @@ struct deciding_again : rl::test_suite<deciding_again, 2> {
 
 int main() {
   return model::suite("The restart history", {"restart_history.hpp"})
-      .holds<deciding<false>>("of three first restarts at one moment two are allowed", 30'000)
-      .holds<deciding<true>>("of three restarts at one moment, one long after another, two are allowed", 60'000)
-      .holds<deciding_again>("of two restarts at one moment, with chunks used again, one is allowed", 30'000)
+      .holds<deciding<false>>("of three first restarts at one moment two are allowed", 10'000)
+      .holds<deciding<true>>("of three restarts at one moment, one long after another, two are allowed", 20'000)
+      .holds<deciding_again>("of two restarts at one moment, with chunks used again, one is allowed", 10'000)
       .check();
 }
