@@ -114,7 +114,7 @@ private:
 
 /// A timer of a cell: fires as a signal to the cell that owns it, which alone acts on it. So nothing but the one claim
 /// (timer::claim) is ever contended, and a cancel is exact until the cell has seen the signal. The payload lies behind it.
-struct cell_timer : timer, signal {
+struct cell_timer : signal, timer {  // a signal begins where memory is aligned to 16 (inbox.hpp)
   explicit cell_timer(const signal_ops* o, const timer_kind* k) noexcept : signal(o), kind(k) {}
   cell_slot* owner = nullptr;
   cell_slot* whom = nullptr;

@@ -143,6 +143,7 @@ void run_timer(void*, signal& s) {
 void go_on(cell_timer& t) noexcept {
   t.record_bits &= ~cell_timer::going_on;
   const std::uint64_t now_ns = monotonic_ns();
+  const covered here;
   worker* const w = worker::current();
   if (t.due_ns <= now_ns) {
     running->core->timer_fired(now_ns - t.due_ns);
