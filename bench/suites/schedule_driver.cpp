@@ -6,6 +6,8 @@
 #include "harness/karyon_driver.hpp"
 #include "suites/fan_in.hpp"
 
+#include <karyon/core/log.hpp>
+
 namespace {
 
 using namespace karyon::bench;
@@ -35,17 +37,24 @@ struct bell {
 class timekeeper : public karyon::cell {
 public:
   using accepts = karyon::signals<fill, replace_some, bell>;
-  timekeeper(std::uint64_t timers, std::uint64_t seed) : random_{seed}, timers_(timers), order_(timers) {}
-
-  void on(fill) {
-    for (std::uint64_t i = 0; i < timers_.size(); ++i) {
+  timekeeper(std::uint64_t timers, std::uint64_t seed) : random_{seed}, timers_(timers), order_(timers) {
+    for (std::uint64_t i = 0; i < timers; ++i) {
       order_[i] = i;
-      timers_[i] = start_one(i, random_.delay_ms());
     }
-    for (auto i = order_.size(); i > 1; --i) {
+    for (auto i = timers; i > 1; --i) {
       std::swap(order_[i - 1], order_[random_.below(i)]);
     }
-    all_arrived.arrive();
+  }
+
+  void on(fill) {
+    for (auto const end = std::min(filled_ + batch, timers_.size()); filled_ < end; ++filled_) {
+      timers_[filled_] = start_one(filled_, random_.delay_ms());
+    }
+    if (filled_ < timers_.size()) {
+      self(this).send(fill{});
+    } else {
+      all_arrived.arrive();
+    }
   }
 
   void on(replace_some rounds) {
@@ -94,6 +103,7 @@ private:
   timer_choice random_;
   std::vector<karyon::timer_id> timers_;
   std::vector<std::uint64_t> order_;
+  std::uint64_t filled_ = 0;
   std::uint64_t next_ = 0;
   std::vector<std::uint64_t> place_ = std::vector<std::uint64_t>(batch);
   std::vector<std::uint64_t> delay_ = std::vector<std::uint64_t>(batch);
@@ -234,6 +244,7 @@ double rate(std::int64_t for_ns) {
 }
 
 figure spinner_throughput(work const& asked) {
+  karyon::set_log_level(karyon::log_level::off);  // what does not return is reported, and does not by intent
   auto& rt = start_runtime(asked);
   auto const window_ns = static_cast<std::int64_t>(asked.operations) * 1'000'000;
   start_restless(rt, asked.cells);
@@ -284,6 +295,7 @@ private:
 };
 
 figure takeover(work const& asked) {
+  karyon::set_log_level(karyon::log_level::off);
   auto& rt = start_runtime(asked);
   auto const here = karyon::placement::on_worker(0);
   auto const beside = rt.spawn_at<neighbour>(here);

@@ -20,19 +20,20 @@ struct timer {
   enum state : std::uint8_t { armed, fired, cancelled };
   using callback = void (*)(timer*, worker&);
 
+  // What a cancel looks at comes first, so that it lies in one cache line with what the record begins with.
   timer* prev = nullptr;  // prev, next, linked, level_slot: wheel's worker only
   timer* next = nullptr;
-  std::uint64_t due_ns = 0;  // set by start
-  union {
-    worker* home = nullptr;  // whose wheel; until a cancel by another thread
-    timer* cancel_next;      // then: the cancelled list's link
-  };
-  callback fire = nullptr;     // on the wheel's worker, once
-  callback release = nullptr;  // on the wheel's worker, after a cancel: frees the record
   std::atomic<std::uint8_t> state_word{armed};
   bool linked = false;
   std::uint16_t level_slot = 0;
   std::uint32_t record_bits = 0;  // the record's own
+  union {
+    worker* home = nullptr;  // whose wheel; until a cancel by another thread
+    timer* cancel_next;      // then: the cancelled list's link
+  };
+  std::uint64_t due_ns = 0;    // set by start
+  callback fire = nullptr;     // on the wheel's worker, once
+  callback release = nullptr;  // on the wheel's worker, after a cancel: frees the record
 
   /// The one decision between firing and cancelling. Acquire-release: the loser sees all that the winner did before.
   [[nodiscard]] bool claim(state to) noexcept {
