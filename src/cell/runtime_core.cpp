@@ -74,6 +74,7 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
   states_ = std::make_unique<worker_state[]>(scheduler_->size());
   slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);
   for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->attach(states_[i].cache, scheduler_->at(i).node());
+  for (unsigned i = 0; i < scheduler_->size(); ++i) scheduler_->at(i).user = &states_[i];
   backend_ = std::make_unique<actor_backend>(*scheduler_);
 }
 

@@ -81,9 +81,8 @@ public:
   /// handler may be the caller.
   [[nodiscard]] worker_state* local() noexcept {
     worker* w = worker::current();
-    return w != nullptr && &w->owner() == scheduler_.get() ? &states_[w->index()] : nullptr;
+    return w != nullptr && &w->owner() == scheduler_.get() ? static_cast<worker_state*>(w->user) : nullptr;
   }
-  [[nodiscard]] worker_state& state_of(unsigned worker) noexcept { return states_[worker]; }
 
   /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere. Release: partner sum.
   void count(std::atomic<std::uint64_t> cell_counters::*which, std::uint64_t n = 1) noexcept {
@@ -171,7 +170,6 @@ struct run_context {
   signal* last = nullptr;            // the user's signal that it dies of, if that is kept
   bool doomed = false;
   bool in_place = false;        // ended by its guardian, in whose turn this is
-  bool lost = false;            // the thread's worker was taken over during this turn
   std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
   exit_reason why;

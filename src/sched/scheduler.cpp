@@ -71,6 +71,15 @@ void scheduler::stop() noexcept {
   pulse_.stop();
 }
 
+void scheduler::schedule_anyway(task* t, unsigned home, bool pinned) noexcept {
+  const covered here;
+  worker* const self = worker::current();
+  worker* const to = workers_[home].get();
+  if (pinned) return self == to ? to->push_local_pinned(t) : to->push_remote_pinned(t);
+  if (self != nullptr && &self->owner() == this && self->node() == to->node()) return self->push_local(t);
+  to->push_remote(t, t);
+}
+
 void scheduler::drain(const std::function<void(task*)>& f) {
   bool found = false;
   auto one = [&](task* t) {

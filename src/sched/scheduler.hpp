@@ -41,20 +41,20 @@ public:
   /// Makes `t` runnable, from any thread. A worker's thread keeps the task if that is on the task's node and the task
   /// is not pinned (what it was just working on is in its caches); otherwise it goes to worker `home`.
   void schedule(task* t, unsigned home, bool pinned) noexcept {
-    const covered here;
-    worker* self = worker::current();
-    if (self != nullptr && &self->owner() == this) {
-      if (pinned) {
-        if (self->index() == home) return self->push_local_pinned(t);
-      } else if (single_node_ || self->node() == workers_[home]->node()) {
-        return self->push_local(t);
-      }
+    // The way of nearly all, without a call: a worker's thread makes a task of its node runnable.
+    worker* const self = worker::current();
+    if (self != nullptr && &self->owner() == this && !pinned &&
+        (single_node_ || self->node() == workers_[home]->node())) [[likely]] {
+      seat* const here = current_seat;
+      if (here == nullptr || !here->is_exposed()) return self->push_local(t);
+      const bool certain = here->cover_at_once();
+      if (certain) [[likely]]
+        self->push_local(t);
+      here->expose();
+      if (certain) [[likely]]
+        return;
     }
-    if (pinned) {
-      workers_[home]->push_remote_pinned(t);
-    } else {
-      workers_[home]->push_remote(t, t);
-    }
+    return schedule_anyway(t, home, pinned);
   }
 
   [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(workers_.size()); }
@@ -83,6 +83,7 @@ private:
   friend class worker;
   friend class stepper;
   void binding_refused(const error& e);
+  void schedule_anyway(task* t, unsigned home, bool pinned) noexcept;
 
   pulse pulse_;
   binding_plan plan_;

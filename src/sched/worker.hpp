@@ -84,6 +84,8 @@ public:
 
   /// A place for the CAF backend's execution unit; set before the thread starts.
   void* backend = nullptr;
+  /// The part of whoever owns the scheduler; set before the thread starts.
+  void* user = nullptr;
 
   /// Runs this worker on the calling thread, which nobody else does at the time. `place` shows the watch what it does; null:
   /// nobody watches. True when the scheduler stops; false if another thread has taken the worker over.
