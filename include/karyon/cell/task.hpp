@@ -36,6 +36,9 @@ namespace karyon {
 /// belongs to the cell in whose turn it was called, and passes on what it returns or throws. One that is never awaited does nothing.
 /// It may take references, since whoever awaits it is there until it has ended.
 ///
+/// With g++ before 14, which destroys the members of an aggregate twice that is made within a co_await expression, such a question
+/// is made before it: `auto asked = ask(whom, word{"..."}, 1s); co_await asked;`. If it is not, it does not compile.
+///
 /// Awaited are ask, sleep_for and receive of cell, and tasks. Threads: the cell's own turns; to call a coroutine elsewhere is a
 /// programmer's error and aborts with a sentence. Cost: one frame from the cell's own memory for each call of a coroutine (counted
 /// in cell_stats::memory_bytes and against memory_quota; if it can not be had, std::bad_alloc leaves the call), and nothing beside what
