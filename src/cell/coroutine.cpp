@@ -27,7 +27,9 @@ void* allocate_frame(std::size_t bytes) {
 
 void free_frame(void* frame) noexcept { cell_memory::free_frame(frame); }
 
-void refuse_empty_task() noexcept { programmer_error("a task is awaited once: this one was, or was moved from"); }
+void refuse_second_wait() noexcept {
+  programmer_error("a task, or an ask, is awaited once: this one was already, or was moved from");
+}
 
 // ---- handlers that wait ----------------------------------------------------------------------------------------------
 

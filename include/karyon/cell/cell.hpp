@@ -146,8 +146,8 @@ protected:
   /// Asks, and goes on with the answer: `result<R> r = co_await ask(whom, question, timeout);` Otherwise as ask above, without its
   /// request: that lies in the coroutine's frame.
   template <class Handle, class T>
-  [[nodiscard]] detail::ask_awaitable<Handle, std::remove_cvref_t<T>> ask(const Handle& whom, T&& question,
-                                                                          std::chrono::nanoseconds timeout);
+  [[nodiscard]] detail::ask_awaitable<Handle, T> ask(const Handle& whom, T&& question,
+                                                     std::chrono::nanoseconds timeout);
   /// Goes on once `time` has passed; as exact as send_after. nanoseconds::max(): never.
   [[nodiscard]] detail::sleep_awaitable sleep_for(std::chrono::nanoseconds time);
   /// Goes on with the next signal T that is sent to this cell, which then does not reach its handler: `order o = co_await

@@ -36,6 +36,9 @@ namespace karyon {
 /// belongs to the cell in whose turn it was called, and passes on what it returns or throws. One that is never awaited does nothing.
 /// It may take references, since whoever awaits it is there until it has ended.
 ///
+/// With g++ before 14, which destroys the members of an aggregate twice that is made within a co_await expression, such a question
+/// is made before it: `auto asked = ask(whom, word{"..."}, 1s); co_await asked;`. If it is not, it does not compile.
+///
 /// Awaited are ask, sleep_for and receive of cell, and tasks. Threads: the cell's own turns; to call a coroutine elsewhere is a
 /// programmer's error and aborts with a sentence. Cost: one frame from the cell's own memory for each call of a coroutine (counted
 /// in cell_stats::memory_bytes and against memory_quota; if it can not be had, std::bad_alloc leaves the call), and nothing beside what
@@ -79,13 +82,13 @@ karyon::task<R> task_promise_base<R>::get_return_object() noexcept {
   return karyon::task<R>(std::coroutine_handle<task_promise<R>>::from_promise(static_cast<task_promise<R>&>(*this)));
 }
 
-/// A task that was moved from has nothing to await.
-[[noreturn]] KARYON_API void refuse_empty_task() noexcept;
+/// What was awaited, or moved from, can not be awaited again.
+[[noreturn]] KARYON_API void refuse_second_wait() noexcept;
 
 template <class R>
 template <class U>
 task_awaiter<U> task_promise_base<R>::await_transform(karyon::task<U>&& other) noexcept {
-  if (!other.coroutine_) refuse_empty_task();
+  if (!other.coroutine_) refuse_second_wait();
   return task_awaiter<U>(std::exchange(other.coroutine_, nullptr));
 }
 
@@ -132,25 +135,30 @@ inline constexpr bool refers_to_signal<C, T> = handles_by_reference<C, T>();
 template <class Handle, class T>
 class ask_awaiter;
 
+/// T as ask has deduced it: a reference where the question has a name.
 template <class Handle, class T>
 struct [[nodiscard]] ask_awaitable : awaitable {
   using awaiter = ask_awaiter<Handle, T>;
+  using question_type = std::remove_cvref_t<T>;
+  static constexpr bool of_temporary =
+      !std::is_reference_v<T> && std::is_aggregate_v<T> && !std::is_trivially_destructible_v<T>;
   cell_slot* self;
   Handle whom;
-  signal_ptr<ask_signal<T>> question;
+  signal_ptr<ask_signal<question_type>> question;
   std::chrono::nanoseconds timeout;
 };
 
 template <class Handle, class T>
 class ask_awaiter final : public request_handler, public waiting_point {
 public:
-  using answered = answer_of<typename Handle::cell_type, T>;
+  using answered = answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>;
 
   explicit ask_awaiter(ask_awaitable<Handle, T>&& about) noexcept : about_(std::move(about)) {}
 
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> at) {
     wait_in(at);
+    if (about_.question == nullptr) refuse_second_wait();
     const std::uint64_t token = add_awaited_request(about_.self, *this, about_.timeout);
     about_.question->reply = request_address(about_.self, token);
     // A refused question is discarded, which answers it with the refusal.
@@ -252,8 +260,7 @@ consteval std::size_t position_to_receive() noexcept {
 }  // namespace detail
 
 template <class Handle, class T>
-detail::ask_awaitable<Handle, std::remove_cvref_t<T>> cell::ask(const Handle& whom, T&& question,
-                                                                std::chrono::nanoseconds timeout) {
+detail::ask_awaitable<Handle, T> cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout) {
   using C = typename Handle::cell_type;
   using question_type = std::remove_cvref_t<T>;
   detail::check_signal<C, question_type>();

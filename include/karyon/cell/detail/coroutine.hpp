@@ -100,7 +100,16 @@ inline void go_on(coroutine_base& handler, std::coroutine_handle<> at) {
 
 /// Marks what a coroutine may await: a value that says what it is about, of which the promise makes the `awaiter`. (An awaiter is
 /// not movable, since others refer to it; g++ 12 makes a copy of one that it is given by reference.)
-struct awaitable {};
+struct awaitable {
+  /// Whether it was perhaps made of a temporary that g++ 12 would destroy twice.
+  static constexpr bool of_temporary = false;
+};
+
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 14
+inline constexpr bool temporaries_are_destroyed_once = false;
+#else
+inline constexpr bool temporaries_are_destroyed_once = true;
+#endif
 
 template <class A>
 inline constexpr bool is_awaitable = std::is_base_of_v<awaitable, A>;
@@ -169,7 +178,10 @@ public:
         "karyon: a task can wait for what the cell gives it (ask, sleep_for, receive, offload) and for another "
         "task: anything else could go on with it outside of its cell");
     if constexpr (is_awaitable<about>) {
-      static_assert(!std::is_lvalue_reference_v<A>, "karyon: await what ask, sleep_for, ... return at once, and once");
+      static_assert(
+          std::is_lvalue_reference_v<A> || !about::of_temporary || temporaries_are_destroyed_once,
+          "karyon: this compiler (g++ before 14) destroys the members of an aggregate twice that is made within a "
+          "co_await expression. Make it before: auto asked = ask(...); then co_await asked;");
       return typename about::awaiter(std::move(what));
     } else {
       return std::suspend_never();
