@@ -95,6 +95,10 @@ public:
   [[nodiscard]] std::size_t peak() const noexcept { return peak_; }
   [[nodiscard]] bool over_quota() const noexcept { return over_quota_; }
 
+  /// For a coroutine's frame, aligned to 16: from the heap of signals, which costs less. Throws as allocate.
+  [[nodiscard]] void* allocate_frame(std::size_t bytes);
+  static void free_frame(void* frame) noexcept;
+
 private:
   struct block {
     block* prev;
@@ -102,11 +106,23 @@ private:
     std::size_t bytes;
     std::size_t padding;  // keeps what follows aligned to 16; larger alignments shift the block within its memory
   };
+  struct frame_block {
+    frame_block* prev;
+    frame_block* next;
+    std::size_t bytes;
+    cell_memory* owner;
+  };
+  void check_quota(std::size_t more);
+  void count(std::size_t more) noexcept {
+    bytes_ += more;
+    if (bytes_ > peak_) peak_ = bytes_;
+  }
   void* do_allocate(std::size_t bytes, std::size_t alignment) override;
   void do_deallocate(void* p, std::size_t bytes, std::size_t alignment) override;
   [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
 
   block* first_ = nullptr;
+  frame_block* first_frame_ = nullptr;
   std::size_t bytes_ = 0;
   std::size_t peak_ = 0;
   bool over_quota_ = false;
@@ -135,8 +151,17 @@ struct cell_timer : signal, timer {  // a signal begins where memory is aligned 
 static_assert(sizeof(cell_timer) == 120);
 
 struct pending_request {
-  std::unique_ptr<request_handler> handler;
+  request_ptr handler;
   cell_timer* timeout = nullptr;
+};
+
+class coroutine_base;
+class receiver;
+
+/// Those that wait for one type of signal, the longest waiting first.
+struct receiver_queue {
+  receiver* first = nullptr;
+  receiver* last = nullptr;
 };
 
 /// What few cells use, allocated when a cell first does. The cell's owner only.
@@ -151,12 +176,24 @@ struct cell_extras {
   std::vector<signal*> stash;
   const behavior_table* behavior = nullptr;
   std::unique_ptr<cell_memory> memory;
+  coroutine_base* suspended = nullptr;  // handlers that wait, the newest first
+  std::size_t suspended_count = 0;
+  std::vector<receiver_queue> receivers;  // by position in the class's `accepts`
 };
 
 inline cell_extras& extras_of(cell_slot& s) {
   if (s.extras == nullptr) s.extras = new cell_extras();
   return *s.extras;
 }
+
+inline cell_memory& memory_of(cell_slot& s) {
+  auto& memory = extras_of(s).memory;
+  if (memory == nullptr) memory = std::make_unique<cell_memory>();
+  return *memory;
+}
+
+/// The cell ends: destroys its handlers that wait, the newest first; who asked them is told why.
+void destroy_suspended(cell_extras& e, const exit_reason& why) noexcept;
 
 /// Frees a timer's record.
 void destroy_timer(cell_timer* t) noexcept;
