@@ -17,8 +17,9 @@ void discard_timer(signal* s, errc, const exit_reason&) noexcept;
 
 constexpr signal_ops timer_ops{&run_timer, &discard_timer, "karyon::timer", false, false, true};
 /// A timer can only be started on a worker's wheel. One that is started on a thread that is none, by a constructor or by a
-/// handler whose worker was taken over, starts as a signal to the cell, which is then first thing on a worker.
-constexpr signal_ops arming_ops{&run_arming, &discard_timer, "karyon::timer", true, false, true};
+/// handler whose worker was taken over, starts as a signal to the cell, which comes behind what waits there, as the timer's own
+/// signal would.
+constexpr signal_ops arming_ops{&run_arming, &discard_timer, "karyon::timer", false, false, true};
 
 // ---- the record ------------------------------------------------------------------------------------------------------
 
