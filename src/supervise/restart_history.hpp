@@ -16,7 +16,7 @@ namespace karyon::detail {
 /// period back. As n varies, the times of all restarts within the period are kept: in chunks, found through a ring of
 /// pointers, and used again once all their times lie behind. Lock-free but for one lock in 8,192 restarts; any number of threads,
 /// as all shards of a supervisor share one. Exact unless a thread is held up for a whole period, and up to 33 million restarts in a
-/// period; more are never allowed.
+/// period; more are never allowed (tests/model/history_model.cpp, which has chunks of two).
 template <std::uint64_t ChunkSize, std::uint64_t ChunksMost, class Mutex>
 class basic_restart_history {
 public:
