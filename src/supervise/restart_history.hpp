@@ -16,7 +16,7 @@ namespace karyon::detail {
 /// period back. As n varies, the times of all restarts within the period are kept: in chunks, found through a ring of
 /// pointers, and used again once all their times lie behind. Lock-free but for one lock in 8,192 restarts; any number of threads,
 /// as all shards of a supervisor share one. Exact unless a thread is held up for a whole period, and up to 33 million restarts in a
-/// period; more are never allowed (tests/model/history_model.cpp, which has small chunks and a lock of its own).
+/// period; more are never allowed (tests/model/history_model.cpp, which has chunks of two).
 template <std::uint64_t ChunkSize, std::uint64_t ChunksMost, class Mutex>
 class basic_restart_history {
 public:
@@ -59,10 +59,10 @@ private:
   [[nodiscard]] bool is_behind(std::uint64_t old, std::uint64_t now_ns) const noexcept {
     const std::uint64_t number = old / chunk_size;
     if (const chunk* c = found(number)) {
-      // Acquire: partner of the releases in `add` and `take_back`, so that a chunk that has been taken back meanwhile, or is
-      // another one by now, is seen to be so.
+      // Acquire, both: partners of the releases in `add`, `made` and `take_back`, so that a chunk that has been taken back
+      // meanwhile, or is another one by now, is seen to be so, and counted in oldest_.
       const std::uint64_t before = c->at[old % chunk_size].load(std::memory_order_acquire);
-      if (c->number.load(std::memory_order_relaxed) == number) {
+      if (c->number.load(std::memory_order_acquire) == number) {
         // Not written yet: it is being decided right now, so it is not older than the period.
         return before != 0 && lies_behind(before - 1, now_ns);
       }
@@ -88,7 +88,7 @@ private:
     }
     chunk* c = free_.back();
     free_.pop_back();
-    c->number.store(number, std::memory_order_relaxed);
+    c->number.store(number, std::memory_order_release);
     chunks_[number % chunks_most].store(c, std::memory_order_release);
     return *c;
   }

@@ -13,40 +13,42 @@ struct models_mutex {
   void unlock() { real.unlock($); }
 };
 
-/// Of three restarts at one moment two are allowed: the first three of all, or three after one that lies behind, whose chunk the
-/// last of them may take back and use while the second looks for it.
-template <bool Later>
-struct deciding : rl::test_suite<deciding<Later>, 3> {
-  karyon::detail::basic_restart_history<1, 8, models_mutex> shared{10};
+using history = karyon::detail::basic_restart_history<2, 8, models_mutex>;  // two places a chunk
+
+/// Of three restarts at one moment two are allowed.
+struct deciding : rl::test_suite<deciding, 3> {
+  history shared{10};
   rl::var<int> allowed[3] = {0, 0, 0};
 
-  void before() {
-    if (Later) RL_ASSERT(shared.add(0, 2));
-  }
   void thread(unsigned index) { allowed[index]($) = shared.add(100, 2) ? 1 : 0; }
   void after() { RL_ASSERT(allowed[0]($) + allowed[1]($) + allowed[2]($) == 2); }
 };
 
-/// The same with two restarts that lie behind, and chunks that were used again before.
-struct deciding_again : rl::test_suite<deciding_again, 2> {
-  karyon::detail::basic_restart_history<1, 8, models_mutex> shared{10};
+/// Both of two restarts are allowed, since what they look for lies behind: one looks for it while the other needs a new chunk, takes
+/// that one back, and writes its own time into it.
+struct taking_back : rl::test_suite<taking_back, 2> {
+  history shared{10};
   rl::var<int> allowed[2] = {0, 0};
 
   void before() {
-    RL_ASSERT(shared.add(0, 1));
-    RL_ASSERT(shared.add(100, 1));
-    RL_ASSERT(shared.add(200, 1));
+    RL_ASSERT(shared.add(0, 2));
+    RL_ASSERT(shared.add(0, 2));
+    RL_ASSERT(shared.add(5, 3));  // the second chunk, made while the first could not be taken back
   }
-  void thread(unsigned index) { allowed[index]($) = shared.add(300, 1) ? 1 : 0; }
-  void after() { RL_ASSERT(allowed[0]($) + allowed[1]($) == 1); }
+  void thread(unsigned index) { allowed[index]($) = shared.add(100, 2) ? 1 : 0; }
+  void after() { RL_ASSERT(allowed[0]($) + allowed[1]($) == 2); }
 };
 
 }  // namespace
 
 int main() {
   return model::suite("The restart history", {"restart_history.hpp"})
-      .holds<deciding<false>>("of three first restarts at one moment two are allowed", 10'000)
-      .holds<deciding<true>>("of three restarts at one moment, one long after another, two are allowed", 20'000)
-      .holds<deciding_again>("of two restarts at one moment, with chunks used again, one is allowed", 10'000)
+      .holds<deciding>("of three restarts at one moment two are allowed", 10'000)
+      .holds<taking_back>("a restart finds its old one behind while another takes back the chunk", 30'000)
+      .unshown(
+          "restart_history.hpp add store release -> relaxed",
+          "one thread would stand still while another takes back a chunk, makes one of it and writes: too rare here")
+      .unshown("restart_history.hpp made store release -> relaxed",
+               "the number of a new chunk, likewise; its place is shown")
       .check();
 }
