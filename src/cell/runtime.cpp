@@ -55,6 +55,24 @@ unsigned runtime::nodes() const noexcept { return core_->workers().nodes(); }
 const binding_plan& runtime::plan() const noexcept { return core_->workers().plan(); }
 runtime_metrics runtime::metrics() const { return core_->metrics(); }
 shutdown_report runtime::shutdown(std::chrono::milliseconds deadline) { return core_->shutdown(deadline); }
-bool runtime::on_worker() noexcept { return detail::worker::current() != nullptr; }
+bool runtime::on_worker() noexcept { return detail::is_inside(); }
+
+std::vector<moved_handler> runtime::moved_handlers() const {
+  std::vector<moved_handler> all;
+  core_->moved().for_each([&](const detail::handler_site& site) {
+    all.push_back({std::string(site.cell_class), std::string(site.signal)});
+  });
+  return all;
+}
+
+bool runtime::move_back(const moved_handler& which) {
+  bool done = false;
+  core_->moved().for_each([&](detail::handler_site& site) {
+    if (site.cell_class == which.cell_class && site.signal == which.signal) {
+      done = core_->moved().remove(site) || done;
+    }
+  });
+  return done;
+}
 
 }  // namespace karyon
