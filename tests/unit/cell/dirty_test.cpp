@@ -81,6 +81,37 @@ public:
   int on(get) { return 7; }
 };
 
+class waits_or_spins : public cell {
+public:
+  using accepts = signals<number>;
+  using dirty_io = signals<number>;
+  explicit waits_or_spins(const door& at) : door_(&at) {}
+  void on(number n) {
+    if (n.value % 2 == 0) return door_->pass();
+    while (!door_->is_open()) std::this_thread::yield();
+  }
+
+private:
+  const door* door_;
+};
+
+class narrow : public cell {
+public:
+  using accepts = signals<hold, ping>;
+  using dirty_io = signals<hold>;
+  static constexpr std::size_t mailbox_limit = 2;
+  narrow(const door& at, diary& said) : door_(&at), diary_(&said) {}
+  void on(hold) {
+    diary_->write("in");
+    door_->pass();
+  }
+  void on(ping) { diary_->write("ping"); }
+
+private:
+  const door* door_;
+  diary* diary_;
+};
+
 runtime_options one_cpu_thread() {
   runtime_options options = quiet(1);
   options.scheduler.dirty.cpu_threads = 1;
@@ -164,16 +195,6 @@ TEST_CASE("while a heavy handler runs the cell's other signals wait, in their or
 TEST_CASE("a blocked or spinning pool for I/O does not hold up cells, and its threads are as many as they may be") {
   runtime rt(quiet(1));
   door d;
-  struct waits_or_spins : cell {
-    using accepts = signals<number>;
-    using dirty_io = signals<number>;
-    explicit waits_or_spins(const door& at) : door_(&at) {}
-    void on(number n) {
-      if (n.value % 2 == 0) return door_->pass();
-      while (!door_->is_open()) std::this_thread::yield();
-    }
-    const door* door_;
-  };
   std::vector<ref<waits_or_spins>> all;
   for (int i = 0; i < 25; ++i) {
     all.push_back(rt.spawn<waits_or_spins>(d));
@@ -240,19 +261,6 @@ TEST_CASE("a request to end overtakes a heavy signal whose cell waits for a thre
 }
 
 TEST_CASE("a bounded mailbox has its limit while a heavy handler runs") {
-  struct narrow : cell {
-    using accepts = signals<hold, ping>;
-    using dirty_io = signals<hold>;
-    static constexpr std::size_t mailbox_limit = 2;
-    narrow(const door& at, diary& said) : door_(&at), diary_(&said) {}
-    void on(hold) {
-      diary_->write("in");
-      door_->pass();
-    }
-    void on(ping) { diary_->write("ping"); }
-    const door* door_;
-    diary* diary_;
-  };
   runtime rt(quiet());
   door d;
   diary said;
@@ -304,7 +312,10 @@ public:
     if (cancel(every_)) diary_->write("tick");
   }
   void on(const down& d) { diary_->write("down: " + to_string(d.why)); }
-  void on(const exit_signal& e) { diary_->write("exit: " + to_string(e.why)); }
+  void on(const exit_signal& e) {
+    trap_exit(false);
+    diary_->write("exit: " + to_string(e.why));
+  }
 
   struct quietly {
     static void on(busybody& b, report) { b.diary_->write("quietly"); }
@@ -338,7 +349,7 @@ TEST_CASE("what a cell may do, it may do in a heavy handler as well") {
                       "tick", "timeout", "would_block"});
   d.open();
   CHECK(rt.shutdown(long_time).complete);
-  CHECK(said.size() == 9);
+  CHECK(said.size() == 9);  // the timer that was cancelled did not fire
 }
 
 // ---- handler types that are moved ----------------------------------------------------------------------------------
@@ -431,30 +442,30 @@ TEST_CASE("offloaded work runs on its pool, and its result comes to a handler of
   const auto tell = [&](office& o, std::string what) {
     said.write(o.is_in_own_handler() && is_worker(thread_name()) ? std::move(what) : "elsewhere");
   };
-  const auto o = with_jobs(
-      rt, {[&](office& me) {
-             me.cpu([] { return thread_name(); }, [&](result<std::string> r) { tell(me, is_cpu(*r) ? "cpu" : *r); });
-           },
-           [&](office& me) {
-             me.io([] { return thread_name(); }, [&](result<std::string> r) { tell(me, is_io(*r) ? "io" : *r); });
-           },
-           [&](office& me) { me.cpu([] {}, [&](result<void> r) { tell(me, r ? "void" : "error"); }); },
-           [&](office& me) {
-             me.cpu([held = std::make_unique<int>(5)]() mutable { return std::move(held); },
-                    [&](result<std::unique_ptr<int>> r) { tell(me, "moved " + std::to_string(**r)); });
-           },
-           [&](office& me) {
-             me.cpu([]() -> result<int> { return fail(errc::not_found, "no such thing"); },
-                    [&](result<int> r) { tell(me, to_string(r.error())); });
-           },
-           [&](office& me) {
-             me.cpu([]() -> int { throw std::runtime_error("no luck"); },
-                    [&](result<int> r) { tell(me, to_string(r.error())); });
-           },
-           [&](office& me) {
-             me.cpu([]() -> int { throw std::bad_alloc(); },
-                    [&](result<int> r) { tell(me, to_string(r.error().code())); });
-           }});
+  with_jobs(rt, {[&](office& me) {
+                   me.cpu([] { return thread_name(); },
+                          [&](result<std::string> r) { tell(me, is_cpu(*r) ? "cpu" : *r); });
+                 },
+                 [&](office& me) {
+                   me.io([] { return thread_name(); }, [&](result<std::string> r) { tell(me, is_io(*r) ? "io" : *r); });
+                 },
+                 [&](office& me) { me.cpu([] {}, [&](result<void> r) { tell(me, r ? "void" : "error"); }); },
+                 [&](office& me) {
+                   me.cpu([held = std::make_unique<int>(5)]() mutable { return std::move(held); },
+                          [&](result<std::unique_ptr<int>> r) { tell(me, "moved " + std::to_string(**r)); });
+                 },
+                 [&](office& me) {
+                   me.cpu([]() -> result<int> { return fail(errc::not_found, "no such thing"); },
+                          [&](result<int> r) { tell(me, to_string(r.error())); });
+                 },
+                 [&](office& me) {
+                   me.cpu([]() -> int { throw std::runtime_error("no luck"); },
+                          [&](result<int> r) { tell(me, to_string(r.error())); });
+                 },
+                 [&](office& me) {
+                   me.cpu([]() -> int { throw std::bad_alloc(); },
+                          [&](result<int> r) { tell(me, to_string(r.error().code())); });
+                 }});
   REQUIRE(said.has(7));
   lines told = said.lines();
   std::sort(told.begin(), told.end());
@@ -523,10 +534,10 @@ TEST_CASE("offloaded work may ask cells and wait, since its thread is neither a 
   runtime rt(quiet(1));
   diary said;
   const auto other = rt.spawn<bystander>();
-  const auto o = with_jobs(rt, {[&](office& me) {
-                             me.io([&rt, other] { return rt.ask(other, get{}, long_time).value(); },
-                                   [&](result<int> r) { said.write(std::to_string(*r)); });
-                           }});
+  with_jobs(rt, {[&](office& me) {
+              me.io([&rt, other] { return rt.ask(other, get{}, long_time).value(); },
+                    [&](result<int> r) { said.write(std::to_string(*r)); });
+            }});
   REQUIRE(said.has(1));
   CHECK(said.lines() == lines{"7"});
 }
@@ -558,7 +569,7 @@ TEST_CASE("a shutdown waits for offloaded work, at the longest until its deadlin
   log_capture log;
   door d;
   diary said;
-  const auto o = with_jobs(*rt, {[&](office& me) {
+  with_jobs(*rt, {[&](office& me) {
     me.io(
         [&] {
           said.write("in");

@@ -40,6 +40,21 @@ private:
   std::vector<int>* path_;
 };
 
+/// Offloads a question.
+class asker : public cell {
+public:
+  using accepts = signals<heavy>;
+  asker(ref<walker> whom, std::vector<std::size_t>* out) : whom_(whom), out_(out) {}
+  void on(heavy) {
+    offload_io([&rt = host(), whom = whom_] { return rt.ask(whom, state{}, 1s); },
+               [this](result<std::size_t> r) { out_->push_back(*r); });
+  }
+
+private:
+  ref<walker> whom_;
+  std::vector<std::size_t>* out_;
+};
+
 }  // namespace
 
 TEST_CASE("in simulation heavy handlers keep their place among a cell's signals, and their timers and offloads come") {
@@ -80,19 +95,6 @@ TEST_CASE("in simulation a world sees other turns between a heavy signal's arriv
 }
 
 TEST_CASE("in simulation offloaded work may ask, as on a thread of its own, and a kill drops its continuation") {
-  class asker : public cell {
-  public:
-    using accepts = signals<heavy>;
-    asker(ref<walker> whom, std::vector<std::size_t>* out) : whom_(whom), out_(out) {}
-    void on(heavy) {
-      offload_io([&rt = host(), whom = whom_] { return rt.ask(whom, state{}, 1s); },
-                 [this](result<std::size_t> r) { out_->push_back(*r); });
-    }
-
-  private:
-    ref<walker> whom_;
-    std::vector<std::size_t>* out_;
-  };
   std::size_t answered = 0;
   std::uint64_t lost = 0;
   testing::for_each_seed({.first = 1, .count = 100}, [&](world& w) {

@@ -35,6 +35,23 @@ private:
   counted alive_;
 };
 
+/// Fails at its first signal.
+class once : public cell {
+public:
+  using accepts = signals<number, get>;
+  using dirty_cpu = signals<number>;
+  once(std::atomic<int>& tries, std::atomic<int>& sum) : tries_(&tries), sum_(&sum) {}
+  void on(number n) {
+    if (tries_->fetch_add(1) == 0) throw std::runtime_error("not yet");
+    sum_->fetch_add(n.value);
+  }
+  int on(get) { return sum_->load(); }
+
+private:
+  std::atomic<int>* tries_;
+  std::atomic<int>* sum_;
+};
+
 }  // namespace
 
 TEST_CASE("children that fail in heavy handlers are restarted, none is lost or doubled") {
@@ -61,18 +78,6 @@ TEST_CASE("children that fail in heavy handlers are restarted, none is lost or d
 
 TEST_CASE(
     "the signal that a heavy handler dies of is kept for the next incarnation where the child keeps its mailbox") {
-  struct once : cell {
-    using accepts = signals<number, get>;
-    using dirty_cpu = signals<number>;
-    once(std::atomic<int>& tries, std::atomic<int>& sum) : tries_(&tries), sum_(&sum) {}
-    void on(number n) {
-      if (tries_->fetch_add(1) == 0) throw std::runtime_error("not yet");
-      sum_->fetch_add(n.value);
-    }
-    int on(get) { return sum_->load(); }
-    std::atomic<int>* tries_;
-    std::atomic<int>* sum_;
-  };
   std::atomic<int> tries{0};
   std::atomic<int> sum{0};
   runtime rt(quiet());

@@ -63,16 +63,17 @@ public:
     try {
       if constexpr (std::is_void_v<std::invoke_result_t<Work&>>) {
         (*work_)();
-        put(result<value_type>());
+        put(result<void>());
       } else {
-        put(result<value_type>((*work_)()));
+        auto yielded = (*work_)();  // a value or a result
+        put(std::move(yielded));
       }
     } catch (...) {
-      put(result<value_type>(tl::unexpected<error>(work_failed())));
+      put(tl::unexpected<error>(work_failed()));
     }
     work_.reset();  // what it holds is let go before the cell goes on
   }
-  void refuse(error why) noexcept override { put(result<value_type>(tl::unexpected<error>(std::move(why)))); }
+  void refuse(error why) noexcept override { put(tl::unexpected<error>(std::move(why))); }
   [[nodiscard]] signal* take_answer(std::uint64_t token) noexcept override {
     answer_->token = token;
     return answer_.release();
@@ -80,9 +81,10 @@ public:
 
 private:
   // Anew, since an answer need not be assignable.
-  void put(result<value_type>&& r) noexcept {
+  template <class T>
+  void put(T&& r) noexcept {
     std::destroy_at(&answer_->value);
-    std::construct_at(&answer_->value, std::move(r));
+    std::construct_at(&answer_->value, std::forward<T>(r));
   }
 
   signal_ptr<answer_signal<value_type>> answer_;
