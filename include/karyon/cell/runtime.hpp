@@ -56,7 +56,7 @@ struct dirty_pool_metrics {
   std::uint32_t threads = 0;         ///< started so far
   std::uint64_t queued = 0;          ///< cells and offloaded work that wait for a thread
   std::uint64_t running = 0;         ///< of them, those that have one
-  std::uint64_t run = 0;             ///< heavy handlers and offloaded work run to their end
+  std::uint64_t run = 0;             ///< heavy handlers and offloaded work that have had their thread
   std::uint64_t refused = 0;         ///< offloads beyond dirty_options::offload_queue_limit
   std::uint64_t run_by_workers = 0;  ///< run by a worker, since no thread could be started
   /// What it takes to give work away and to go on with its result, measured when the first thread starts: the median of some

@@ -12,6 +12,8 @@
 #include <set>
 #include <stdexcept>
 
+#include <karyon/cell/broadcast.hpp>
+
 #include "cell/runtime_core.hpp"
 #include "support/log_capture.hpp"
 #include "support/temporary_tree.hpp"
@@ -139,6 +141,20 @@ TEST_CASE("heavy handlers run on the pool that their class names, all others on 
   CHECK(eventually([&] { return rt.metrics().dirty_cpu.switch_ns > 0 && rt.metrics().dirty_io.switch_ns > 0; }));
   CHECK(eventually([&] { return handled_on_pools(rt) == 40; }));
   CHECK(eventually([&] { return rt.metrics().handled == 60; }));
+}
+
+TEST_CASE("a broadcast reaches heavy handlers on their pool") {
+  runtime rt(one_cpu_thread());
+  door d;
+  diary said;
+  std::vector<ref<clerk>> all;
+  for (int i = 0; i < 3; ++i) all.push_back(rt.spawn<clerk>(d, said));
+  CHECK(broadcast(all, hold{}).accepted == 3);
+  REQUIRE(said.has(1));
+  CHECK(eventually([&] { return rt.metrics().dirty_cpu.queued == 2; }));
+  d.open();
+  REQUIRE(said.has(6));
+  CHECK(said.lines() == lines{"in", "out", "in", "out", "in", "out"});
 }
 
 TEST_CASE("a cell that was away is back on its own worker, pinned or not") {
