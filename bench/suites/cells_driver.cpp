@@ -52,7 +52,7 @@ void signal_all(std::vector<Handle> const& cells) {
 
 std::vector<karyon::ref<bare>> cells;
 
-/// Spawns its share of the cells from within, one after the other.
+/// Spawns its share of the cells from within, one after the other; in slices, as a handler should return within a millisecond.
 struct spawn_share {
   std::uint64_t from;
   std::uint64_t to;
@@ -62,10 +62,15 @@ class spawner : public karyon::cell {
 public:
   using accepts = karyon::signals<spawn_share>;
   void on(spawn_share part) {
-    for (auto i = part.from; i < part.to; ++i) {
+    auto const end = std::min<std::uint64_t>(part.to, part.from + 2048);
+    for (auto i = part.from; i < end; ++i) {
       cells[i] = spawn<bare>();
     }
-    all_arrived.arrive();
+    if (end < part.to) {
+      self(this).send(spawn_share{end, part.to});
+    } else {
+      all_arrived.arrive();
+    }
   }
 };
 

@@ -65,9 +65,13 @@ void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept {
 
 namespace {
 
+// A power of two: two looks at a clock for each must cost next to nothing a turn.
+constexpr std::uint64_t turns_a_sample = 256;
+
 /// Calls `f`; what it throws becomes the cell's exit reason, of kind `as`. False if it threw.
 template <class F>
-bool guarded(run_context& context, F&& f, exit_reason::kind as = exit_reason::kind::error) noexcept {
+[[gnu::always_inline]] inline bool guarded(run_context& context, F&& f,
+                                           exit_reason::kind as = exit_reason::kind::error) noexcept {
   try {
     f();
     return true;
@@ -93,7 +97,7 @@ inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
 /// Handles one signal and frees it. With KeepsLast (mailbox_policy::kept) it is handled as a copy where that can be, and is not freed
 /// if the handler throws: the next incarnation gets it. A handler that has returned has handled it, also if the cell ends by it.
 template <bool KeepsLast>
-inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
+[[gnu::always_inline]] inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   const signal_ops* ops = s->ops;
   const auto invoke = KeepsLast && ops->invoke_copy != nullptr ? ops->invoke_copy : ops->invoke;
   if (!guarded(context, [&] { invoke(slot.object(), *s); })) {
@@ -127,29 +131,61 @@ inline bool leaves_worker(const runtime_core& core, const signal& s) noexcept {
   return slot.pending_tail->next == s;
 }
 
+/// The same, timed for the histogram of its type.
+template <bool KeepsLast>
+[[gnu::noinline]] void handle_sample(run_context& context, cell_slot& slot, signal* s) noexcept {
+  handler_site* const site = s->ops->site;
+  const std::uint64_t began_ns = monotonic_ns();
+  handle<KeepsLast>(context, slot, s);
+  if (site == nullptr) return;
+  const std::uint64_t took_ns = monotonic_ns() - began_ns;
+  if (handler_record* r = context.core->overruns().record_of(*site)) r->sample(took_ns);
+}
+
+/// The rest of a turn in which the worker was taken over: this thread is nobody's worker now. The cell goes on at home.
+[[gnu::noinline]] void finish_lost_turn(run_context& context, cell_slot& slot, seat& here,
+                                        std::uint32_t handled) noexcept {
+  worker_is_lost();
+  here.end_turn();
+  runtime_core& core = *context.core;
+  slot.handled += handled;
+  context.unsettled = 0;
+  core.count(&cell_counters::handled, handled);
+  if (context.doomed) {
+    finish_cell(context);
+  } else {
+    core.schedule(slot);
+  }
+  running = nullptr;
+}
+
 /// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept).
-template <bool Observed, bool KeepsLast>
-[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w) {
+///
+/// Between the places marked "covered" nothing of the worker's is touched, by whatever this calls: another thread may run it.
+/// `here`: null where nobody watches. `Sampled`: the first handler is timed, for the histogram of its type.
+template <bool Observed, bool KeepsLast, bool Sampled>
+[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w, seat* const here) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
-  auto& counters = core.state_of(w.index()).counters;
+  auto& counters = static_cast<worker_state*>(w.user)->counters;
   if constexpr (Observed) core.observer()->runs(slot);
-  const std::uint32_t turn = core.workers().signals_per_turn();
+  const std::uint32_t turn = w.owner().signals_per_turn();
   const std::uint64_t started = w.ticks();
   const bool bounded = slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
   std::uint64_t settled = started;
   std::uint32_t n = 0;
-  bool idle = false;
+  bool sample = Sampled;
 
   if (slot.has(cell_slot::starting)) {
     slot.set(cell_slot::starting, false);
+    if (here != nullptr) here->now(&start_hook_ops);
     guarded(
         context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
         exit_reason::kind::start_failed);
     check_quota(context, slot);
   }
-  // What must be written before the cell is given up: after go_idle it may already run elsewhere.
+  // What must be written before the cell is given up: after go_idle it may already run elsewhere. Covered.
   auto settle = [&](std::uint32_t count) {
     slot.handled += count;
     context.unsettled = 0;
@@ -165,23 +201,29 @@ template <bool Observed, bool KeepsLast>
         pending_append(slot, list);
         continue;
       }
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, n);
       settle(n);
       n = 0;
       if (slot.inbox.go_idle()) {
-        idle = true;
-        break;
+        running = nullptr;
+        return;
       }
+      if (here != nullptr) here->expose();
       continue;
     }
     if (leaves_worker(core, *s)) [[unlikely]] {
       if (!put_back_heavy(slot, s)) continue;
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, n);
       settle(n);
       n = 0;
       if (send_away(slot, core, core.place_of(*s->ops->site))) {
-        idle = true;
-        break;
+        running = nullptr;
+        return;
       }
       s = pending_pop(slot);  // no thread: here
+      if (here != nullptr) here->expose();
     }
     if (!s->ops->internal) {
       context.unsettled = ++n;
@@ -194,37 +236,41 @@ template <bool Observed, bool KeepsLast>
         continue;
       }
     }
-    handle<KeepsLast>(context, slot, s);
+    if (here != nullptr) here->now(s->ops);
+    if (Sampled && sample) {
+      sample = false;
+      handle_sample<KeepsLast>(context, slot, s);
+    } else {
+      handle<KeepsLast>(context, slot, s);
+    }
     if (n >= turn || w.ticks() != started) {
       if (context.doomed) break;
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, n);
       settle(n);
       core.schedule(slot);
-      idle = true;
-      break;
+      running = nullptr;
+      return;
     }
     // Urgent signals overtake: look for them now and then while a backlog is worked off.
     if ((n & 15u) == 0 && slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
   }
-  if (!idle) {
-    settle(n);
-    if constexpr (Observed) core.observer()->ends(slot, context.why);
-    finish_cell(context);
-  }
+  if (here != nullptr && !here->cover()) [[unlikely]]
+    return finish_lost_turn(context, slot, *here, n);
+  settle(n);
+  if constexpr (Observed) core.observer()->ends(slot, context.why);
+  finish_cell(context);
+  if (here != nullptr) here->end_turn();
   running = nullptr;
 }
 
-// Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
+// Apart, so that cells without the policy, nearly all, and turns without a sample pay one look for them.
 template <bool Observed>
-[[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w) {
-  run_turn<Observed, true>(slot, w);
+[[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w, seat* here) {
+  run_turn<Observed, true, false>(slot, w, here);
 }
-
-template <bool Observed>
-inline void run(task* t, worker& w) {
-  cell_slot& slot = cell_slot::of(t);
-  if (slot.has(cell_slot::keeps_last)) [[unlikely]]
-    return run_keeping_turn<Observed>(slot, w);
-  run_turn<Observed, false>(slot, w);
+[[gnu::noinline]] void run_sampled_turn(cell_slot& slot, worker& w, seat* here) {
+  run_turn<false, false, true>(slot, w, here);
 }
 
 }  // namespace
@@ -298,7 +344,21 @@ void run_simulated_away_cell(task* t, worker&) {
   current_worker = me;
 }
 
-void run_cell(task* t, worker& w) { run<false>(t, w); }
-void run_observed_cell(task* t, worker& w) { run<true>(t, w); }
+void run_cell(task* t, worker& w) {
+  cell_slot& slot = cell_slot::of(t);
+  seat* const here = current_seat;
+  const bool sampled = here != nullptr && here->begin_turn(&slot) % turns_a_sample == 0;
+  if (slot.has(cell_slot::keeps_last)) [[unlikely]]
+    return run_keeping_turn<false>(slot, w, here);
+  if (sampled) [[unlikely]]
+    return run_sampled_turn(slot, w, here);
+  run_turn<false, false, false>(slot, w, here);
+}
+
+void run_observed_cell(task* t, worker& w) {
+  cell_slot& slot = cell_slot::of(t);
+  if (slot.has(cell_slot::keeps_last)) return run_keeping_turn<true>(slot, w, nullptr);
+  run_turn<true, false, false>(slot, w, nullptr);
+}
 
 }  // namespace karyon::detail

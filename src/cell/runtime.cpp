@@ -55,7 +55,9 @@ unsigned runtime::nodes() const noexcept { return core_->workers().nodes(); }
 const binding_plan& runtime::plan() const noexcept { return core_->workers().plan(); }
 runtime_metrics runtime::metrics() const { return core_->metrics(); }
 shutdown_report runtime::shutdown(std::chrono::milliseconds deadline) { return core_->shutdown(deadline); }
-bool runtime::on_worker() noexcept { return detail::is_inside(); }
+std::vector<handler_report> runtime::handlers() const { return core_->overruns().reports(); }
+std::vector<running_handler> runtime::overrunning() const { return core_->overruns().running(detail::monotonic_ns()); }
+bool runtime::on_worker() noexcept { return detail::in_runtime(); }
 
 std::vector<moved_handler> runtime::moved_handlers() const {
   std::vector<moved_handler> all;

@@ -9,7 +9,9 @@
 #include <karyon/core/export.hpp>
 #include <karyon/sched/options.hpp>
 
+#include "sched/crew.hpp"
 #include "sched/dirty_pool.hpp"
+#include "sched/watch.hpp"
 #include "sched/worker.hpp"
 
 namespace karyon::detail {
@@ -17,6 +19,8 @@ namespace karyon::detail {
 /// What the scheduler tells its user. Called on the threads named.
 struct scheduler_hooks {
   std::function<void(const error&)> binding_refused;  ///< once, on the first worker that could not be bound
+  watch::hooks handlers;                              ///< of handlers that do not return, on the pulse's thread
+  std::function<void()> watch_unsupported;            ///< at the start: this system can not have workers taken over
   /// Once, on a thread that has work for a dirty pool.
   std::function<void(const error&)> dirty_thread_refused{};
 };
@@ -29,9 +33,10 @@ public:
   scheduler(const scheduler&) = delete;
   scheduler& operator=(const scheduler&) = delete;
 
-  /// Starts all threads; none in a simulation, which runs the tasks from now on. Throws std::system_error if one can not be created; those already started are ended first.
+  /// Starts all threads; none in a simulation, which runs the tasks from now on. Throws std::system_error if one can not be
+  /// created; those already started are ended first.
   void start();
-  /// Ends all threads after their current task and joins them; tasks left in queues stay there (drain).
+  /// Ends all threads once they have nothing to run, and joins them; tasks left in queues stay there (drain).
   void stop() noexcept;
   /// After stop(): hands every task left in any queue to `f`, and releases every timer.
   void drain(const std::function<void(task*)>& f);
@@ -39,19 +44,20 @@ public:
   /// Makes `t` runnable, from any thread. A worker's thread keeps the task if that is on the task's node and the task
   /// is not pinned (what it was just working on is in its caches); otherwise it goes to worker `home`.
   void schedule(task* t, unsigned home, bool pinned) noexcept {
-    worker* self = worker::current();
-    if (self != nullptr && &self->owner() == this) {
-      if (pinned) {
-        if (self->index() == home) return self->push_local_pinned(t);
-      } else if (single_node_ || self->node() == workers_[home]->node()) {
-        return self->push_local(t);
-      }
+    // The way of nearly all, without a call: a worker's thread makes a task of its node runnable.
+    worker* const self = worker::current();
+    if (self != nullptr && &self->owner() == this && !pinned &&
+        (single_node_ || self->node() == workers_[home]->node())) [[likely]] {
+      seat* const here = current_seat;
+      if (here == nullptr || !here->is_exposed()) return self->push_local(t);
+      const bool certain = here->cover_at_once();
+      if (certain) [[likely]]
+        self->push_local(t);
+      here->expose();
+      if (certain) [[likely]]
+        return;
     }
-    if (pinned) {
-      workers_[home]->push_remote_pinned(t);
-    } else {
-      workers_[home]->push_remote(t, t);
-    }
+    return schedule_anyway(t, home, pinned);
   }
 
   [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(workers_.size()); }
@@ -73,6 +79,9 @@ public:
   void dirty_thread_refused(int code) noexcept;
 
   [[nodiscard]] pulse& clock() noexcept { return pulse_; }
+  /// Null where handlers are not watched.
+  [[nodiscard]] const watch* watched() const noexcept { return watch_.get(); }
+  [[nodiscard]] const crew& threads() const noexcept { return crew_; }
   /// Whether it was started in a simulation: it has no threads.
   [[nodiscard]] bool simulated() const noexcept { return simulated_; }
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_seq_cst); }
@@ -83,6 +92,7 @@ private:
   friend class worker;
   friend class stepper;
   void binding_refused(const error& e);
+  void schedule_anyway(task* t, unsigned home, bool pinned) noexcept;
 
   pulse pulse_;
   binding_plan plan_;
@@ -92,8 +102,11 @@ private:
   bool single_node_;
   bool simulated_ = false;
   class simulation* simulation_ = nullptr;  // until stop()
+  watch_options watch_options_;
+  std::unique_ptr<watch> watch_;
   std::vector<std::unique_ptr<worker_domain>> domains_;
   std::vector<std::unique_ptr<worker>> workers_;
+  crew crew_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<dirty_pools> dirty_;
   std::atomic<bool> refusal_told_{false};

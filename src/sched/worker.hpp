@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
 #include <vector>
 
 #include <karyon/core/export.hpp>
@@ -13,6 +12,7 @@
 #include "sched/pulse.hpp"
 #include "sched/remote_queue.hpp"
 #include "sched/run_queue.hpp"
+#include "sched/seat.hpp"
 #include "sched/timer_wheel.hpp"
 
 namespace karyon::detail {
@@ -27,7 +27,8 @@ struct alignas(64) worker_domain {
   std::vector<class worker*> workers;
 };
 
-/// One scheduler thread: runs tasks one after the other, keeps their timers, sleeps when there are none.
+/// One scheduler thread: runs tasks one after the other, keeps their timers, sleeps when there are none. Which thread that is
+/// can change, when a handler does not return (sched/seat.hpp); "this worker's thread" is the one that holds it.
 ///
 /// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
 /// for pinned tasks, which are never given away. Who may touch what is said at each member.
@@ -83,14 +84,18 @@ public:
 
   /// A place for the CAF backend's execution unit; set before the thread starts.
   void* backend = nullptr;
+  /// The part of whoever owns the scheduler; set before the thread starts.
+  void* user = nullptr;
+
+  /// Runs this worker on the calling thread, which nobody else does at the time. `place` shows the watch what it does; null:
+  /// nobody watches. True when the scheduler stops; false if another thread has taken the worker over.
+  [[nodiscard]] bool serve(seat* place) noexcept;
 
 private:
   friend class scheduler;
   friend class stepper;
 
-  void start();
-  void main() noexcept;
-  void run_until_stopped();
+  [[nodiscard]] bool run_until_stopped();
   [[nodiscard]] task* pick() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
   void after_tick();
@@ -106,7 +111,7 @@ private:
     counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
 
-  // Owner thread only.
+  // Only the thread that holds this worker.
   scheduler& owner_;
   worker_domain& domain_;
   pulse& pulse_;
@@ -121,7 +126,6 @@ private:
   std::uint64_t turns_ = 0;
   std::uint64_t seen_tick_ = 0;
   timer_wheel wheel_;
-  std::thread thread_;
   counters counters_;
 
   // Shared.
