@@ -1,3 +1,6 @@
+#include <utility>
+
+#include "cell/away.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/observer.hpp"
@@ -113,6 +116,21 @@ template <bool KeepsLast>
   check_quota(context, slot);
 }
 
+/// Whether the handler of `s` runs elsewhere than on a worker. Two loads for nearly all signals.
+inline bool leaves_worker(const runtime_core& core, const signal& s) noexcept {
+  const handler_site* site = s.ops->site;
+  return site != nullptr && site->elsewhere.load(std::memory_order_relaxed) != 0 &&
+         core.place_of(*site) != execution::worker;
+}
+
+/// `s`, whose handler runs elsewhere, is to be handled next: puts it back, and says whether it is still next, now that all is
+/// looked at which has arrived. Urgent signals are not to wait for a pool.
+[[gnu::noinline]] bool put_back_heavy(cell_slot& slot, signal* s) noexcept {
+  pending_push_front(slot, s);
+  if (slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
+  return slot.pending_tail->next == s;
+}
+
 /// The same, timed for the histogram of its type.
 template <bool KeepsLast>
 [[gnu::noinline]] void handle_sample(run_context& context, cell_slot& slot, signal* s) noexcept {
@@ -194,6 +212,19 @@ template <bool Observed, bool KeepsLast, bool Sampled>
       if (here != nullptr) here->expose();
       continue;
     }
+    if (leaves_worker(core, *s)) [[unlikely]] {
+      if (!put_back_heavy(slot, s)) continue;
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, n);
+      settle(n);
+      n = 0;
+      if (send_away(slot, core, core.place_of(*s->ops->site))) {
+        running = nullptr;
+        return;
+      }
+      s = pending_pop(slot);  // no thread: here
+      if (here != nullptr) here->expose();
+    }
     if (!s->ops->internal) {
       context.unsettled = ++n;
       if (bounded) slot.queued.fetch_sub(1, std::memory_order_relaxed);
@@ -243,6 +274,75 @@ template <bool Observed>
 }
 
 }  // namespace
+
+// ---- away ----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Handles a heavy signal, the cell's next.
+void handle_away(run_context& context, cell_slot& slot, signal* s) noexcept {
+  runtime_core& core = *context.core;
+  if (slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0) {
+    slot.queued.fetch_sub(1, std::memory_order_relaxed);
+  }
+  if (cell_observer* o = core.observer(); o != nullptr && !o->admits(slot, *s)) return;
+  context.unsettled = 1;
+  const std::uint64_t began_ns = monotonic_ns();
+  if (slot.has(cell_slot::keeps_last)) {
+    handle<true>(context, slot, s);
+  } else {
+    handle<false>(context, slot, s);
+  }
+  context.unsettled = 0;
+  ++slot.handled;
+  // Not by the pulse, which rests while only pools are busy.
+  slot.busy_ticks += static_cast<std::uint32_t>((monotonic_ns() - began_ns) / pulse::tick_ns);
+  core.count(&cell_counters::handled);
+}
+
+}  // namespace
+
+bool send_away(cell_slot& s, runtime_core& core, execution where) noexcept {
+  scheduler& workers = core.workers();
+  dirty_pool& pool = workers.dirty().at(kind_of(where), workers.at(s.home).node());
+  if (!workers.simulated()) return pool.push(&s.run_link);
+  pool.count_simulated();
+  s.run_link.run = &run_simulated_away_cell;
+  workers.schedule(&s.run_link, s.home, true);
+  return true;
+}
+
+void run_away_cell(task* t) noexcept {
+  cell_slot& slot = cell_slot::of(t);
+  runtime_core& core = core_of(&slot);
+  run_context context(slot, core);
+  running = &context;
+  if (cell_observer* o = core.observer()) o->runs(slot);
+  // The signal that it was sent here for is next, unless something urgent has come: that is for its worker.
+  if (slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
+  signal* s = pending_pop(slot);
+  if (leaves_worker(core, *s)) {
+    handle_away(context, slot, s);
+  } else {
+    pending_push_front(slot, s);
+  }
+  if (context.doomed) {
+    if (cell_observer* o = core.observer()) o->ends(slot, context.why);
+    finish_cell(context);
+    running = nullptr;
+  } else {
+    running = nullptr;
+    core.schedule(slot);
+  }
+}
+
+void run_simulated_away_cell(task* t, worker&) {
+  t->run = core_of(&cell_slot::of(t)).observer() != nullptr ? &run_observed_cell : &run_cell;
+  // What runs there is no worker.
+  worker* const me = std::exchange(current_worker, nullptr);
+  run_away_cell(t);
+  current_worker = me;
+}
 
 void run_cell(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);

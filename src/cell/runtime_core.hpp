@@ -10,6 +10,7 @@
 
 #include <karyon/cell/runtime.hpp>
 
+#include "cell/moved_handlers.hpp"
 #include "cell/observer.hpp"
 #include "cell/overrun_desk.hpp"
 #include "cell/report_desk.hpp"
@@ -77,6 +78,12 @@ struct timer_counters {
   }
 };
 
+/// What became of offloaded work whose cell ended first.
+enum class offload_loss : std::uint8_t {
+  skipped,  ///< it was not begun
+  late,     ///< what it yielded was dropped
+};
+
 /// A worker's part of the runtime.
 struct worker_state {
   slab_cache cache;
@@ -142,6 +149,19 @@ public:
   };
   [[nodiscard]] place choose(placement where);
 
+  /// Where this runtime runs a handler. Any thread, no lock.
+  [[nodiscard]] execution place_of(const handler_site& site) const noexcept {
+    if (site.declared != execution::worker) return site.declared;
+    return moved_.has(site) ? execution::dirty_cpu : execution::worker;
+  }
+  /// From now on handlers of this type run on the dirty CPU pool. Any thread; allocates nothing. False if they do already, or
+  /// if too many were moved.
+  bool move_to_dirty(handler_site& site) noexcept { return site.declared == execution::worker && moved_.add(site); }
+  [[nodiscard]] moved_handlers& moved() noexcept { return moved_; }
+  void count_offload(offload_loss how) noexcept {
+    (how == offload_loss::late ? offloads_late_ : offloads_skipped_).fetch_add(1, std::memory_order_relaxed);
+  }
+
   void schedule(cell_slot& s) noexcept { scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned)); }
 
   /// A cell has ended abnormally, with `mailbox` signals not handled: into the log and to the host, or counted if there
@@ -161,6 +181,9 @@ private:
   void add_timers(runtime_metrics& to) const noexcept;
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
+  /// Cells that wait for a thread of a dirty pool look at their mailboxes again: they may have been told to end.
+  void recall_from_pools() noexcept;
+  [[nodiscard]] std::uint64_t running_on_pools() const noexcept;
   [[nodiscard]] bool wait_until_empty(std::chrono::milliseconds at_most);
   /// Not supervised ones: their supervisors end them, in their order, and would start again what others end.
   void exit_all(const exit_reason& why);
@@ -180,6 +203,9 @@ private:
   std::unique_ptr<slab_store> slabs_;
   std::unique_ptr<actor_backend> backend_;
   std::unique_ptr<report_desk> reports_;
+  moved_handlers moved_;
+  std::atomic<std::uint64_t> offloads_skipped_{0};
+  std::atomic<std::uint64_t> offloads_late_{0};
   std::atomic<std::uint64_t> crash_callback_failures_{0};
   std::atomic<bool> closing_{false};
   std::mutex participants_mutex_;
@@ -218,5 +244,11 @@ struct run_context {
 extern KARYON_API thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
 
 inline bool in_runtime() noexcept { return worker::current() != nullptr || running != nullptr; }
+
+/// The worker that the calling thread is, or, within a handler elsewhere, the cell's own; null on other threads.
+[[nodiscard]] inline worker* worker_at_hand() noexcept {
+  if (worker* w = worker::current()) return w;
+  return running != nullptr ? &running->core->workers().at(running->slot->home) : nullptr;
+}
 
 }  // namespace karyon::detail

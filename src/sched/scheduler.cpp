@@ -1,6 +1,7 @@
 #include "sched/scheduler.hpp"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "sched/simulation.hpp"
@@ -32,6 +33,7 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
     workers_.push_back(std::make_unique<worker>(*this, i, binding, domain));
     domain.workers.push_back(workers_.back().get());
   }
+  dirty_ = std::make_unique<dirty_pools>(*this, options.dirty);
 }
 
 scheduler::~scheduler() { stop(); }
@@ -69,6 +71,7 @@ void scheduler::stop() noexcept {
   }
   for (auto& w : workers_) w->parker_.wake();
   crew_.stop();
+  dirty_->for_each([](dirty_pool& pool) { pool.stop(); });
   pulse_.stop();
 }
 
@@ -97,6 +100,7 @@ void scheduler::drain(const std::function<void(task*)>& f) {
   // What is let go of may make other tasks runnable, on workers that were looked at already.
   do {
     found = false;
+    dirty_->for_each([&](dirty_pool& pool) { all(pool.take_all()); });
     for (auto& w : workers_) {
       while (task* t = w->queue_.pop()) one(t);
       while (task* t = w->pinned_.pop()) one(t);
@@ -127,6 +131,14 @@ unsigned scheduler::next_worker() noexcept {
 
 void scheduler::binding_refused(const error& e) {
   if (!refusal_told_.exchange(true) && hooks_.binding_refused) hooks_.binding_refused(e);
+}
+
+void scheduler::dirty_thread_refused(int code) noexcept {
+  if (dirty_refusal_told_.exchange(true) || !hooks_.dirty_thread_refused) return;
+  try {
+    hooks_.dirty_thread_refused(error(errc::system_error, std::generic_category().message(code)));
+  } catch (...) {  // no memory for the words; the metrics show it all the same
+  }
 }
 
 }  // namespace karyon::detail

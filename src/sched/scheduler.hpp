@@ -10,6 +10,7 @@
 #include <karyon/sched/options.hpp>
 
 #include "sched/crew.hpp"
+#include "sched/dirty_pool.hpp"
 #include "sched/watch.hpp"
 #include "sched/worker.hpp"
 
@@ -20,6 +21,8 @@ struct scheduler_hooks {
   std::function<void(const error&)> binding_refused;  ///< once, on the first worker that could not be bound
   watch::hooks handlers;                              ///< of handlers that do not return, on the pulse's thread
   std::function<void()> watch_unsupported;            ///< at the start: this system can not have workers taken over
+  /// Once, on a thread that has work for a dirty pool.
+  std::function<void(const error&)> dirty_thread_refused{};
 };
 
 /// The workers of one runtime, and the way in for tasks from anywhere.
@@ -68,6 +71,12 @@ public:
 
   /// For whoever owns the scheduler; set before start().
   void* user = nullptr;
+  /// Runs a turn that was pushed to a dirty pool, on the pool's thread; set before start().
+  void (*run_away)(task* t) noexcept = nullptr;
+
+  [[nodiscard]] dirty_pools& dirty() const noexcept { return *dirty_; }
+  /// A pool could not start a thread, for the reason `code` (errno). Any thread; the first call is passed on.
+  void dirty_thread_refused(int code) noexcept;
 
   [[nodiscard]] pulse& clock() noexcept { return pulse_; }
   /// Null where handlers are not watched.
@@ -99,7 +108,9 @@ private:
   std::vector<std::unique_ptr<worker>> workers_;
   crew crew_;
   std::atomic<bool> stopping_{false};
+  std::unique_ptr<dirty_pools> dirty_;
   std::atomic<bool> refusal_told_{false};
+  std::atomic<bool> dirty_refusal_told_{false};
   alignas(64) std::atomic<std::uint32_t> turn_{0};
 };
 

@@ -17,7 +17,7 @@ constexpr unsigned work_per_turn = 64;
 unsigned choose_worker(runtime_core& rt, const placement& where) {
   if (where.how != placement::kind::parent) return rt.choose(where).home;
   // The parent's node, but not its worker: a start that hangs should hold up as few supervisors as possible.
-  const worker* self = worker::current();
+  const worker* self = worker_at_hand();
   const bool ours = self != nullptr && &self->owner() == &rt.workers();
   return ours ? rt.workers().next_worker(self->node()) : rt.workers().next_worker();
 }

@@ -66,7 +66,7 @@ void discard_shared(signal* s, errc, const exit_reason&) noexcept {
 
 template <class C, class T>
 inline constexpr signal_ops shared_ops{&invoke_shared<C, T>, &discard_shared<T>, type_name<T>(), false, false, false, 0,
-                                       &invoke_shared<C, T>};
+                                       &invoke_shared<C, T>, &site_of<C, T>};
 
 template <class Handle>
 inline constexpr bool names_role = false;

@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <karyon/cell/detail/offload.hpp>
 #include <karyon/cell/detail/spawn.hpp>
 #include <karyon/cell/detail/timer.hpp>
 #include <karyon/cell/placement.hpp>
@@ -69,8 +70,9 @@ struct cell_stats {
 ///
 /// Optional members: `void on_start()`, called on a worker before the first signal; `void on_exit(const exit_reason&)`, called
 /// before destruction, whatever the reason; `void on(exit_signal)` and `void on(down)` for links and monitors;
-/// `static constexpr std::size_t mailbox_limit` bounds the mailbox. Handlers (but not on_exit) may be coroutines:
-/// karyon/cell/task.hpp.
+/// `static constexpr std::size_t mailbox_limit` bounds the mailbox; `using dirty_cpu = signals<...>` and `using dirty_io =
+/// signals<...>` name those of `accepts` whose handlers compute for longer than a millisecond, or block (execution.hpp). Handlers
+/// (but not on_exit) may be coroutines: karyon/cell/task.hpp.
 ///
 /// Threads: constructor, handlers, hooks and destructor never run at the same time as each other, and each sees what the one
 /// before did, but they may run on different threads. All member functions below are for the cell itself, within them.
@@ -120,6 +122,27 @@ protected:
   [[nodiscard]] promise<R> defer() noexcept {
     detail::reply_address* question = detail::current_question();
     return question != nullptr ? promise<R>(std::exchange(*question, detail::reply_address{})) : promise<R>();
+  }
+
+  // -- long work -----------------------------------------------------------------------------------------------------
+
+  /// Runs `work()`, which computes for longer than a millisecond, on a thread of the dirty CPU pool while this cell goes on, and
+  /// then `then(result<R>)` as a handler of this cell, with what it returned (R, or a result<R>).
+  ///
+  /// `work` is moved to the other thread: it must hold what it needs as values, and must not refer to this cell, its memory() or
+  /// anything that changes meanwhile. Errors: `cell_failed` with type and text of what it threw, `out_of_memory` for a
+  /// std::bad_alloc, `refused` if too much waits already (dirty_options::offload_queue_limit). It can not be interrupted: when this
+  /// cell ends first `then` is not called; work that was not begun is dropped, and what the rest yields as well, both counted
+  /// (runtime_metrics::offloads_skipped, offloads_late). If it throws (std::bad_alloc, or what moving `work` and `then` throws)
+  /// nothing has happened. Costs a switch to another thread and back (dirty_pool_metrics::switch_ns), and four allocations.
+  template <class Work, class Then>
+  void offload(Work&& work, Then&& then) {
+    offload_to(execution::dirty_cpu, std::forward<Work>(work), std::forward<Then>(then));
+  }
+  /// The same for work that blocks: on a thread of the dirty I/O pool.
+  template <class Work, class Then>
+  void offload_io(Work&& work, Then&& then) {
+    offload_to(execution::dirty_io, std::forward<Work>(work), std::forward<Then>(then));
   }
 
   // -- time ----------------------------------------------------------------------------------------------------------
@@ -205,6 +228,8 @@ protected:
 
 private:
   friend struct detail::cell_access;
+  template <class Work, class Then>
+  void offload_to(execution pool, Work&& work, Then&& then);
   detail::cell_slot* slot_;
 };
 
@@ -299,6 +324,20 @@ void cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeou
   node->reply = detail::request_address(slot_, token);
   // A refused question is discarded, which answers it with the refusal.
   detail::deliver_through(whom, node.release());
+}
+
+template <class Work, class Then>
+void cell::offload_to(execution pool, Work&& work, Then&& then) {
+  using work_type = std::decay_t<Work>;
+  static_assert(std::is_invocable_v<work_type&>, "karyon: offloaded work is called without arguments");
+  using R = detail::offload_result<work_type>;
+  detail::check_answer<R>();
+  static_assert(std::is_invocable_v<std::decay_t<Then>&, result<R>>,
+                "karyon: the continuation of this offload takes a karyon::result of what the work returns");
+  auto job = std::make_unique<detail::typed_offload<work_type>>(std::forward<Work>(work));
+  detail::begin_offload(slot_, pool,
+                        std::make_unique<detail::typed_request<R, std::decay_t<Then>>>(std::forward<Then>(then)),
+                        std::move(job));
 }
 
 template <class C, class T>

@@ -37,8 +37,9 @@ struct runtime_options {
   std::uint32_t crash_reports_per_second = 10;
   /// How they, and the sums, are written to the log.
   report_format crash_report_format = report_format::text;
-  /// Is given each crash report that is made, after the log. Called on the worker where the cell ended, by any number
-  /// of workers at once: it should be quick, and must not block. What it throws is swallowed and counted.
+  /// Is given each crash report that is made, after the log. Called on the thread where the cell ended (a worker or, for an
+  /// end by a heavy handler, one of a dirty pool), by any number of them at once: it should be quick, and must not block. What
+  /// it throws is swallowed and counted.
   std::function<void(const crash_report&)> on_crash;
   /// Is given each supervisor report that is made (include karyon/supervise/supervisor_report.hpp), in the same way: after the
   /// log, on the supervisor's worker, by any number of workers at once. It may ask supervisors to stop or start children, as
@@ -61,6 +62,26 @@ private:
 /// How many classes runtime_metrics::timer_lateness has.
 inline constexpr std::size_t timer_lateness_classes = 12;
 
+/// What a runtime's dirty pools of one kind do (dirty_options). `queued` and `running` are of now, the rest only grows.
+struct dirty_pool_metrics {
+  std::uint32_t threads = 0;         ///< started so far
+  std::uint64_t queued = 0;          ///< cells and offloaded work that wait for a thread
+  std::uint64_t running = 0;         ///< of them, those that have one
+  std::uint64_t run = 0;             ///< heavy handlers and offloaded work that have had their thread
+  std::uint64_t refused = 0;         ///< offloads beyond dirty_options::offload_queue_limit
+  std::uint64_t run_by_workers = 0;  ///< run by a worker, since no thread could be started
+  /// What it takes to give work away and to go on with its result, measured when the first thread starts: the median of some
+  /// round trips between it and a worker. 0 until then.
+  std::uint64_t switch_ns = 0;
+};
+
+/// A handler type that a runtime has moved to its dirty CPU pool, since its handlers overran.
+struct moved_handler {
+  std::string cell_class;
+  std::string signal;
+  friend bool operator==(const moved_handler&, const moved_handler&) = default;
+};
+
 /// Sums over a runtime's life; each number only grows, but for `cells`. Read while cells run, they are of slightly
 /// different moments.
 struct runtime_metrics {
@@ -76,6 +97,10 @@ struct runtime_metrics {
   std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full; counted likewise
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out, or its asker ended
+  std::uint64_t offloads_skipped = 0;    ///< offloaded work that was not begun, since its cell had ended
+  std::uint64_t offloads_late = 0;       ///< results of offloaded work whose cell had ended
+  dirty_pool_metrics dirty_cpu{};        ///< of all nodes together
+  dirty_pool_metrics dirty_io{};
   std::uint64_t crash_reports_suppressed = 0;  ///< crash and supervisor reports that were counted instead of made
   std::uint64_t crash_callback_failures = 0;   ///< exceptions that left on_crash or on_supervisor_report
   std::uint64_t slab_bytes = 0;                ///< address space taken for cells
@@ -215,6 +240,10 @@ public:
   [[nodiscard]] std::vector<handler_report> handlers() const;
   /// The handlers that have exceeded the watch's limit and are running now.
   [[nodiscard]] std::vector<running_handler> overrunning() const;
+  /// The handler types that run on the dirty CPU pool though their classes do not say so. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<moved_handler> moved_handlers() const;
+  /// Handlers of that type run on workers again. False if they were not moved.
+  bool move_back(const moved_handler& which);
 
   /// Ends all cells: asks them (`shutdown`), waits up to `deadline`, kills the rest; every signal not handled is
   /// counted. From then on spawns throw and sends say `dead`. Idempotent. From a cell it aborts with a sentence.

@@ -244,16 +244,39 @@ void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
   destroy_signal(question);
 }
 
+template <class C>
+struct declared_dirty_cpu {
+  using type = signals<>;
+};
+template <class C>
+requires requires { typename C::dirty_cpu; }
+struct declared_dirty_cpu<C> {
+  using type = typename C::dirty_cpu;
+};
+template <class C>
+struct declared_dirty_io {
+  using type = signals<>;
+};
+template <class C>
+requires requires { typename C::dirty_io; }
+struct declared_dirty_io<C> {
+  using type = typename C::dirty_io;
+};
+
 /// Where class C says that its handler of T runs.
 template <class C, class T>
 constexpr execution declared_execution() noexcept {
-  if constexpr (requires { typename C::dirty_cpu; }) {
-    if constexpr (C::dirty_cpu::template contains<T>) return execution::dirty_cpu;
-  }
-  if constexpr (requires { typename C::dirty_io; }) {
-    if constexpr (C::dirty_io::template contains<T>) return execution::dirty_io;
-  }
-  return execution::worker;
+  if (declared_dirty_cpu<C>::type::template contains<T>) return execution::dirty_cpu;
+  return declared_dirty_io<C>::type::template contains<T> ? execution::dirty_io : execution::worker;
+}
+
+template <class All, class... Ts>
+constexpr bool contains_each(signals<Ts...>) noexcept {
+  return (All::template contains<Ts> && ...);
+}
+template <class All, class... Ts>
+constexpr bool contains_none(signals<Ts...>) noexcept {
+  return !(All::template contains<Ts> || ...);
 }
 
 template <class C, class T>
@@ -327,6 +350,14 @@ struct class_info_of {
       "karyon: a cell class names the signals it accepts: using accepts = karyon::signals<...>;");
   static_assert(handler_index<C, typename C::accepts>::all_handled,
                 "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
+
+  using dirty_cpu = typename declared_dirty_cpu<C>::type;
+  using dirty_io = typename declared_dirty_io<C>::type;
+  static_assert(contains_each<typename C::accepts>(dirty_cpu{}) && contains_each<typename C::accepts>(dirty_io{}),
+                "karyon: dirty_cpu and dirty_io name signals of the class's `accepts`");
+  static_assert(
+      contains_none<dirty_cpu>(dirty_io{}),
+      "karyon: a signal is in dirty_cpu or in dirty_io, not in both: say whether its handler computes or blocks");
 
   static_assert(sizeof(C) <= 7936, "karyon: a cell object has at most 7,936 bytes: hold large state in a container");
   static_assert(alignof(C) <= 64, "karyon: a cell object is aligned to 64 bytes at most");
