@@ -10,7 +10,7 @@ namespace karyon::detail {
 /// A fence that is free for the threads which pass it often, and dear for the one that passes it seldom: the rare side has
 /// the kernel run a full barrier on each core that runs a thread of this process (membarrier(2)), so that the frequent side
 /// needs only keep its compiler from reordering. A light() and a heavy() order as two sequentially consistent fences do.
-struct process_fences {
+struct KARYON_API process_fences {
   static void light() noexcept { asm volatile("" ::: "memory"); }
   static void heavy() noexcept;
   /// In a loop that waits for a heavy() of another thread.

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <karyon/core/export.hpp>
+
 namespace karyon::detail {
 
 class worker;
@@ -50,7 +52,7 @@ struct timer {
 
 /// A hierarchical timing wheel (Varghese and Lauck, SOSP 1987, scheme 7): four levels of 256 slots. Start and cancel
 /// are O(1); one tick costs its due timers and, every 256th, one cascade. One thread. docs/internals/timers.md.
-class timer_wheel {
+class KARYON_API timer_wheel {
 public:
   /// A tick is 2^19 ns, about half a millisecond.
   static constexpr unsigned tick_shift = 19;

@@ -7,7 +7,7 @@
 // and a heavy one on the other order as two sequentially consistent ones), and without them.
 //
 // mirrors src/sched/crew.cpp
-//| if (!from.place.take(number)) {
+//| if (!from.place.take(number)) return outcome::busy;
 //
 // mirrors src/sched/worker.cpp
 //| if (current_worker != this) [[unlikely]]
