@@ -13,9 +13,7 @@ namespace karyon::detail {
 
 /// Whether the calling thread may wait for a supervisor: neither within a handler nor within a cell's constructor, which runs on
 /// whichever thread starts the cell. A supervisor may have to wait for either itself.
-[[nodiscard]] inline bool may_wait() noexcept {
-  return !in_runtime() && slot_under_construction() == nullptr;
-}
+[[nodiscard]] inline bool may_wait() noexcept { return !in_runtime() && slot_under_construction() == nullptr; }
 
 /// Where threads outside the runtime wait for something that workers bring about.
 ///

@@ -219,6 +219,7 @@ TEST_CASE(
   REQUIRE_FALSE(r.has_value());
   CHECK(r.error().code() == errc::cell_failed);
   CHECK(calls == 1);
+  w.advance(10ms);  // it is told before the next incarnation has begun
   CHECK(w.runtime().ask(c, waits_then_fails{1}, 1s).value() == 2);
 }
 

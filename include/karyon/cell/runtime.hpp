@@ -116,10 +116,10 @@ struct runtime_metrics {
   std::array<std::uint64_t, timer_lateness_classes> timer_lateness{};
   std::chrono::nanoseconds timer_lateness_max{0};  ///< of the latest of them
   std::uint64_t timer_periods_skipped = 0;         ///< periods that fell to missed_periods::skipped
-  std::uint64_t overruns = 0;                  ///< handlers that took longer than watch_options::limit
-  std::uint64_t take_overs = 0;                ///< workers that another thread took over from such a handler
-  std::uint64_t workers_away = 0;              ///< threads that such a handler holds now
-  std::uint64_t threads = 0;                   ///< threads of workers there are, spares among them
+  std::uint64_t overruns = 0;                      ///< handlers that took longer than watch_options::limit
+  std::uint64_t take_overs = 0;                    ///< workers that another thread took over from such a handler
+  std::uint64_t workers_away = 0;                  ///< threads that such a handler holds now
+  std::uint64_t threads = 0;                       ///< threads of workers there are, spares among them
 };
 
 /// How a shutdown went.
