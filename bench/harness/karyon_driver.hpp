@@ -18,6 +18,9 @@ inline std::atomic<std::int64_t> begin_ns{0};
 inline std::unique_ptr<runtime> host;
 
 inline runtime& start_runtime(work const& asked, runtime_options options = {}) {
+  if (asked.option("watch", 1) == 0) {
+    options.scheduler.watch.enabled = false;
+  }
   options.scheduler.binding.workers = static_cast<std::uint32_t>(asked.option("workers", 0));
   host = std::make_unique<runtime>(options);
   return *host;

@@ -96,6 +96,7 @@ std::string overrun_desk::describe(const overrun& o) const {
 }
 
 void overrun_desk::begins(const overrun& o) noexcept {
+  if (o.what == nullptr) return;  // nobody's code: the turn is still sorting a very long mailbox
   handler_record* r = ops_of(o).site != nullptr ? record_of(*ops_of(o).site) : nullptr;
   if (r != nullptr) r->overruns.fetch_add(1, std::memory_order_relaxed);
   try {
@@ -119,7 +120,7 @@ void overrun_desk::begins(const overrun& o) noexcept {
 }
 
 void overrun_desk::goes_on(const overrun& o) noexcept {
-  if (!budget_.allow(monotonic_ns()) || !log_enabled(log_level::warn)) return;
+  if (o.what == nullptr || !budget_.allow(monotonic_ns()) || !log_enabled(log_level::warn)) return;
   try {
     log(log_level::warn, describe(o) + " and is still running");
   } catch (...) {  // no memory for its words
@@ -127,6 +128,7 @@ void overrun_desk::goes_on(const overrun& o) noexcept {
 }
 
 void overrun_desk::ended(const overrun& o) noexcept {
+  if (o.what == nullptr) return;
   {
     const std::lock_guard lock(mutex_);
     const auto found =

@@ -141,7 +141,10 @@ figure starved(work const& asked) {
   for (std::uint64_t i = 0; i < asked.cells; ++i) {
     before[i] = heard[i].load(std::memory_order_relaxed);
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds{asked.operations});
+  auto const enough = heard_by_all() + asked.cells * asked.operations;
+  while (heard_by_all() < enough) {
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+  }
   std::uint64_t starved_actors = 0;
   for (std::uint64_t i = 0; i < asked.cells; ++i) {
     starved_actors += heard[i].load(std::memory_order_relaxed) == before[i] ? 1 : 0;

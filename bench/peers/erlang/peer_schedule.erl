@@ -8,7 +8,7 @@
 run(timer_start, Timers, Operations, Shape) -> {ns, element(2, timers(Timers, Operations, Shape)) / Operations};
 run(timer_cancel, Timers, Operations, Shape) -> {ns, element(1, timers(Timers, Operations, Shape)) / Operations};
 run(fair_p99, Cells, Milliseconds, _) -> {us, percentile(fair(Cells, Milliseconds), 99) / 1000};
-run(starved, Cells, Milliseconds, _) -> {cells, starved(Cells, Milliseconds)};
+run(starved, Cells, Signals, _) -> {cells, starved(Cells, Signals)};
 run(spinner_throughput, Cells, Milliseconds, _) -> {percent, spinner_throughput(Cells, Milliseconds)};
 run(coroutine_ask, Cells, Asks, Shape) -> peer_scenarios:run(ask, Cells, Asks, Shape).
 
@@ -126,13 +126,20 @@ ask_until(Server, Stop, Due, Latencies) ->
             ask_until(Server, Stop, Next, Recorded)
     end.
 
-starved(Cells, Milliseconds) ->
+starved(Cells, Signals) ->
     process_flag(priority, high),
     Heard = start_restless(Cells),
     settle(),
     Before = [counters:get(Heard, Index) || Index <- lists:seq(1, Cells)],
-    receive after Milliseconds -> ok end,
+    await_heard(Heard, Cells, lists:sum(Before) + Cells * Signals),
     length([1 || {Index, Count} <- lists:zip(lists:seq(1, Cells), Before), counters:get(Heard, Index) =:= Count]).
+
+await_heard(Heard, Cells, Enough) ->
+    receive after 100 -> ok end,
+    case heard_by_all(Heard, Cells) >= Enough of
+        true -> ok;
+        false -> await_heard(Heard, Cells, Enough)
+    end.
 
 %% --- processes that never return -------------------------------------------------------------------------------------
 
