@@ -65,7 +65,7 @@ bool shard::run_strays(unsigned& work) noexcept {
 
 void shard::try_again(cell_slot& s) noexcept {
   const std::uint8_t was =
-      s.keeper_bits.fetch_and(static_cast<std::uint8_t>(~astray & 0xffU), std::memory_order_relaxed);
+      s.keeper_bits.fetch_and(static_cast<std::uint8_t>(~static_cast<unsigned>(astray)), std::memory_order_relaxed);
   const address role{&s, s.role.load(std::memory_order_relaxed)};
   if ((was & unlisted) != 0) return resume({role, 0, (was & allowed) != 0});
   if ((was & untold) != 0) return end_child(s, killing_);
