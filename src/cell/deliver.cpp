@@ -136,7 +136,7 @@ inline send_result deliver_to_current(cell_slot* slot, std::uint32_t role, signa
 inline void schedule_now(cell_slot& slot) noexcept {
   runtime_core& core = core_at(&slot);
   // A wave of exits (a supervisor's, an operator's) shares its worker with the cells that it does not concern: in the lane of
-  // pinned tasks it takes every other turn, and does not stand as one long queue before them.
+  // pinned tasks it gets its share of the turns, and does not stand as one long queue before them.
   const bool own_lane = slot.pending_tail != nullptr && slot.pending_tail->ops->urgent;
   core.workers().schedule(&slot.run_link, slot.home, own_lane || slot.has(cell_slot::pinned));
 }
