@@ -18,7 +18,7 @@ struct thing {
   std::uint64_t touched = 0;  // by the holder alone; ThreadSanitizer and the sum tell of two
 };
 
-/// Runs turns, longer than a take takes, on the thing until told to stop, or until it has lost the thing; returns how often it has touched it.
+/// Runs turns, far longer than a take takes, on the thing until told to stop, or until it has lost the thing; returns how often it has touched it.
 std::uint64_t run(thing& t, seat& mine, const std::atomic<bool>& enough) {
   static const int what = 0;
   std::uint64_t n = 0;
@@ -27,7 +27,7 @@ std::uint64_t run(thing& t, seat& mine, const std::atomic<bool>& enough) {
     ++t.touched;
     ++n;
     mine.begin_turn(&what);
-    for (int sends = 0; sends < 3000; ++sends) {
+    for (int sends = 0; sends < 100'000; ++sends) {
       if (!mine.cover()) {
         mine.end_turn();
         return n;
