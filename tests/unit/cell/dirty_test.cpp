@@ -400,8 +400,8 @@ TEST_CASE("a handler type can be moved to the pool for computation, in one runti
 }
 
 TEST_CASE("only so many handler types are moved") {
-  detail::moved_handlers table;
   std::deque<detail::handler_site> sites;
+  detail::moved_handlers table;  // refers to them to its end
   std::size_t moved = 0;
   for (std::size_t i = 0; i < detail::moved_handlers::sites_max + 10; ++i)
     moved += table.add(sites.emplace_back()) ? 1 : 0;
