@@ -97,11 +97,10 @@ public:
     l.lost = claim_.load(std::memory_order_relaxed) == lost;
     if (state_.load(std::memory_order_relaxed) == outside) return l;
     const std::uint64_t number = number_.load(std::memory_order_acquire);
-    l.what = reinterpret_cast<const void*>(what_.load(std::memory_order_relaxed));
-    l.whom = reinterpret_cast<const void*>(whom_.load(std::memory_order_relaxed));
+    l.what = reinterpret_cast<const void*>(what_.load(std::memory_order_acquire));
+    l.whom = reinterpret_cast<const void*>(whom_.load(std::memory_order_acquire));
     // A later turn's, unless this one still lasts: their stores are releases, so whoever has read one of them sees that the
     // turn before has ended.
-    std::atomic_thread_fence(std::memory_order_acquire);
     if (state_.load(std::memory_order_acquire) == outside) return l;
     if (number_.load(std::memory_order_relaxed) == number) l.number = number;
     return l;
