@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <concepts>
+#include <cstdint>
+
+#include "base/types.hpp"
+
+namespace rhizome {
+
+/// What an algorithm sees of a graph: the arcs of one label (or of all) that are there at one point of both time axes. A view of a
+/// snapshot is one, and so is a plain CSR; algorithms are templates over it, so that the newest snapshot is read without a test an
+/// arc. Views are cheap values; any number of threads may read one at a time. It keeps what it shows alive.
+///
+/// `for_each(v, f)` calls f(target) for each arc out of v; where f returns bool, false ends the walk. `prefetch(v)` asks for what
+/// for_each(v) will need. Arcs come in no particular order unless the view says so.
+template <class G>
+concept adjacency = requires(const G& g, vertex v) {
+  { g.vertices() } -> std::convertible_to<vertex>;     // ids lie below it; some may be removed ones, of degree 0
+  { g.arcs() } -> std::convertible_to<std::uint64_t>;  // exact
+  { g.degree(v) } -> std::convertible_to<std::uint32_t>;
+  {g.prefetch(v)};
+  g.for_each(v, [](vertex) {});
+};
+
+}  // namespace rhizome
