@@ -197,6 +197,7 @@ struct mailbox_rest {
 mailbox_rest empty_mailbox(cell_slot& s, signal* newest, cell_extras* extras, signal* last,
                            const exit_reason& why) noexcept {
   mailbox_rest rest;
+  if (extras != nullptr && extras->waiting != nullptr) gather(s, *extras->waiting);
   if (!s.has(cell_slot::keeps_mailbox)) {
     rest.users = rest.dropped = discard_mailbox(s, newest, extras, why);
     return rest;

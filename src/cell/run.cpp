@@ -1,3 +1,4 @@
+#include "cell/backlog.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/observer.hpp"
@@ -109,16 +110,36 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   check_quota(context, slot);
 }
 
-/// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept).
-template <bool Observed, bool KeepsLast>
+/// Not to be handled at once: the cell goes behind the others of its worker.
+inline void give_way(cell_slot& slot, runtime_core& core) noexcept {
+  running = nullptr;
+  core.schedule(slot);
+}
+
+/// The turn has ended because a receiver is nearly full (note_overrun).
+void remember_overrun(const run_context& context, backlog* b) noexcept {
+  if (context.overran.slot == nullptr) return;
+  context.core->count(&cell_counters::slowed);
+  if (b == nullptr) return;  // no memory for more than this once
+  b->overran = context.overran;
+  b->turns_given = 0;
+}
+
+/// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept). `Needs`: the class has
+/// turn_needs.
+template <bool Observed, bool KeepsLast, bool Needs>
 [[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
   auto& counters = core.state_of(w.index()).counters;
   if constexpr (Observed) core.observer()->runs(slot);
-  const std::uint32_t turn = core.workers().signals_per_turn();
+  context.turn = core.workers().signals_per_turn();
   const std::uint64_t started = w.ticks();
+  backlog* const waiting = Needs ? backlog_of(slot) : nullptr;
+  if constexpr (Needs) {
+    if (waiting != nullptr && gives_way(slot, *waiting, started)) return give_way(slot, core);
+  }
   const bool bounded = slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
   std::uint64_t settled = started;
   std::uint32_t n = 0;
@@ -141,17 +162,27 @@ template <bool Observed, bool KeepsLast>
     settled = now;
   };
   while (!context.doomed) {
-    signal* s = pending_pop(slot);
+    signal* s = Needs ? next_signal(slot, waiting) : pending_pop(slot);
     if (s == nullptr) {
-      if (signal* list = slot.inbox.take_all()) {
-        pending_append(slot, list);
-        continue;
+      if constexpr (!Needs) {
+        if (signal* list = slot.inbox.take_all()) {
+          pending_append(slot, list);
+          continue;
+        }
       }
       settle(n);
       n = 0;
       if (slot.inbox.go_idle()) {
         idle = true;
         break;
+      }
+      if constexpr (Needs) {
+        // A sender is shortening the list: others run meanwhile.
+        if (slot.inbox.is_trimmed()) {
+          core.schedule(slot);
+          idle = true;
+          break;
+        }
       }
       continue;
     }
@@ -167,15 +198,16 @@ template <bool Observed, bool KeepsLast>
       }
     }
     handle<KeepsLast>(context, slot, s);
-    if (n >= turn || w.ticks() != started) {
+    if (n >= context.turn || w.ticks() != started) {
       if (context.doomed) break;
       settle(n);
+      if constexpr (Needs) remember_overrun(context, waiting);
       core.schedule(slot);
       idle = true;
       break;
     }
     // Urgent signals overtake: look for them now and then while a backlog is worked off.
-    if ((n & 15u) == 0 && slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
+    if (!Needs && (n & 15u) == 0 && slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
   }
   if (!idle) {
     settle(n);
@@ -185,18 +217,25 @@ template <bool Observed, bool KeepsLast>
   running = nullptr;
 }
 
-// Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
+// Apart, so that cells without such policies, nearly all, pay one look at their flags and one at their class a turn.
 template <bool Observed>
 [[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w) {
-  run_turn<Observed, true>(slot, w);
+  run_turn<Observed, true, false>(slot, w);
+}
+template <bool Observed>
+[[gnu::noinline]] void run_turn_with_needs(cell_slot& slot, worker& w) {
+  if (slot.has(cell_slot::keeps_last)) return run_turn<Observed, true, true>(slot, w);
+  run_turn<Observed, false, true>(slot, w);
 }
 
 template <bool Observed>
 inline void run(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
+  if (slot.info.load(std::memory_order_relaxed)->needs.any) [[unlikely]]
+    return run_turn_with_needs<Observed>(slot, w);
   if (slot.has(cell_slot::keeps_last)) [[unlikely]]
     return run_keeping_turn<Observed>(slot, w);
-  run_turn<Observed, false>(slot, w);
+  run_turn<Observed, false, false>(slot, w);
 }
 
 }  // namespace

@@ -34,8 +34,11 @@ public:
   void drain(const std::function<void(task*)>& f);
 
   /// Makes `t` runnable, from any thread. A worker's thread keeps the task if that is on the task's node and the task
-  /// is not pinned (what it was just working on is in its caches); otherwise it goes to worker `home`.
-  void schedule(task* t, unsigned home, bool pinned) noexcept {
+  /// is not pinned (what it was just working on is in its caches); otherwise it goes to worker `home`. `high`: into the lane
+  /// of high priority there.
+  void schedule(task* t, unsigned home, bool pinned, bool high = false) noexcept {
+    if (high) [[unlikely]]
+      return schedule_high(t, home, pinned);
     worker* self = worker::current();
     if (self != nullptr && &self->owner() == this) {
       if (pinned) {
@@ -73,6 +76,7 @@ public:
 private:
   friend class worker;
   friend class stepper;
+  void schedule_high(task* t, unsigned home, bool pinned) noexcept;
   void binding_refused(const error& e);
 
   pulse pulse_;
