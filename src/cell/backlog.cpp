@@ -64,6 +64,7 @@ void sort_in(cell_slot& s, backlog& b, signal* oldest) noexcept {
       core_of(&s).count(&cell_counters::conflated);
       discard_overflow(n);
     } else {
+      b.users += n->ops->internal ? 0 : 1;
       ring_push_back(n->ops->high ? b.high_tail : s.pending_tail, n);
     }
   }
@@ -73,6 +74,7 @@ void sort_in(cell_slot& s, backlog& b, signal* oldest) noexcept {
 /// What came by another way than the inbox: the signal that woke the cell, or what was kept over a restart.
 void sort_pending(cell_slot& s, backlog& b) noexcept {
   b.sorted = true;
+  b.users = 0;
   signal* tail = std::exchange(s.pending_tail, nullptr);
   if (tail != nullptr) sort_in(s, b, std::exchange(tail->next, nullptr));
 }
@@ -104,16 +106,19 @@ signal* take_oldest_user(signal*& tail) noexcept {
   return nullptr;
 }
 
-/// Those that have come in since are newer, and count: so what is dropped here is the oldest in any case. Those of high priority
-/// are dropped last.
+/// Those of high priority are dropped last. A cell without a backlog goes by the count of all that wait: what is not taken in yet
+/// is newer, so what is dropped is the oldest. Not so where keys are conflated: what comes in may take no place.
 void drop_excess(cell_slot& s, const class_info& info, backlog* b) noexcept {
-  while (s.queued.load(std::memory_order_relaxed) > info.mailbox_limit) {
+  while ((b != nullptr ? b->users : s.queued.load(std::memory_order_relaxed)) > info.mailbox_limit) {
     signal* lost = take_oldest_user(s.pending_tail);
     if (lost == nullptr && b != nullptr) lost = take_oldest_user(b->high_tail);
     if (lost == nullptr) return;
     s.queued.fetch_sub(1, std::memory_order_relaxed);
     core_of(&s).count(&cell_counters::dropped_oldest);
-    if (b != nullptr && lost->ops->conflation != nullptr) b->keys.forget(*lost);
+    if (b != nullptr) {
+      --b->users;
+      if (lost->ops->conflation != nullptr) b->keys.forget(*lost);
+    }
     discard_overflow(lost);
   }
 }
@@ -133,6 +138,7 @@ signal* pop(cell_slot& s, backlog& b) noexcept {
     if (n == nullptr) return nullptr;
     if (!n->ops->urgent) b.high_in_row = 0;
   }
+  b.users -= n->ops->internal ? 0 : 1;
   if (n->ops->conflation != nullptr) b.keys.forget(*n);
   return n;
 }

@@ -102,6 +102,7 @@ void cell::unstash() noexcept {
     s->next = newest;
     newest = s;
   }
+  if (const auto& b = slot_->extras->waiting) b->users += static_cast<std::uint32_t>(stash.size());
   detail::pending_push_behind_urgent(*slot_, newest);
   stash.clear();
 }

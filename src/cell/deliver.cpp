@@ -88,11 +88,12 @@ bool make_room(cell_slot& slot, std::uint32_t limit, std::uint64_t seen) noexcep
   signal* const newest = slot.inbox.begin_trim(inbox_word::tag_of(seen));
   if (newest == nullptr) return false;
   shortened r = shorten(newest, limit);
-  slot.queued.fetch_sub(r.conflated + r.dropped, std::memory_order_relaxed);
-  const bool given_back = slot.inbox.end_trim(inbox_word::tag_of(seen), r.kept);
   count_loss(loss::conflated, r.conflated);
   count_loss(loss::oldest, r.dropped);
+  // Before others are let in, so that what lies in memory stays bounded.
   while (r.lost != nullptr) discard_overflow(std::exchange(r.lost, r.lost->next));
+  slot.queued.fetch_sub(r.conflated + r.dropped, std::memory_order_relaxed);
+  const bool given_back = slot.inbox.end_trim(inbox_word::tag_of(seen), r.kept);
   // The cell has ended meanwhile, so what it would have discarded or kept (mailbox_policy) is lost with it.
   while (!given_back && r.kept != nullptr) {
     signal* const lost = std::exchange(r.kept, r.kept->next);

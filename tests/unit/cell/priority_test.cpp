@@ -217,7 +217,7 @@ TEST_CASE("under 100,000 cells of high priority that never rest a normal one get
 TEST_CASE("cells of high priority that others make runnable do not wait for normal ones") {
   mixed all;
   runtime rt(quiet(1));
-  const auto b = held_desk(rt, all.s);
+  held_desk(rt, all.s);
   std::vector<ref<plain>> normal;
   for (int i = 0; i < 1'000; ++i) normal.push_back(rt.spawn<plain>(all));
   const auto e = rt.spawn<eager>(all);
