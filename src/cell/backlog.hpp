@@ -41,7 +41,7 @@ struct backlog {
       nullptr;  // signals of high priority, a circular list by its tail; the pending list has the others
   std::uint32_t high_in_row = 0;
   std::uint32_t users = 0;  // of the user's signals, how many both lists have
-  bool sorted = false;  // what is pending went through sort_in
+  bool sorted = false;      // what is pending went through sort_in
   conflation_index keys;
   address overran;                // the receiver that this cell has overrun, if it has
   std::uint32_t turns_given = 0;  // to it

@@ -1,3 +1,5 @@
+#include <sched.h>
+
 #include "cell/backlog.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
@@ -177,8 +179,9 @@ template <bool Observed, bool KeepsLast, bool Needs>
         break;
       }
       if constexpr (Needs) {
-        // A sender is shortening the list: others run meanwhile.
+        // A sender is shortening the list: others run meanwhile, and perhaps the sender, which may wait for this very core.
         if (slot.inbox.is_trimmed()) {
+          sched_yield();
           core.schedule(slot);
           idle = true;
           break;
