@@ -189,7 +189,12 @@ namespace {
 
 /// A receiver that stays full is no reason to stand still for ever: two cells may have overrun each other.
 constexpr std::uint64_t given_ticks_most = 4;
-constexpr std::uint32_t given_turns_most = 65'536;  // in a simulation, whose clock stands while cells run
+constexpr std::uint32_t given_turns_simulated_most = 256;  // there the clock stands while cells run
+
+[[nodiscard]] bool has_given_enough(cell_slot& s, const backlog& b, std::uint64_t now_ticks) noexcept {
+  if (now_ticks - b.since_ticks > given_ticks_most) return true;
+  return b.turns_given >= given_turns_simulated_most && core_of(&s).workers().simulated();
+}
 
 [[nodiscard]] bool is_crowded(const address& whom) noexcept {
   if (!incarnation_alive(whom)) return false;
@@ -206,7 +211,7 @@ bool gives_way(cell_slot& s, backlog& b, std::uint64_t now_ticks) noexcept {
   // Exits do not wait; and without a signal there is nothing to put off.
   if (urgent_waits(s) || (s.pending_tail == nullptr && b.high_tail == nullptr)) return false;
   if (b.turns_given == 0) b.since_ticks = now_ticks;
-  if (is_crowded(b.overran) && now_ticks - b.since_ticks <= given_ticks_most && b.turns_given < given_turns_most) {
+  if (is_crowded(b.overran) && !has_given_enough(s, b, now_ticks)) {
     ++b.turns_given;
     return true;
   }

@@ -116,7 +116,7 @@ void flood(world& w) {
 }  // namespace
 
 TEST_CASE("every signal to a bounded mailbox is handled, refused, dropped or conflated, and counted as that") {
-  for_each_seed({.first = 1, .count = 60}, [](world& w) {
+  testing::for_each_seed({.first = 1, .count = 60}, [](world& w) {
     switch (w.seed() % 6) {
       case 0: return flood<store<overflow::refuse, false>>(w);
       case 1: return flood<store<overflow::drop_newest, false>>(w);
