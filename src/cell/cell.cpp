@@ -54,12 +54,13 @@ error unanswered(errc code, const exit_reason& why) noexcept {
 
 cell_stats stats_of(cell_slot& s) {
   cell_stats stats;
-  if (signal* arrived = s.inbox.take_all()) pending_append(s, arrived);
+  take_in(s);
   stats.handled = s.handled + (running != nullptr && running->slot == &s ? running->unsettled : 0);
-  for (const signal* n = s.pending_tail; n != nullptr;) {
-    ++stats.mailbox;
-    n = n->next == s.pending_tail ? nullptr : n->next;
-  }
+  const auto count = [&stats](const signal* tail) {
+    for (const signal* n = tail; n != nullptr; n = n->next == tail ? nullptr : n->next) ++stats.mailbox;
+  };
+  count(s.pending_tail);
+  if (s.extras != nullptr && s.extras->waiting != nullptr) count(s.extras->waiting->high_tail);
   stats.slot_bytes = slot_bytes_of(*s.info.load(std::memory_order_relaxed));
   if (s.has(cell_slot::in_role)) stats.restarts = s.number() - s.role.load(std::memory_order_relaxed);
   stats.worker = s.home;
@@ -102,6 +103,7 @@ void cell::unstash() noexcept {
     s->next = newest;
     newest = s;
   }
+  if (const auto& b = slot_->extras->waiting) b->users += static_cast<std::uint32_t>(stash.size());
   detail::pending_push_behind_urgent(*slot_, newest);
   stash.clear();
 }

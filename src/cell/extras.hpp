@@ -12,6 +12,7 @@
 
 #include <karyon/cell/cell.hpp>
 
+#include "cell/backlog.hpp"
 #include "cell/links.hpp"
 #include "cell/slot.hpp"
 #include "sched/timer_wheel.hpp"
@@ -174,6 +175,7 @@ struct cell_extras {
   handle_table<pending_request> requests;
   handle_table<cell_timer*> timers;
   std::vector<signal*> stash;
+  std::unique_ptr<backlog> waiting;
   const behavior_table* behavior = nullptr;
   std::unique_ptr<cell_memory> memory;
   coroutine_base* suspended = nullptr;  // handlers that wait, the newest first

@@ -110,6 +110,7 @@ void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
   s.extras = nullptr;
   s.set(cell_slot::starting, info.started != nullptr);
   s.set(cell_slot::trapping, false);
+  s.set(cell_slot::particular, info.needs.any || info.needs.run != priority::normal);
   // `queued` stays: a sender that counted for an earlier incarnation may still be about to take that back.
   // Released by open: whoever sees the new word sees the number and the class.
   s.incarnation.store(n, std::memory_order_relaxed);
@@ -209,6 +210,7 @@ struct mailbox_rest {
 mailbox_rest empty_mailbox(cell_slot& s, signal* newest, cell_extras* extras, signal* last,
                            const exit_reason& why) noexcept {
   mailbox_rest rest;
+  if (extras != nullptr && extras->waiting != nullptr) gather(s, *extras->waiting);
   if (!s.has(cell_slot::keeps_mailbox)) {
     rest.users = rest.dropped = discard_mailbox(s, newest, extras, why);
     return rest;

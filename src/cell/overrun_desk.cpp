@@ -15,6 +15,7 @@ namespace karyon::detail {
 const signal_ops start_hook_ops{nullptr, nullptr, "on_start"};
 const signal_ops exit_hook_ops{nullptr, nullptr, "on_exit"};
 const signal_ops constructor_ops{nullptr, nullptr, "constructor"};
+const signal_ops overflow_ops{nullptr, nullptr, "mailbox overflow"};
 
 namespace {
 

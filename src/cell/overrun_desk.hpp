@@ -29,6 +29,7 @@ struct handler_record {
 extern const signal_ops start_hook_ops;
 extern const signal_ops exit_hook_ops;
 extern const signal_ops constructor_ops;
+extern const signal_ops overflow_ops;
 
 /// A runtime's book of handlers: how long they take, and which do not return. What the watch finds is told on the pulse's
 /// thread; everything else may be called by any thread.

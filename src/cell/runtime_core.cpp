@@ -157,9 +157,13 @@ runtime_metrics runtime_core::metrics() const {
   m.handled = sum(&cell_counters::handled);
   m.restarts = sum(&cell_counters::restarts);
   m.failures = sum(&cell_counters::failures);
-  m.dropped_dead = sum(&cell_counters::dropped_dead);
-  m.refused_dead = sum(&cell_counters::refused_dead) + refused_outside(false);
-  m.refused_full = sum(&cell_counters::refused_full) + refused_outside(true);
+  m.dropped_dead = sum(&cell_counters::dropped_dead) + lost_outside(loss::dropped_dead);
+  m.refused_dead = sum(&cell_counters::refused_dead) + lost_outside(loss::dead);
+  m.refused_full = sum(&cell_counters::refused_full) + lost_outside(loss::full);
+  m.dropped_newest = sum(&cell_counters::dropped_newest) + lost_outside(loss::newest);
+  m.dropped_oldest = sum(&cell_counters::dropped_oldest) + lost_outside(loss::oldest);
+  m.conflated = sum(&cell_counters::conflated) + lost_outside(loss::conflated);
+  m.slowed = sum(&cell_counters::slowed);
   m.refused_no_handler = sum(&cell_counters::refused_no_handler);
   m.late_answers = sum(&cell_counters::late_answers);
   m.crash_reports_suppressed = reports_->suppressed();
@@ -344,6 +348,14 @@ void runtime_core::remove_participant(const shutdown_participant& p) noexcept {
 std::uint64_t runtime_core::running_on_pools() const noexcept {
   const dirty_pools& pools = scheduler_->dirty();
   return pools.look(dirty_kind::cpu).running + pools.look(dirty_kind::io).running;
+}
+
+void runtime_core::schedule_particular(cell_slot& s) noexcept {
+  const bool pinned = s.has(cell_slot::pinned);
+  if (s.info.load(std::memory_order_relaxed)->needs.run == priority::high) {
+    return scheduler_->schedule_high(&s.run_link, s.home, pinned);
+  }
+  scheduler_->schedule(&s.run_link, s.home, pinned);
 }
 
 void runtime_core::recall_from_pools() noexcept {

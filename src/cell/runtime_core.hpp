@@ -49,6 +49,10 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> refused_dead{0};
   std::atomic<std::uint64_t> refused_full{0};
   std::atomic<std::uint64_t> refused_no_handler{0};
+  std::atomic<std::uint64_t> dropped_newest{0};
+  std::atomic<std::uint64_t> dropped_oldest{0};
+  std::atomic<std::uint64_t> conflated{0};
+  std::atomic<std::uint64_t> slowed{0};
   std::atomic<std::uint64_t> late_answers{0};
   std::atomic<std::uint64_t> periods_skipped{0};
 };
@@ -162,7 +166,11 @@ public:
     (how == offload_loss::late ? offloads_late_ : offloads_skipped_).fetch_add(1, std::memory_order_relaxed);
   }
 
-  void schedule(cell_slot& s) noexcept { scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned)); }
+  void schedule(cell_slot& s) noexcept {
+    if (s.has(cell_slot::particular)) [[unlikely]]
+      return schedule_particular(s);
+    scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned));
+  }
 
   /// A cell has ended abnormally, with `mailbox` signals not handled: into the log and to the host, or counted if there
   /// are too many. On the slot's worker, before its links are gone.
@@ -178,6 +186,7 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
+  void schedule_particular(cell_slot& s) noexcept;
   void add_timers(runtime_metrics& to) const noexcept;
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
@@ -216,8 +225,8 @@ private:
   shutdown_report report_;  // shutdown_mutex_
 };
 
-/// How many signals were refused to senders that are nobody's workers, for a full mailbox or a dead receiver (deliver.cpp).
-[[nodiscard]] std::uint64_t refused_outside(bool full) noexcept;
+/// How many signals were lost in this way by what senders did that are nobody's workers (deliver.cpp).
+[[nodiscard]] std::uint64_t lost_outside(loss cause) noexcept;
 
 /// What a cell has used; its owner only, between signals or within its own (cell.cpp).
 [[nodiscard]] cell_stats stats_of(cell_slot& s);
@@ -238,7 +247,9 @@ struct run_context {
   bool doomed = false;
   bool in_place = false;        // ended by its guardian, in whose turn this is
   std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
+  std::uint32_t turn = 0;       // signals of this turn, at the most
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
+  address overran;              // a receiver that it found nearly full, if its class has slow_when_full
   exit_reason why;
 };
 extern KARYON_API thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));

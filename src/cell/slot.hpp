@@ -80,6 +80,7 @@ struct alignas(64) cell_slot {
     keeps_mailbox = 16,  // the end leaves the user's signals to the next incarnation (mailbox_policy)
     keeps_last = 32,     // and the one that it died of, too
     holds_kept = 64,     // there are such signals
+    particular = 128,    // its class has turn_needs, or a priority
   };
 
   cell_slot() = delete;
@@ -122,27 +123,32 @@ inline address cell_slot::at() noexcept { return {this, number()}; }
 
 // ---- the taken signals of a cell (owner only) -----------------------------------------------------------------------
 
-[[nodiscard]] inline signal* pending_pop(cell_slot& s) noexcept {
-  signal* tail = s.pending_tail;
+/// A circular list by its tail: tail->next is the oldest.
+[[nodiscard]] inline signal* ring_pop(signal*& tail_of) noexcept {
+  signal* tail = tail_of;
   if (tail == nullptr) return nullptr;
   signal* oldest = tail->next;
   if (oldest == tail) {
-    s.pending_tail = nullptr;
+    tail_of = nullptr;
   } else {
     tail->next = oldest->next;
   }
   return oldest;
 }
 
-inline void pending_push_back(cell_slot& s, signal* n) noexcept {
-  if (s.pending_tail == nullptr) {
+inline void ring_push_back(signal*& tail_of, signal* n) noexcept {
+  if (tail_of == nullptr) {
     n->next = n;
   } else {
-    n->next = s.pending_tail->next;
-    s.pending_tail->next = n;
+    n->next = tail_of->next;
+    tail_of->next = n;
   }
-  s.pending_tail = n;
+  tail_of = n;
 }
+
+[[nodiscard]] inline signal* pending_pop(cell_slot& s) noexcept { return ring_pop(s.pending_tail); }
+
+inline void pending_push_back(cell_slot& s, signal* n) noexcept { ring_push_back(s.pending_tail, n); }
 
 inline void pending_push_front(cell_slot& s, signal* n) noexcept {
   signal* tail = s.pending_tail;

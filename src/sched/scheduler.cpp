@@ -84,6 +84,15 @@ void scheduler::schedule_anyway(task* t, unsigned home, bool pinned) noexcept {
   to->push_remote(t, t);
 }
 
+void scheduler::schedule_high(task* t, unsigned home, bool pinned) noexcept {
+  const covered here;
+  worker* const self = worker::current();
+  worker* const to = workers_[home].get();
+  const bool mine = self != nullptr && &self->owner() == this && (pinned ? self == to : self->node() == to->node());
+  if (mine) return self->push_local_high(t);
+  to->push_remote_high(t);
+}
+
 void scheduler::drain(const std::function<void(task*)>& f) {
   bool found = false;
   auto one = [&](task* t) {
@@ -104,10 +113,12 @@ void scheduler::drain(const std::function<void(task*)>& f) {
     for (auto& w : workers_) {
       while (task* t = w->queue_.pop()) one(t);
       while (task* t = w->pinned_.pop()) one(t);
+      while (task* t = w->high_.pop()) one(t);
       all(std::exchange(w->taken_, nullptr));
       all(std::exchange(w->taken_pinned_, nullptr));
       all(w->inbox_.take_all());
       all(w->pinned_inbox_.take_all());
+      all(w->high_inbox_.take_all());
       w->release_cancelled();
       w->wheel_.drain([&](timer& t) {
         found = true;

@@ -59,6 +59,8 @@ public:
     }
     return schedule_anyway(t, home, pinned);
   }
+  /// The same, into the lane of high priority there.
+  void schedule_high(task* t, unsigned home, bool pinned) noexcept;
 
   [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(workers_.size()); }
   [[nodiscard]] worker& at(unsigned i) const noexcept { return *workers_[i]; }

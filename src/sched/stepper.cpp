@@ -37,11 +37,13 @@ void stepper::collect(unsigned index) {
   std::vector<entry>& to = waiting_[index];
   while (task* t = w.queue_.pop()) to.push_back({t, false});
   while (task* t = w.pinned_.pop()) to.push_back({t, true});
+  while (task* t = w.high_.pop()) to.push_back({t, true});
   const auto all = [&to](task* newest, bool pinned) {
     for (task* t = newest; t != nullptr; t = t->next) to.push_back({t, pinned});
   };
   all(w.inbox_.take_all(), false);
   all(w.pinned_inbox_.take_all(), true);
+  all(w.high_inbox_.take_all(), true);
 }
 
 stepper::taken stepper::take(unsigned from, std::size_t i, std::uint64_t where) noexcept {

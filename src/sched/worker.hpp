@@ -32,7 +32,7 @@ struct alignas(64) worker_domain {
 /// can change, when a handler does not return (sched/seat.hpp); "this worker's thread" is the one that holds it.
 ///
 /// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
-/// for pinned tasks, which are never given away. Who may touch what is said at each member.
+/// for pinned tasks and for those of high priority, which are never given away. Who may touch what is said at each member.
 ///
 /// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same domain that sees the
 /// domain's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
@@ -54,6 +54,7 @@ public:
   /// This worker's thread only. A task is in no queue when pushed.
   void push_local(task* t) noexcept { queue_.push(t); }
   void push_local_pinned(task* t) noexcept { pinned_.push(t); }
+  void push_local_high(task* t) noexcept { high_.push(t); }
   /// Any thread; wakes the worker if it sleeps. Lock-free.
   void push_remote(task* first, task* last) noexcept {
     inbox_.push(first, last);
@@ -61,6 +62,10 @@ public:
   }
   void push_remote_pinned(task* t) noexcept {
     pinned_inbox_.push(t);
+    parker_.wake();
+  }
+  void push_remote_high(task* t) noexcept {
+    high_inbox_.push(t);
     parker_.wake();
   }
 
@@ -114,6 +119,7 @@ private:
 
   [[nodiscard]] bool run_until_stopped();
   [[nodiscard]] task* pick() noexcept;
+  [[nodiscard]] task* pick_high() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
   void after_tick();
   void donate(bool also_sleepers) noexcept;
@@ -135,6 +141,7 @@ private:
   const unsigned index_;
   const worker_binding binding_;
   run_queue queue_;
+  run_queue high_;  // tasks of high priority, of both sources
   run_queue pinned_;
   task* taken_ = nullptr;         // from inbox_, newest first, being run
   task* taken_pinned_ = nullptr;  // from pinned_inbox_
@@ -148,6 +155,7 @@ private:
   // Shared.
   remote_queue inbox_;
   remote_queue pinned_inbox_;
+  remote_queue high_inbox_;
   alignas(64) std::atomic<timer*> cancelled_{nullptr};  // others push, the owner takes all
   parker parker_;
   std::atomic<bool> hungry_{false};  // owner: false -> true; true -> false: one of owner and donors (exchange)

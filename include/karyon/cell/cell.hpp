@@ -70,9 +70,13 @@ struct cell_stats {
 ///
 /// Optional members: `void on_start()`, called on a worker before the first signal; `void on_exit(const exit_reason&)`, called
 /// before destruction, whatever the reason; `void on(exit_signal)` and `void on(down)` for links and monitors;
-/// `static constexpr std::size_t mailbox_limit` bounds the mailbox; `using dirty_cpu = signals<...>` and `using dirty_io =
-/// signals<...>` name those of `accepts` whose handlers compute for longer than a millisecond, or block (execution.hpp). Handlers
-/// (but not on_exit) may be coroutines: karyon/cell/task.hpp.
+/// `static constexpr std::size_t mailbox_limit` bounds the mailbox, and `static constexpr karyon::overflow mailbox_overflow` says
+/// what happens at the bound; `using high_priority = karyon::signals<...>` names signals that overtake the others;
+/// `static constexpr karyon::priority run_priority` puts the class's cells before others; with `static constexpr bool
+/// slow_when_full = true` a cell that finds a receiver's bounded mailbox three quarters full gives way to the other cells of
+/// its worker before it handles its next signal, and again while that is so (for some milliseconds at most, then once more).
+/// `using dirty_cpu = signals<...>` and `using dirty_io = signals<...>` name those of `accepts` whose handlers compute for longer
+/// than a millisecond, or block (execution.hpp). Handlers (but not on_exit) may be coroutines: karyon/cell/task.hpp.
 ///
 /// Threads: constructor, handlers, hooks and destructor never run at the same time as each other, and each sees what the one
 /// before did, but they may run on different threads. All member functions below are for the cell itself, within them.

@@ -94,7 +94,12 @@ struct runtime_metrics {
   /// Refused at the send: dead or restarting. Counted where the sender is, since the receiver's runtime may be long gone:
   /// sends of this runtime's cells, and those of all threads of the process that are nobody's workers.
   std::uint64_t refused_dead = 0;
-  std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full; counted likewise
+  std::uint64_t refused_full = 0;  ///< refused at the send: bounded mailbox full; counted likewise
+  /// By mailboxes that overflowed (karyon::overflow). Newest: at the send. Oldest and conflated: accepted before.
+  std::uint64_t dropped_newest = 0;
+  std::uint64_t dropped_oldest = 0;
+  std::uint64_t conflated = 0;           ///< replaced by a newer value of their key before they were handled
+  std::uint64_t slowed = 0;              ///< times that a cell gave way to a receiver it had overrun (slow_when_full)
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out, or its asker ended
   std::uint64_t offloads_skipped = 0;    ///< offloaded work that was not begun, since its cell had ended
