@@ -170,7 +170,7 @@ template <bool Observed, bool KeepsLast>
     if (n >= turn || w.ticks() != started) {
       if (context.doomed) break;
       settle(n);
-      core.schedule(slot);
+      core.schedule_again(slot);
       idle = true;
       break;
     }

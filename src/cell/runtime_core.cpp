@@ -2,17 +2,37 @@
 
 #include <algorithm>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
+#include "cell/migration.hpp"
 #include "core/programmer_error.hpp"
 #include "sched/wait.hpp"
 
 namespace karyon::detail {
 
 namespace {
+
+/// The plan for these bindings; where they ask for what can not be, for as much of it as can, and one line in the log.
+result<binding_plan> possible_plan(const topology& machine, binding_options wanted) {
+  result<binding_plan> plan = make_binding_plan(machine, wanted);
+  if (plan) return plan;
+  std::string instead;
+  if (wanted.workers > workers_max) {
+    wanted.workers = 0;
+    instead = "one worker a core";
+  }
+  if (!wanted.nodes.empty() && !make_binding_plan(machine, wanted)) {
+    wanted.nodes.clear();
+    instead += (instead.empty() ? "" : ", ") + std::string("all nodes");
+  }
+  if (instead.empty()) return plan;
+  log(log_level::warn, "scheduler options: " + plan.error().message() + "; the runtime takes " + instead + " instead");
+  return make_binding_plan(machine, wanted);
+}
 
 binding_plan plan_for(const runtime_options& options) {
   const scheduler_options& s = options.scheduler;
@@ -23,8 +43,8 @@ binding_plan plan_for(const runtime_options& options) {
     throw runtime_error(error(errc::invalid_argument, "spin must be between 0 and 10,000 microseconds"));
   }
   result<binding_plan> plan = [&]() -> result<binding_plan> {
-    if (options.machine != nullptr) return make_binding_plan(*options.machine, s.binding);
-    return topology::detect().and_then([&](const topology& machine) { return make_binding_plan(machine, s.binding); });
+    if (options.machine != nullptr) return possible_plan(*options.machine, s.binding);
+    return topology::detect().and_then([&](const topology& machine) { return possible_plan(machine, s.binding); });
   }();
   if (!plan) throw runtime_error(plan.error());
   return *std::move(plan);
@@ -43,13 +63,23 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options) : own
   hooks.binding_refused = [](const error& e) {
     log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));
   };
+  hooks.binding_lost = [](const error& e) { log(log_level::warn, e.message()); };
+  hooks.workers_lost = [](const error& e) { log(log_level::warn, e.message()); };
+  hooks.rehome = &rehome_cell;
   scheduler_ = std::make_unique<scheduler>(plan_for(options), options.scheduler, std::move(hooks));
   scheduler_->user = this;
   reports_ = std::make_unique<report_desk>(options_, *scheduler_);
   states_ = std::make_unique<worker_state[]>(scheduler_->size());
   slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);
   for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->attach(states_[i].cache, scheduler_->at(i).node());
-  backend_ = std::make_unique<actor_backend>(*scheduler_);
+  try {
+    backend_ = std::make_unique<actor_backend>(*scheduler_);
+  } catch (const std::system_error& e) {
+    throw runtime_error(
+        error(errc::refused, "the runtime can not start, since the system gives this process no threads (" +
+                                 std::string(e.what()) +
+                                 "): raise its limit of processes (ulimit -u, a container's pids limit)"));
+  }
 }
 
 void guardian::write_default_path(const guardian&, const cell_slot* child, std::string& path) {
@@ -109,6 +139,7 @@ runtime_metrics runtime_core::metrics() const {
     m.given_same_node += w.donated_node.load(std::memory_order_relaxed);
     m.given_other_node += w.donated_remote.load(std::memory_order_relaxed);
   }
+  add_placement(m);
   return m;
 }
 
@@ -128,8 +159,7 @@ runtime_core::place runtime_core::choose(placement where) {
                                                        ": this runtime has " + std::to_string(scheduler_->nodes()) +
                                                        " nodes, counted from 0"));
       }
-      home = scheduler_->next_worker(where.index);
-      break;
+      return {where.index, static_cast<std::uint16_t>(scheduler_->next_worker(where.index)), false};
     case placement::kind::worker:
       if (where.index >= scheduler_->size()) {
         throw runtime_error(error(errc::not_found, "placement on worker " + std::to_string(where.index) +

@@ -2,6 +2,7 @@
 #include <memory>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <caf/actor_system.hpp>
@@ -13,6 +14,7 @@
 
 #include "sched/actor_backend.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/simulation.hpp"
 
 namespace karyon::detail {
 
@@ -53,6 +55,7 @@ void foreign_task::run_it(task* t, worker& w) {
   switch (what->resume(unit, w.owner().signals_per_turn())) {
     case caf::resumable::resume_later:
       // Behind the others of this worker.
+      w.count_requeued();
       w.push_local(t);
       return;
     case caf::resumable::awaiting_message:
@@ -78,24 +81,25 @@ public:
 
   void start() override {
     try {
+      // Ours last: the workers make do with the threads that are left, which nothing of CAF's can.
+      if (current_simulation == nullptr) {
+        clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
+        super::start();
+        started_actors_ = true;
+      }
       scheduler_.start();
-      if (scheduler_.simulated()) return;  // CAF's clock and its printing actor have threads of their own
-      clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
-      super::start();
     } catch (...) {
       halt();
       throw;
     }
   }
 
-  void stop() override {
-    if (!scheduler_.simulated()) stop_actors();
-    halt();
-  }
+  void stop() override { halt(); }
 
 private:
   /// Ends all threads and releases what they had still to run. A second time it finds nothing to do.
   void halt() {
+    if (std::exchange(started_actors_, false)) stop_actors();
     if (clock_thread_.joinable()) {
       clock_.cancel_dispatch_loop();
       clock_thread_.join();
@@ -107,6 +111,7 @@ private:
   detail::scheduler& scheduler_;  // qualified: CAF's modules have an enumerator of that name
   caf::detail::thread_safe_actor_clock clock_;
   std::thread clock_thread_;
+  bool started_actors_ = false;
 };
 
 struct config : caf::actor_system_config {

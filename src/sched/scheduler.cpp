@@ -12,7 +12,8 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
       hooks_(std::move(hooks)),
       spin_ns_(static_cast<std::uint64_t>(std::max<std::int64_t>(0, options.spin.count())) * 1000),
       signals_per_turn_(options.signals_per_turn),
-      single_node_(plan_.nodes.size() == 1) {
+      single_node_(plan_.nodes.size() == 1),
+      active_(static_cast<unsigned>(plan_.workers.size())) {
   for (std::size_t i = 0; i < plan_.nodes.size(); ++i) domains_.push_back(std::make_unique<worker_domain>());
   for (unsigned i = 0; i < plan_.workers.size(); ++i) {
     const worker_binding& binding = plan_.workers[i];
@@ -20,6 +21,7 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
     workers_.push_back(std::make_unique<worker>(*this, i, binding, domain));
     domain.workers.push_back(workers_.back().get());
   }
+  for (auto& w : workers_) w->measure_distances();
 }
 
 scheduler::~scheduler() { stop(); }
@@ -33,7 +35,7 @@ void scheduler::start() {
   }
   try {
     pulse_.start();
-    for (auto& w : workers_) w->start();
+    start_workers();
   } catch (...) {
     stop();
     throw;
@@ -42,6 +44,7 @@ void scheduler::start() {
 
 void scheduler::stop() noexcept {
   stopping_.store(true, std::memory_order_seq_cst);
+  started_.set();
   if (simulated_) {
     if (simulation_ != nullptr) std::exchange(simulation_, nullptr)->release(*this);
     return;
@@ -86,15 +89,23 @@ void scheduler::drain(const std::function<void(task*)>& f) {
 }
 
 unsigned scheduler::next_worker(unsigned node) noexcept {
+  const std::uint32_t turn = turn_.fetch_add(1, std::memory_order_relaxed);
   const auto& workers = plan_.nodes[node].workers;
-  return workers[turn_.fetch_add(1, std::memory_order_relaxed) % workers.size()];
+  if (const unsigned on = active_on(node, active())) return workers[turn % on];
+  // All of them are off, or could not be had: the node's memory is still asked for, and route() finds who runs the task.
+  return workers.empty() ? turn % active() : workers[turn % workers.size()];
 }
 
 unsigned scheduler::next_worker() noexcept {
   const std::uint32_t turn = turn_.fetch_add(1, std::memory_order_relaxed);
   const auto& nodes = plan_.nodes;
-  const auto& workers = nodes[turn % nodes.size()].workers;
-  return workers[turn / nodes.size() % workers.size()];
+  const auto count = static_cast<std::uint32_t>(nodes.size());
+  const unsigned all = active();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t node = (turn + i) % count;
+    if (const unsigned on = active_on(node, all)) return nodes[node].workers[turn / count % on];
+  }
+  return 0;
 }
 
 void scheduler::binding_refused(const error& e) {
