@@ -37,6 +37,7 @@ std::atomic<std::uint64_t> refused_outside_dead{0};
 std::atomic<std::uint64_t> refused_outside_full{0};
 
 void count_refusal(bool full) noexcept {
+  const covered here;
   worker* w = worker::current();
   if (w != nullptr) {
     static_cast<runtime_core*>(w->owner().user)
@@ -91,9 +92,23 @@ inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, 
   return refuse(s, if_gone);
 }
 
+#if defined(__GNUC__)
+thread_local constinit const cell_slot* last_receiver __attribute__((tls_model("initial-exec"))) = nullptr;
+#endif
+
+/// A receiver that this thread has not just sent to is likely far away, and idle: its lines come at the same time, and as our
+/// own, not one after the other and first to be read. To one that is being flooded the second line would be stolen.
+inline void fetch(cell_slot& slot) noexcept {
+  if (&slot == last_receiver) return;
+  last_receiver = &slot;
+  prefetch_for_write(&slot.inbox);
+  prefetch_for_write(&slot.run_link);
+}
+
 template <class Wake>
 inline send_result deliver_to_incarnation(cell_slot* slot, std::uint32_t generation, signal* s, Wake&& wake) noexcept {
   if (slot == nullptr) return refuse(s, send_result::dead);
+  fetch(*slot);
   const std::uint64_t seen = slot->inbox.look();
   if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(generation) || !inbox_word::accepts(seen)) {
     return refuse(s, send_result::dead);
@@ -104,6 +119,7 @@ inline send_result deliver_to_incarnation(cell_slot* slot, std::uint32_t generat
 template <class Wake>
 inline send_result deliver_to_current(cell_slot* slot, std::uint32_t role, signal* s, Wake&& wake) noexcept {
   if (slot == nullptr || role == 0) return refuse(s, send_result::dead);
+  fetch(*slot);
   // First the word, then the role: a role changes only while the word is vacant, so if the role is still the one meant
   // after the look, the word's incarnation belongs to it; push fails if the word has changed since.
   const std::uint64_t seen = slot->inbox.look();
@@ -123,6 +139,7 @@ inline void schedule_now(cell_slot& slot) noexcept {
 }  // namespace
 
 void count_late_answer() noexcept {
+  const covered here;
   worker* w = worker::current();
   if (w != nullptr) static_cast<runtime_core*>(w->owner().user)->count(&cell_counters::late_answers);
 }

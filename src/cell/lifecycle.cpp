@@ -60,8 +60,18 @@ exit_reason reason_of_current_exception(exit_reason::kind as) noexcept {
   }
 }
 
-construction_scope::construction_scope(cell_slot* slot) noexcept : previous_(constructing) { constructing = slot; }
-construction_scope::~construction_scope() { constructing = previous_; }
+construction_scope::construction_scope(cell_slot* slot) noexcept : previous_(constructing) {
+  constructing = slot;
+  // A constructor that a handler calls is a part of that handler.
+  if (slot == nullptr || current_seat == nullptr || current_seat->is_busy()) return;
+  current_seat->show(slot);
+  current_seat->begin(&constructor_ops, false);
+  watched_ = true;
+}
+construction_scope::~construction_scope() {
+  constructing = previous_;
+  if (watched_) static_cast<void>(current_seat->end());  // held: it was not exposed
+}
 
 cell_slot* slot_under_construction() noexcept { return constructing; }
 
@@ -84,6 +94,7 @@ void initialise_slot(void* memory, void* core) {
 }
 
 cell_slot& take_slot(runtime_core& core, const class_info& info, std::uint32_t node) {
+  const covered here;
   worker_state* local = core.local();
   void* memory = core.slabs().allocate(slot_bytes_of(info), node, local != nullptr ? &local->cache : nullptr);
   return *static_cast<cell_slot*>(memory);
@@ -119,6 +130,7 @@ void release_slot(cell_slot& s) noexcept {
   // stays out of the slabs, a few hundred bytes in 262,143 lives.
   if (s.number() >= inbox_word::tag_max) return;
   if (core.has_migrated()) return_pages(s);
+  const covered here;
   worker_state* local = core.local();
   core.slabs().release(&s, local != nullptr ? &local->cache : nullptr);
 }
@@ -260,6 +272,18 @@ void pass_on(cell_slot& s, exit_reason why) noexcept {
 
 namespace {
 
+/// Calls user code of the end. In a turn of the cell's own the worker may be taken over meanwhile, as in a handler; a guardian
+/// that ends a cell in place needs it afterwards.
+template <class F>
+void exit_hook(const run_context& context, F&& f) noexcept {
+  seat* const here = current_seat;
+  if (here == nullptr || here->is_busy()) return f();
+  here->show(context.slot);
+  here->begin(&exit_hook_ops, !context.in_place);
+  f();
+  if (!here->end()) worker_is_lost();
+}
+
 /// All of the end but the handing on of the slot.
 void finish_incarnation(run_context& context) noexcept {
   cell_slot& s = *context.slot;
@@ -267,18 +291,20 @@ void finish_incarnation(run_context& context) noexcept {
   const class_info& info = *s.info.load(std::memory_order_relaxed);
   context.closing = true;  // from here on the cell starts no timer, and its reason is settled
   if (info.exiting != nullptr) {
-    try {
-      info.exiting(s.object(), context.why);
-    } catch (...) {
-      context.why = reason_of_current_exception();
-    }
+    exit_hook(context, [&]() noexcept {
+      try {
+        info.exiting(s.object(), context.why);
+      } catch (...) {
+        context.why = reason_of_current_exception();
+      }
+    });
   }
   if (s.extras != nullptr) cancel_all_timers(*s.extras);
   const mailbox_rest rest = empty_mailbox(s, s.inbox.close(), s.extras, context.last, context.why);
   if (rest.dropped != 0) core.count(&cell_counters::dropped_dead, rest.dropped);
   // Questions first: their continuations refer to the object. Then the object, which may refer to its memory.
   if (s.extras != nullptr) s.extras->requests = {};
-  info.destroy(s.object());
+  exit_hook(context, [&]() noexcept { info.destroy(s.object()); });
   if (is_failure(context.why)) {
     core.count(&cell_counters::failures);
     core.report_crash(s, context.why, context.failed_handling, rest.users);
@@ -312,6 +338,7 @@ bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with
   }
   run_context context(s, core);
   context.why = why;
+  context.in_place = true;
   if (cell_observer* o = core.observer()) o->ends(s, why);
   run_context* const outer = std::exchange(running, &context);
   finish_incarnation(context);

@@ -98,6 +98,7 @@ report_desk::report_desk(const runtime_options& options, scheduler& workers)
 void report_desk::note_pending(std::uint64_t now_ns) noexcept {
   std::uint64_t none = 0;
   if (!pending_since_ns_.compare_exchange_strong(none, std::max<std::uint64_t>(1, now_ns))) return;
+  const covered here;
   worker* w = worker::current();
   if (w == nullptr || &w->owner() != &workers_) return;  // without a wheel at hand: with the next report, or at the end
   if (timer_started_.exchange(true, std::memory_order_acq_rel)) return;  // it fires within the second

@@ -54,6 +54,7 @@ public:
   /// no lock is taken for what is like the one before, nothing is allocated but for a new group.
   template <class Describe>
   [[nodiscard]] std::uint64_t admit(sort which, const report_key& key, Describe&& describe) noexcept {
+    const covered here;
     const worker* w = worker::current();
     if (w == nullptr || &w->owner() != &workers_) {
       const std::uint64_t now_ns = monotonic_ns();

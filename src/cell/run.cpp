@@ -62,6 +62,40 @@ void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept {
 
 namespace {
 
+constexpr std::uint64_t sampled_every = 256;  // so that two looks at a clock cost a fraction of a nanosecond a signal
+
+/// Times a handler, for the histogram of its type.
+class handler_sample {
+public:
+  explicit handler_sample(const signal_ops& ops) noexcept : site_(ops.site), began_ns_(monotonic_ns()) {}
+  void end(runtime_core& core) const noexcept {
+    if (site_ == nullptr) return;
+    if (handler_record* r = core.overruns().record_of(*site_)) r->sample(monotonic_ns() - began_ns_);
+  }
+
+private:
+  handler_site* site_;
+  std::uint64_t began_ns_;
+};
+
+/// Calls user code `f`, named by `what`, in sight of the watch: the thread's worker may be taken over meanwhile.
+template <class F>
+inline void exposed(run_context& context, seat* here, const signal_ops& what, F&& f) noexcept(noexcept(f())) {
+  if (here == nullptr) return f();
+  const std::uint64_t number = here->begin(&what);
+  if (number % sampled_every != 0) [[likely]] {
+    f();
+  } else {
+    const handler_sample sample(what);
+    f();
+    sample.end(*context.core);
+  }
+  if (!here->end()) [[unlikely]] {
+    context.lost = true;
+    worker_is_lost();
+  }
+}
+
 /// Calls `f`; what it throws becomes the cell's exit reason, of kind `as`. False if it threw.
 template <class F>
 bool guarded(run_context& context, F&& f, exit_reason::kind as = exit_reason::kind::error) noexcept {
@@ -90,10 +124,12 @@ inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
 /// Handles one signal and frees it. With KeepsLast (mailbox_policy::kept) it is handled as a copy where that can be, and is not freed
 /// if the handler throws: the next incarnation gets it. A handler that has returned has handled it, also if the cell ends by it.
 template <bool KeepsLast>
-inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
+inline void handle(run_context& context, cell_slot& slot, signal* s, seat* here) noexcept {
   const signal_ops* ops = s->ops;
   const auto invoke = KeepsLast && ops->invoke_copy != nullptr ? ops->invoke_copy : ops->invoke;
-  if (!guarded(context, [&] { invoke(slot.object(), *s); })) {
+  bool returned = false;
+  exposed(context, here, *ops, [&]() noexcept { returned = guarded(context, [&] { invoke(slot.object(), *s); }); });
+  if (!returned) {
     context.failed_handling = ops->type;
     if (KeepsLast && ops->invoke_copy != nullptr) {
       context.last = s;
@@ -109,12 +145,28 @@ inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   check_quota(context, slot);
 }
 
+/// The rest of a turn in which a handler's worker was taken over: this thread is nobody's worker now. The cell goes on at home.
+[[gnu::noinline]] void finish_lost_turn(run_context& context, cell_slot& slot, std::uint32_t handled) noexcept {
+  runtime_core& core = *context.core;
+  slot.handled += handled;
+  context.unsettled = 0;
+  core.count(&cell_counters::handled, handled);
+  if (context.doomed) {
+    finish_cell(context);
+  } else {
+    core.schedule(slot);
+  }
+  running = nullptr;
+}
+
 /// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept).
 template <bool Observed, bool KeepsLast>
 [[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
+  seat* const here = current_seat;
+  if (here != nullptr) here->show(&slot);
   auto& counters = core.state_of(w.index()).counters;
   if constexpr (Observed) core.observer()->runs(slot);
   const std::uint32_t turn = core.workers().signals_per_turn();
@@ -126,10 +178,14 @@ template <bool Observed, bool KeepsLast>
 
   if (slot.has(cell_slot::starting)) {
     slot.set(cell_slot::starting, false);
-    guarded(
-        context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
-        exit_reason::kind::start_failed);
+    const auto started_hook = slot.info.load(std::memory_order_relaxed)->started;
+    exposed(context, here, start_hook_ops, [&]() noexcept {
+      guarded(
+          context, [&] { started_hook(slot.object()); }, exit_reason::kind::start_failed);
+    });
     check_quota(context, slot);
+    if (context.lost) [[unlikely]]
+      return finish_lost_turn(context, slot, 0);
   }
   // What must be written before the cell is given up: after go_idle it may already run elsewhere.
   auto settle = [&](std::uint32_t count) {
@@ -166,7 +222,9 @@ template <bool Observed, bool KeepsLast>
         continue;
       }
     }
-    handle<KeepsLast>(context, slot, s);
+    handle<KeepsLast>(context, slot, s, here);
+    if (context.lost) [[unlikely]]
+      return finish_lost_turn(context, slot, n);
     if (n >= turn || w.ticks() != started) {
       if (context.doomed) break;
       settle(n);

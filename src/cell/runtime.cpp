@@ -83,6 +83,8 @@ unsigned runtime::nodes() const noexcept { return core_->workers().nodes(); }
 const binding_plan& runtime::plan() const noexcept { return core_->workers().plan(); }
 runtime_metrics runtime::metrics() const { return core_->metrics(); }
 shutdown_report runtime::shutdown(std::chrono::milliseconds deadline) { return core_->shutdown(deadline); }
-bool runtime::on_worker() noexcept { return detail::worker::current() != nullptr; }
+std::vector<handler_report> runtime::handlers() const { return core_->overruns().reports(); }
+std::vector<running_handler> runtime::overrunning() const { return core_->overruns().running(detail::monotonic_ns()); }
+bool runtime::on_worker() noexcept { return detail::in_runtime(); }
 
 }  // namespace karyon

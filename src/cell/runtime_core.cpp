@@ -34,6 +34,16 @@ result<binding_plan> possible_plan(const topology& machine, binding_options want
   return make_binding_plan(machine, wanted);
 }
 
+void check_watch(const watch_options& watch) {
+  using namespace std::chrono_literals;
+  if (watch.limit < 100us || watch.limit > 10s) {
+    throw runtime_error(error(errc::invalid_argument, "watch.limit must be between 100 us and 10 s"));
+  }
+  if (watch.spare_threads > 4096) {
+    throw runtime_error(error(errc::invalid_argument, "watch.spare_threads must be at most 4,096"));
+  }
+}
+
 binding_plan plan_for(const runtime_options& options) {
   const scheduler_options& s = options.scheduler;
   if (s.signals_per_turn == 0 || s.signals_per_turn > 1'000'000) {
@@ -42,6 +52,7 @@ binding_plan plan_for(const runtime_options& options) {
   if (s.spin.count() < 0 || s.spin.count() > 10'000) {
     throw runtime_error(error(errc::invalid_argument, "spin must be between 0 and 10,000 microseconds"));
   }
+  check_watch(s.watch);
   result<binding_plan> plan = [&]() -> result<binding_plan> {
     if (options.machine != nullptr) return possible_plan(*options.machine, s.binding);
     return topology::detect().and_then([&](const topology& machine) { return possible_plan(machine, s.binding); });
@@ -58,10 +69,24 @@ std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
 
 }  // namespace
 
-runtime_core::runtime_core(runtime& owner, const runtime_options& options) : owner_(owner), options_(options) {
+runtime_core::runtime_core(runtime& owner, const runtime_options& options)
+    : owner_(owner), options_(options), overruns_(options.scheduler.watch) {
   scheduler_hooks hooks;
   hooks.binding_refused = [](const error& e) {
     log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));
+  };
+  hooks.handlers.begins = [this](const overrun& o) { overruns_.begins(o); };
+  hooks.handlers.goes_on = [this](const overrun& o) { overruns_.goes_on(o); };
+  hooks.handlers.ended = [this](const overrun& o) { overruns_.ended(o); };
+  hooks.handlers.no_spare = [] {
+    log(log_level::warn,
+        "handlers that do not return hold their workers: no thread is left to take one over; the other cells there "
+        "wait "
+        "(watch.spare_threads, or the system's limit on threads)");
+  };
+  hooks.watch_unsupported = [] {
+    log(log_level::warn,
+        "workers can not be taken over from handlers that do not return: this system refuses membarrier(2)");
   };
   hooks.binding_lost = [](const error& e) { log(log_level::warn, e.message()); };
   hooks.workers_lost = [](const error& e) { log(log_level::warn, e.message()); };
@@ -139,6 +164,12 @@ runtime_metrics runtime_core::metrics() const {
     m.given_same_node += w.donated_node.load(std::memory_order_relaxed);
     m.given_other_node += w.donated_remote.load(std::memory_order_relaxed);
   }
+  if (const watch* w = scheduler_->watched()) {
+    m.overruns = w->overruns();
+    m.take_overs = w->take_overs();
+  }
+  m.workers_away = scheduler_->threads().away();
+  m.threads = scheduler_->threads().size();
   add_placement(m);
   return m;
 }
@@ -148,8 +179,14 @@ runtime_core::place runtime_core::choose(placement where) {
   bool pinned = false;
   switch (where.how) {
     case placement::kind::parent: {
+      const covered here;
       worker* self = worker::current();
-      home = self != nullptr && &self->owner() == scheduler_.get() ? self->index() : scheduler_->next_worker();
+      if (self != nullptr && &self->owner() == scheduler_.get()) {
+        home = self->index();
+      } else {
+        // A cell on a thread that is no worker (any more) has a home all the same.
+        home = running != nullptr && running->core == this ? running->slot->home : scheduler_->next_worker();
+      }
       break;
     }
     case placement::kind::spread: home = scheduler_->next_worker(); break;
@@ -225,6 +262,7 @@ crash_report runtime_core::describe_crash(cell_slot& s, const exit_reason& why, 
   r.mailbox = mailbox;
   r.handled = s.handled;
   if (s.extras != nullptr) append_neighbours(*s.extras, r);
+  const covered here;
   const worker* w = worker::current();
   r.worker = w != nullptr ? w->index() : s.home;
   r.node = scheduler_->at(r.worker).node();
@@ -297,7 +335,7 @@ void runtime_core::exit_all(const exit_reason& why) {
 }
 
 shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
-  if (local() != nullptr)
+  if (running != nullptr || local() != nullptr)
     programmer_error("runtime::shutdown (or ~runtime) was called by one of its own cells, which it would wait for");
   const std::lock_guard lock(shutdown_mutex_);
   if (shut_down_) {
@@ -322,9 +360,12 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
     exit_all(exit_reason::killed());
     report_.complete = wait_until_empty(std::max(deadline, std::chrono::milliseconds(100)));
     if (!report_.complete) {
-      log(log_level::err,
-          "shutdown: " + std::to_string(live_cells()) +
-              " cells have handlers that did not return before the deadline; their workers are left behind");
+      report_.stuck = overruns_.running(monotonic_ns());
+      std::string text = "shutdown: " + std::to_string(live_cells()) +
+                         " cells have handlers that did not return before the deadline; their threads are left behind";
+      for (const running_handler& h : report_.stuck)
+        text.append("; ").append(h.cell_class).append(" in ").append(h.signal);
+      log(log_level::err, text);
     }
   }
   report_.stopped = alive > report_.killed ? alive - report_.killed : 0;

@@ -10,6 +10,7 @@
 #include <karyon/cell/runtime.hpp>
 
 #include "cell/observer.hpp"
+#include "cell/overrun_desk.hpp"
 #include "cell/report_desk.hpp"
 #include "cell/slab.hpp"
 #include "cell/slot.hpp"
@@ -80,7 +81,8 @@ public:
   [[nodiscard]] cell_observer* observer() const noexcept { return observer_; }
   [[nodiscard]] bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
 
-  /// The calling worker's state, or null on a thread that is not one of this runtime's workers.
+  /// The calling worker's state, or null on a thread that is not one of this runtime's workers. Within a `covered`, where a
+  /// handler may be the caller.
   [[nodiscard]] worker_state* local() noexcept {
     worker* w = worker::current();
     return w != nullptr && &w->owner() == scheduler_.get() ? &states_[w->index()] : nullptr;
@@ -89,6 +91,7 @@ public:
 
   /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere. Release: partner sum.
   void count(std::atomic<std::uint64_t> cell_counters::*which, std::uint64_t n = 1) noexcept {
+    const covered here;
     if (worker_state* s = local()) {
       auto& c = s->counters.*which;
       c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_release);
@@ -123,6 +126,7 @@ public:
   /// are too many. On the slot's worker, before its links are gone.
   void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
   [[nodiscard]] report_desk& reports() noexcept { return *reports_; }
+  [[nodiscard]] overrun_desk& overruns() noexcept { return overruns_; }
 
   void add_participant(std::shared_ptr<shutdown_participant> p);
   /// It has nothing left: forgets it, which may free it. No effect if it is not there.
@@ -144,6 +148,7 @@ private:
   const std::uint64_t seed_ = random_bits();
   runtime_options options_;
   cell_observer* const observer_ = current_observer;
+  overrun_desk overruns_;
   std::unique_ptr<scheduler> scheduler_;
   std::unique_ptr<worker_state[]> states_;
   cell_counters outside_;
@@ -167,6 +172,9 @@ private:
 /// What a cell has used; its owner only, between signals or within its own (cell.cpp).
 [[nodiscard]] cell_stats stats_of(cell_slot& s);
 
+/// Whether the calling thread is in a cell's code, or otherwise a worker: it must not wait for cells.
+[[nodiscard]] inline bool in_runtime() noexcept;
+
 /// What runs on this thread right now: set by run_cell around everything a cell does.
 struct run_context {
   run_context(cell_slot& s, runtime_core& c) noexcept : slot(&s), core(&c) {}
@@ -177,10 +185,14 @@ struct run_context {
   std::string_view failed_handling;  // the type of the signal whose handler threw
   signal* last = nullptr;            // the user's signal that it dies of, if that is kept
   bool doomed = false;
+  bool in_place = false;        // ended by its guardian, in whose turn this is
+  bool lost = false;            // the thread's worker was taken over during this turn
   std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
   exit_reason why;
 };
 extern KARYON_API thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
+
+inline bool in_runtime() noexcept { return worker::current() != nullptr || running != nullptr; }
 
 }  // namespace karyon::detail

@@ -6,9 +6,10 @@ namespace karyon::detail {
 
 namespace {
 
-/// A timer can only be started on a worker's wheel. One that a constructor starts on a thread outside starts as a signal
-/// to the cell, which is then first thing on a worker.
+/// A timer can only be started on a worker's wheel. One that is started on a thread that is none, by a constructor or by a
+/// handler whose worker was taken over, starts as a signal to the cell, which is then first thing on a worker.
 void arm(cell_timer* t) noexcept;
+void arm_later(cell_timer* t) noexcept;
 
 void run_timer(void*, signal& s);
 void discard_timer(signal* s, errc, const exit_reason&) noexcept;
@@ -36,9 +37,18 @@ void arm(cell_timer* t) noexcept {
     t->rearmed = false;
     return;
   }
+  const covered here;
+  worker* w = worker::current();
+  if (w == nullptr || &w->owner() != &core_of(t->owner.slot).workers()) return arm_later(t);
   // Relaxed: the wheel is this worker's own, and a canceller reaches the record through this cell only.
   t->state_word.store(timer::armed, std::memory_order_relaxed);
-  worker::current()->start_timer(*t, t->due_ns);
+  w->start_timer(*t, t->due_ns);
+}
+
+void arm_later(cell_timer* t) noexcept {
+  t->state_word.store(timer::fired, std::memory_order_relaxed);
+  t->ops = &arming_ops;
+  deliver(t->owner.slot, t->owner.number, t);
 }
 
 /// The cell sees its timer's signal: acts, and starts a periodic one again.
@@ -73,13 +83,7 @@ void discard_timer(signal* s, errc, const exit_reason&) noexcept {
 void begin(cell_slot& self, cell_timer* t, std::chrono::nanoseconds delay) {
   t->owner = self.at();
   t->due_ns = monotonic_ns() + static_cast<std::uint64_t>(delay.count() > 0 ? delay.count() : 0);
-  if (worker* w = worker::current(); w != nullptr && &w->owner() == &core_of(&self).workers()) {
-    arm(t);
-  } else {
-    t->state_word.store(timer::fired, std::memory_order_relaxed);
-    t->ops = &arming_ops;
-    deliver(&self, self.number(), t);
-  }
+  arm(t);
 }
 
 signal_ptr<cell_timer> new_timer() { return signal_ptr<cell_timer>(make_signal<cell_timer>(&timer_ops)); }
@@ -93,6 +97,7 @@ void cancel_timer(cell_timer* t) noexcept {
   // worker, which may sleep.
   if (t->claim(timer::cancelled)) {
     t->payload.reset();
+    const covered here;
     t->home->retire_timer(*t);
   } else {
     t->suppressed = true;  // its signal is in this cell's mailbox, and will do nothing

@@ -106,7 +106,7 @@ void keep_below(worker_binding& w, unsigned first) {
 void scheduler::start_workers() {
   unsigned started = 0;
   try {
-    for (; started < workers_.size(); ++started) workers_[started]->start();
+    for (; started < workers_.size(); ++started) crew_.start(*workers_[started], watch_options_.enabled);
   } catch (const std::exception& e) {
     if (started == 0) throw;
     lose_workers(started, e);
@@ -150,9 +150,10 @@ void worker::publish() noexcept {
 // ---- units that are taken away -------------------------------------------------------------------------------------
 
 void worker::bind_thread() noexcept {
-  const auto bound = bind_current_thread(binding_);
-  bound_ = bound.has_value() && binding_.unit_os_index.has_value();
-  if (bound_) bound_unit_ = *binding_.unit_os_index;
+  worker_binding to;
+  to.unit_os_index = unit_;
+  const auto bound = bind_current_thread(to);
+  bound_ = bound.has_value() && unit_.has_value();
   if (!bound) owner_.binding_refused(bound.error());
 }
 
@@ -162,7 +163,7 @@ void worker::look_at_binding() noexcept {
   next_look_ns_ = monotonic_ns() + look_every_ns;
   try {
     const auto left = units_of_current_thread();
-    if (!left || left->empty() || *left == std::vector{bound_unit_}) return;
+    if (!left || left->empty() || *left == std::vector{*unit_}) return;
     // Somebody, or the system after a unit was taken away, has chosen what this thread may run on. Within that it goes back
     // to its own unit if that is there, else to one of those that are left, by its number.
     const std::uint32_t planned = *binding_.unit_os_index;
@@ -175,10 +176,10 @@ void worker::look_at_binding() noexcept {
         return owner_.binding_refused(bound.error());
       }
     }
-    if (*to.unit_os_index == bound_unit_) return;
-    bound_unit_ = *to.unit_os_index;
+    if (to.unit_os_index == unit_) return;
+    unit_ = to.unit_os_index;
     add(counters_.rebound, 1);
-    if (!has_own) owner_.binding_lost(*this, *left, bound_unit_);
+    if (!has_own) owner_.binding_lost(*this, *left, *unit_);
   } catch (...) {  // no memory for the sets: the next look is in a second
   }
 }

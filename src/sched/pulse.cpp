@@ -5,7 +5,9 @@
 
 namespace karyon::detail {
 
-void pulse::start() {
+void pulse::start(look_function look, void* context) {
+  look_ = look;
+  context_ = context;
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "karyon.pulse");
     loop();
@@ -17,6 +19,26 @@ void pulse::stop() noexcept {
   stop_.store(true, std::memory_order_seq_cst);
   parker_.wake();
   thread_.join();
+}
+
+namespace {
+
+void sleep_for(std::uint64_t ns) noexcept {
+  const timespec ts{0, static_cast<long>(ns)};
+  clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, nullptr);
+}
+
+}  // namespace
+
+void pulse::pass_tick() noexcept {
+  if (look_ == nullptr) return sleep_for(tick_ns);
+  const std::uint64_t now_ns = monotonic_ns();
+  const std::uint64_t wanted_ns = look_(context_, now_ns);
+  if (wanted_ns >= tick_ns) return sleep_for(tick_ns);
+  // Some handler's time is up before the tick is.
+  sleep_for(wanted_ns);
+  static_cast<void>(look_(context_, monotonic_ns()));
+  sleep_for(tick_ns - wanted_ns);
 }
 
 void pulse::loop() noexcept {
@@ -34,8 +56,7 @@ void pulse::loop() noexcept {
       idle = 0;
       continue;
     }
-    timespec ts{0, static_cast<long>(tick_ns)};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, nullptr);
+    pass_tick();
     ticks_.fetch_add(1, std::memory_order_relaxed);
     if (busy_.load(std::memory_order_relaxed) != 0) idle = 0;
   }

@@ -19,7 +19,12 @@ public:
   pulse& operator=(const pulse&) = delete;
   ~pulse() { stop(); }
 
-  void start();
+  /// Called on the pulse's thread after each tick, and when it asks for it: with the time; returns after how many nanoseconds
+  /// it wants to be called again at the latest.
+  using look_function = std::uint64_t (*)(void* context, std::uint64_t now_ns);
+
+  /// Throws std::system_error where the system has no thread left.
+  void start(look_function look = nullptr, void* context = nullptr);
   void stop() noexcept;
 
   /// The number of ticks so far. Relaxed: only ever compared with an earlier read of the same thread.
@@ -38,10 +43,13 @@ public:
 
 private:
   void loop() noexcept;
+  void pass_tick() noexcept;
 
   alignas(64) std::atomic<std::uint64_t> ticks_{0};
   alignas(64) std::atomic<std::uint32_t> busy_{0};
   std::atomic<bool> stop_{false};
+  look_function look_ = nullptr;
+  void* context_ = nullptr;
   parker parker_;
   std::thread thread_;
 };

@@ -7,13 +7,24 @@
 
 namespace karyon::detail {
 
+namespace {
+
+std::size_t spares_max(const watch_options& options, std::size_t workers) noexcept {
+  if (!options.enabled || !options.take_over) return 0;
+  return options.spare_threads != 0 ? options.spare_threads : std::max<std::size_t>(workers, 4);
+}
+
+}  // namespace
+
 scheduler::scheduler(binding_plan plan, const scheduler_options& options, scheduler_hooks hooks)
     : plan_(std::move(plan)),
       hooks_(std::move(hooks)),
       spin_ns_(static_cast<std::uint64_t>(std::max<std::int64_t>(0, options.spin.count())) * 1000),
       signals_per_turn_(options.signals_per_turn),
       single_node_(plan_.nodes.size() == 1),
-      active_(static_cast<unsigned>(plan_.workers.size())) {
+      watch_options_(options.watch),
+      active_(static_cast<unsigned>(plan_.workers.size())),
+      crew_(pulse_, spares_max(options.watch, plan_.workers.size())) {
   for (std::size_t i = 0; i < plan_.nodes.size(); ++i) domains_.push_back(std::make_unique<worker_domain>());
   for (unsigned i = 0; i < plan_.workers.size(); ++i) {
     const worker_binding& binding = plan_.workers[i];
@@ -34,7 +45,16 @@ void scheduler::start() {
     return;
   }
   try {
-    pulse_.start();
+    if (watch_options_.enabled) {
+      if (watch_options_.take_over && !process_fences::prepare()) {
+        watch_options_.take_over = false;
+        if (hooks_.watch_unsupported) hooks_.watch_unsupported();
+      }
+      watch_ = std::make_unique<watch>(crew_, watch_options_, hooks_.handlers);
+      pulse_.start([](void* w, std::uint64_t now_ns) { return static_cast<watch*>(w)->look(now_ns); }, watch_.get());
+    } else {
+      pulse_.start();
+    }
     start_workers();
   } catch (...) {
     stop();
@@ -50,9 +70,7 @@ void scheduler::stop() noexcept {
     return;
   }
   for (auto& w : workers_) w->parker_.wake();
-  for (auto& w : workers_) {
-    if (w->thread_.joinable()) w->thread_.join();
-  }
+  crew_.stop();
   pulse_.stop();
 }
 

@@ -11,7 +11,9 @@
 #include <karyon/core/export.hpp>
 #include <karyon/sched/options.hpp>
 
+#include "sched/crew.hpp"
 #include "sched/wait.hpp"
+#include "sched/watch.hpp"
 #include "sched/worker.hpp"
 
 namespace karyon::detail {
@@ -19,6 +21,8 @@ namespace karyon::detail {
 /// What the scheduler tells its user. Called on the threads named.
 struct scheduler_hooks {
   std::function<void(const error&)> binding_refused;  ///< once, on the first worker that could not be bound
+  watch::hooks handlers;                              ///< of handlers that do not return, on the pulse's thread
+  std::function<void()> watch_unsupported;            ///< at the start: this system can not have workers taken over
   /// Units were taken from the process, or from a worker's thread: once for each set of units that is left, on a worker.
   std::function<void(const error&)> binding_lost;
   /// The system has fewer threads for us than there are workers in the plan; on the thread that starts.
@@ -36,9 +40,10 @@ public:
   scheduler(const scheduler&) = delete;
   scheduler& operator=(const scheduler&) = delete;
 
-  /// Starts all threads; none in a simulation, which runs the tasks from now on. Throws std::system_error if one can not be created; those already started are ended first.
+  /// Starts all threads; none in a simulation, which runs the tasks from now on. Throws std::system_error if one can not be
+  /// created; those already started are ended first.
   void start();
-  /// Ends all threads after their current task and joins them; tasks left in queues stay there (drain).
+  /// Ends all threads once they have nothing to run, and joins them; tasks left in queues stay there (drain).
   void stop() noexcept;
   /// After stop(): hands every task left in any queue to `f`, and releases every timer.
   void drain(const std::function<void(task*)>& f);
@@ -46,6 +51,7 @@ public:
   /// Makes `t` runnable, from any thread. A worker's thread keeps the task if that is on the task's node and the task
   /// is not pinned (what it was just working on is in its caches); otherwise it goes to worker `home`.
   void schedule(task* t, unsigned home, bool pinned) noexcept {
+    const covered here;
     worker* self = worker::current();
     if (self != nullptr && &self->owner() != this) self = nullptr;
     if (self != nullptr) {
@@ -105,6 +111,9 @@ public:
   void* user = nullptr;
 
   [[nodiscard]] pulse& clock() noexcept { return pulse_; }
+  /// Null where handlers are not watched.
+  [[nodiscard]] const watch* watched() const noexcept { return watch_.get(); }
+  [[nodiscard]] const crew& threads() const noexcept { return crew_; }
   /// Whether it was started in a simulation: it has no threads.
   [[nodiscard]] bool simulated() const noexcept { return simulated_; }
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_seq_cst); }
@@ -129,9 +138,12 @@ private:
   bool single_node_;
   bool simulated_ = false;
   class simulation* simulation_ = nullptr;  // until stop()
+  watch_options watch_options_;
+  std::unique_ptr<watch> watch_;
   std::vector<std::unique_ptr<worker_domain>> domains_;
   std::vector<std::unique_ptr<worker>> workers_;
   std::atomic<unsigned> active_;  // workers below this number are switched on
+  crew crew_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> refusal_told_{false};
   std::mutex placement_mutex_;

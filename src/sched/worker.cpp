@@ -11,6 +11,12 @@
 namespace karyon::detail {
 
 thread_local constinit worker* current_worker = nullptr;
+thread_local constinit seat* current_seat = nullptr;
+
+void worker_is_lost() noexcept {
+  current_worker = nullptr;
+  current_seat = nullptr;
+}
 
 namespace {
 // A hungry worker that sleeps is woken only for a backlog that outlasts the waking, which takes tens of microseconds.
@@ -19,36 +25,42 @@ constexpr std::size_t donation_max = 256;
 }  // namespace
 
 worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain)
-    : owner_(owner), domain_(domain), pulse_(owner.clock()), index_(index), binding_(binding), wheel_(monotonic_ns()) {}
+    : owner_(owner),
+      domain_(domain),
+      pulse_(owner.clock()),
+      index_(index),
+      binding_(binding),
+      wheel_(monotonic_ns()),
+      unit_(binding.unit_os_index) {}
 
-void worker::start() {
-  thread_ = std::thread([this] { main(); });
-}
-
-void worker::main() noexcept {
+bool worker::serve(seat* place) noexcept {
   char name[16];
   std::snprintf(name, sizeof name, "karyon.w%u", index_);
   pthread_setname_np(pthread_self(), name);
   current_worker = this;
+  current_seat = place;
   bind_thread();
   owner_.started_.wait();
-  pulse_.worker_wakes();
-  run_until_stopped();
+  if (!run_until_stopped()) return false;
   pulse_.worker_sleeps();
   current_worker = nullptr;
+  current_seat = nullptr;
+  return true;
 }
 
-void worker::run_until_stopped() {
+bool worker::run_until_stopped() {
   while (true) {
     if (off_) [[unlikely]]
       shed();
     task* t = pick();
     if (t == nullptr) {
-      if (owner_.stopping()) return;
+      if (owner_.stopping()) return true;
       idle();
       continue;
     }
     t->run(t, *this);
+    if (current_worker != this) [[unlikely]]
+      return false;  // nothing of it is touched any more
     ++turns_;
     const bool ticked = pulse_.ticks() != seen_tick_;
     if (ticked) after_tick();

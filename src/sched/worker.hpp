@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
+#include <optional>
 #include <vector>
 
 #include <karyon/core/export.hpp>
@@ -15,6 +15,7 @@
 #include "sched/pulse.hpp"
 #include "sched/remote_queue.hpp"
 #include "sched/run_queue.hpp"
+#include "sched/seat.hpp"
 #include "sched/timer_wheel.hpp"
 
 namespace karyon::detail {
@@ -29,7 +30,8 @@ struct alignas(64) worker_domain {
   std::vector<class worker*> workers;
 };
 
-/// One scheduler thread: runs tasks one after the other, keeps their timers, sleeps when there are none.
+/// One scheduler thread: runs tasks one after the other, keeps their timers, sleeps when there are none. Which thread that is
+/// can change, when a handler does not return (sched/seat.hpp); "this worker's thread" is the one that holds it.
 ///
 /// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
 /// for pinned tasks, which are never given away. Who may touch what is said at each member.
@@ -100,13 +102,15 @@ public:
   /// A place for the CAF backend's execution unit; set before the thread starts.
   void* backend = nullptr;
 
+  /// Runs this worker on the calling thread, which nobody else does at the time. `place` shows the watch what it does; null:
+  /// nobody watches. True when the scheduler stops; false if another thread has taken the worker over.
+  [[nodiscard]] bool serve(seat* place) noexcept;
+
 private:
   friend class scheduler;
   friend class stepper;
 
-  void start();
-  void main() noexcept;
-  void run_until_stopped();
+  [[nodiscard]] bool run_until_stopped();
   [[nodiscard]] task* pick() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
   void after_tick();
@@ -130,7 +134,7 @@ private:
     counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
 
-  // Owner thread only.
+  // Only the thread that holds this worker.
   scheduler& owner_;
   worker_domain& domain_;
   pulse& pulse_;
@@ -146,14 +150,13 @@ private:
   std::uint64_t turns_ = 0;
   std::uint64_t seen_tick_ = 0;
   timer_wheel wheel_;
-  std::thread thread_;
   counters counters_;
   std::uint64_t taken_count_ = 0;
-  std::uint64_t requeued_ = 0;        // of what was pushed to queue_ and pinned_: not woken
-  std::uint64_t next_look_tick_ = 0;  // at the binding
-  std::uint64_t next_look_ns_ = 0;    // the same, after sleeps, in which there may be no ticks
-  bool bound_ = false;                // its thread is bound to one unit:
-  std::uint32_t bound_unit_ = 0;
+  std::uint64_t requeued_ = 0;             // of what was pushed to queue_ and pinned_: not woken
+  std::uint64_t next_look_tick_ = 0;       // at the binding
+  std::uint64_t next_look_ns_ = 0;         // the same, after sleeps, in which there may be no ticks
+  std::optional<std::uint32_t> unit_;      // where its threads are to be bound: the plan's, or what was left
+  bool bound_ = false;                     // the thread that holds it is
   std::vector<std::uint8_t> distance_to_;  // by worker; constant
   donation_balance balance_;               // its part for others is atomic
 

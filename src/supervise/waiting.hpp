@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "cell/lifecycle.hpp"
+#include "cell/runtime_core.hpp"
 #include "sched/wait.hpp"
 #include "sched/worker.hpp"
 
@@ -14,7 +15,7 @@ namespace karyon::detail {
 /// Whether the calling thread may wait for a supervisor: neither within a handler nor within a cell's constructor, which runs on
 /// whichever thread starts the cell. A supervisor may have to wait for either itself.
 [[nodiscard]] inline bool may_wait() noexcept {
-  return worker::current() == nullptr && slot_under_construction() == nullptr;
+  return !in_runtime() && slot_under_construction() == nullptr;
 }
 
 /// Where threads outside the runtime wait for something that workers bring about.

@@ -7,10 +7,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <karyon/cell/cell.hpp>
 #include <karyon/cell/crash_report.hpp>
 #include <karyon/cell/detail/ask.hpp>
+#include <karyon/cell/handler_report.hpp>
 #include <karyon/cell/migration.hpp>
 #include <karyon/sched/options.hpp>
 
@@ -72,6 +74,10 @@ struct runtime_metrics {
   std::uint64_t given_same_cache = 0;          ///< cells handed to an idle worker of the same last-level cache
   std::uint64_t given_same_node = 0;           ///< to one of the same node
   std::uint64_t given_other_node = 0;          ///< to one of another node (only with steal_across_nodes)
+  std::uint64_t overruns = 0;                  ///< handlers that took longer than watch_options::limit
+  std::uint64_t take_overs = 0;                ///< workers that another thread took over from such a handler
+  std::uint64_t workers_away = 0;              ///< threads that such a handler holds now
+  std::uint64_t threads = 0;                   ///< threads of workers there are, spares among them
   /// What made cells runnable, by the distance between the worker that did it and the worker in whose queue the cell was
   /// put: one count for each signal that found its receiver with nothing to do. (A signal to a cell that has something to do
   /// already costs no queue, whatever the distance.) Supervisors and CAF actors count like cells; a cell that goes on after
@@ -93,10 +99,11 @@ struct runtime_metrics {
 
 /// How a shutdown went.
 struct shutdown_report {
-  std::uint64_t stopped = 0;  ///< cells that ended when asked
-  std::uint64_t killed = 0;   ///< cells that had to be killed at the deadline
-  std::uint64_t dropped = 0;  ///< signals they had not handled, counted
-  bool complete = true;       ///< false if a handler did not return before the deadline and is still running
+  std::uint64_t stopped = 0;           ///< cells that ended when asked
+  std::uint64_t killed = 0;            ///< cells that had to be killed at the deadline
+  std::uint64_t dropped = 0;           ///< signals they had not handled, counted
+  bool complete = true;                ///< false if a handler did not return before the deadline and is still running
+  std::vector<running_handler> stuck;  ///< those handlers, where they are watched
 };
 
 /// What a thread holds of an ask it has not waited for yet.
@@ -207,6 +214,10 @@ public:
   [[nodiscard]] unsigned nodes() const noexcept;
   [[nodiscard]] const binding_plan& plan() const noexcept;
   [[nodiscard]] runtime_metrics metrics() const;
+  /// How long handlers take, by type: those of which there are samples or overruns, in no order. With the watch only.
+  [[nodiscard]] std::vector<handler_report> handlers() const;
+  /// The handlers that have exceeded the watch's limit and are running now.
+  [[nodiscard]] std::vector<running_handler> overrunning() const;
 
   /// From now on workers 0 to n - 1 run cells; the others keep only their timers, the cells that are pinned to them and
   /// their share of the supervisors' work, and hand everything else to workers of their node, or of any if all of the node are

@@ -8,6 +8,25 @@
 
 namespace karyon {
 
+/// The contract that handlers return within a millisecond, and what happens when one does not. C++ can not be preempted; but
+/// the runtime can stop waiting: another thread takes over the worker, on the same cores, and goes on with its other cells.
+struct watch_options {
+  /// Whether handlers are watched at all: the price is stores to one line of the thread's own for each.
+  bool enabled = true;
+  /// Whether a spare thread takes over the worker of a handler that exceeds `limit`. Its other cells go on then, within 2 ms of
+  /// the handler's beginning where the system runs threads without delay; when it returns its thread becomes a spare.
+  bool take_over = true;
+  /// How long user code of a cell may run before it is an overrun: counted, reported once a handler type. 100 us to 10 s; the
+  /// looks are half a millisecond apart.
+  std::chrono::microseconds limit{1000};
+  /// How many spare threads there may be, so how many handlers that do not return are survived at once. Made when needed.
+  /// 0: as many as workers, and at least four. At most 4,096.
+  unsigned spare_threads = 0;
+  /// Whether the first report of a handler type has the stack of the thread that runs it. For that the thread is interrupted
+  /// once by SIGURG, unless the program has a use of its own for that signal.
+  bool stacks = true;
+};
+
 /// How the workers of a runtime behave. The defaults suit a runtime that owns its machine.
 struct scheduler_options {
   /// How many workers, on which units, and whether work may cross NUMA nodes.
@@ -18,6 +37,8 @@ struct scheduler_options {
   /// How long a worker without work looks for some before it sleeps. Waking a sleeping thread takes tens of
   /// microseconds, so a short look pays; 0 to 10,000 us. Only some of the workers look at the same time.
   std::chrono::microseconds spin{20};
+  /// What is done about handlers that take too long.
+  watch_options watch;
 };
 
 }  // namespace karyon

@@ -36,6 +36,7 @@ public:
 
 private:
   cell_slot* previous_;
+  bool watched_ = false;
 };
 
 template <class C, class... Args>

@@ -1,0 +1,74 @@
+#include "sched/watch.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "sched/worker.hpp"
+
+namespace karyon::detail {
+
+namespace {
+enum stage : std::uint8_t { within, over, long_over };
+}  // namespace
+
+watch::watch(crew& threads, const watch_options& options, hooks told)
+    : threads_(threads),
+      take_over_(options.take_over),
+      limit_ns_(static_cast<std::uint64_t>(options.limit.count()) * 1000),
+      hooks_(std::move(told)) {}
+
+overrun watch::describe(const crew::member& m, std::uint64_t now_ns) noexcept {
+  return {m.seen_what, m.seen_whom, m.seen_worker, now_ns - m.first_seen_ns, m.tid};
+}
+
+std::uint64_t watch::look(std::uint64_t now_ns) {
+  std::uint64_t next_ns = ~std::uint64_t{0};
+  wanted_.clear();
+  threads_.for_each([&](crew::member& m) { look_at(m, now_ns, next_ns); });
+  // First the workers, which others wait for; then the words.
+  for (crew::member* m : wanted_) {
+    switch (threads_.take_over(*m, m->seen_number)) {
+      case crew::outcome::taken: take_overs_.fetch_add(1, std::memory_order_relaxed); break;
+      case crew::outcome::busy: break;  // at the next look
+      case crew::outcome::no_spare:
+        if (!std::exchange(told_no_spare_, true) && hooks_.no_spare) hooks_.no_spare();
+        break;
+    }
+  }
+  threads_.for_each([&](crew::member& m) {
+    const std::uint64_t running_ns = now_ns - m.first_seen_ns;
+    if (m.seen_number == 0) return;
+    if (m.stage == within && running_ns >= limit_ns_) {
+      m.stage = over;
+      overruns_.fetch_add(1, std::memory_order_relaxed);
+      if (hooks_.begins) hooks_.begins(describe(m, now_ns));
+    } else if (m.stage == over && running_ns >= std::max(named_after_ns, limit_ns_)) {
+      m.stage = long_over;
+      if (hooks_.goes_on) hooks_.goes_on(describe(m, now_ns));
+    }
+  });
+  return next_ns;
+}
+
+void watch::look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_ns) {
+  const seat::look seen = m.place.seen();
+  if (seen.number == 0 || seen.number != m.seen_number) {
+    if (m.seen_number != 0 && m.stage != within && hooks_.ended) hooks_.ended(describe(m, m.last_seen_ns));
+    m.seen_number = seen.number;
+    m.first_seen_ns = now_ns;
+    m.stage = within;
+    m.seen_what = seen.what;
+    m.seen_whom = seen.whom;
+    if (m.serves != nullptr) m.seen_worker = m.serves->index();
+  }
+  m.last_seen_ns = now_ns;
+  if (m.seen_number == 0) return;
+  const std::uint64_t running_ns = now_ns - m.first_seen_ns;
+  if (running_ns < limit_ns_) {
+    next_ns = std::min(next_ns, limit_ns_ - running_ns);
+  } else if (take_over_ && m.serves != nullptr) {
+    wanted_.push_back(&m);
+  }
+}
+
+}  // namespace karyon::detail
