@@ -123,7 +123,8 @@ TEST_CASE("cells that migrate take their pages along, and the last to go takes t
   CHECK(moved >= 40 * 70);
   CHECK(rt.metrics().migration_pages_moved == moved);
   for (const auto& c : cells) {
-    for (const std::uint64_t page : rt.ask(c, own_pages{}, long_time).value()) CHECK(node_of(page) == os_node(rt, to));
+    const auto pages = rt.ask(c, own_pages{}, long_time).value();
+    for (const std::uint64_t page : pages) CHECK(node_of(page) == os_node(rt, to));
   }
   // The whole page within each: nobody else has a part in it.
   for (const auto& c : cells) {
