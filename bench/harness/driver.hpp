@@ -126,6 +126,39 @@ inline void verify(bool held, char const* sentence) {
   }
 }
 
+/// Nanoseconds for each of so many.
+inline double per(std::int64_t elapsed_ns, std::uint64_t count) {
+  return static_cast<double>(elapsed_ns) / static_cast<double>(count);
+}
+
+/// The value that `percent` of the samples do not exceed.
+inline double percentile(std::vector<std::int64_t>& samples, std::uint64_t percent) {
+  verify(!samples.empty(), "nothing was sampled");
+  std::sort(samples.begin(), samples.end());
+  auto const rank = (samples.size() * percent + 99) / 100;
+  return static_cast<double>(samples[std::max<std::size_t>(rank, 1) - 1]);
+}
+
+/// How long `ask` takes, called once a millisecond until `stop`. One that takes longer keeps those that were due in the meantime
+/// from being made: they count with what they would have had to wait, or a stall would count once only.
+template <class Ask, class Stop>
+std::vector<std::int64_t> sample_latencies(Ask const& ask, Stop const& stop) {
+  constexpr std::int64_t interval_ns = 1'000'000;
+  std::vector<std::int64_t> latencies;
+  auto due = now_ns();
+  while (!stop()) {
+    auto const begin = now_ns();
+    ask();
+    auto const end = now_ns();
+    for (auto waited = end - begin; waited > 0; waited -= interval_ns) {
+      latencies.push_back(waited);
+    }
+    due = std::max(due + interval_ns, end);
+    std::this_thread::sleep_for(std::chrono::nanoseconds{std::max<std::int64_t>(0, due - now_ns())});
+  }
+  return latencies;
+}
+
 /// Several ordinary threads that feed one consumer, at most a window of items in flight from each, so that memory is bounded.
 ///
 /// The items are the numbers below `items`; producer p sends those that leave p by division. The consumer calls `consumed`
@@ -206,6 +239,18 @@ struct partner_choice {
     auto const partner = state % count;
     return partner == self ? (self + 1) % count : partner;
   }
+};
+
+/// Draws timers and their delays, by the same generator in every peer.
+struct timer_choice {
+  std::uint64_t state;
+
+  std::uint64_t below(std::uint64_t count) {
+    state = state * 48271 % 2147483647;
+    return state % count;
+  }
+  /// One to ten minutes: none fires during a run.
+  std::uint64_t delay_ms() { return 60'000 + below(540'000); }
 };
 
 /// The `index`-th of `parts` shares of `total`, as even as can be.

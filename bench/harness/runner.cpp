@@ -100,7 +100,7 @@ double run_once(measurement const& row, shape const& how, run_options const& opt
   }
 }
 
-/// Tries each shape once and chooses the fastest. A shape that fails is out; a peer whose shapes all fail has failed.
+/// Tries each shape once and chooses the best. A shape that fails is out; a peer whose shapes all fail has failed.
 void choose_shape(measurement const& row, run_options const& options, candidate& one) {
   one.chosen = &one.who->shapes.front();
   if (one.who->shapes.size() == 1) {
@@ -115,7 +115,7 @@ void choose_shape(measurement const& row, run_options const& options, candidate&
     auto const value = run_once(row, how, options, one);
     if (!one.reported.failure.empty()) {
       failure = one.reported.failure;
-    } else if (best == nullptr || value < best_value) {
+    } else if (best == nullptr || (row.larger_is_better ? value > best_value : value < best_value)) {
       best = &how;
       best_value = value;
     }

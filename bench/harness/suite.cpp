@@ -45,6 +45,11 @@ measurement parse_measurement(json const& file, json const& row, std::uint64_t c
   parsed.unit = row.at("unit").get<std::string>();
   parsed.operations = row.at("operations").get<std::uint64_t>();
   parsed.memory_grows = row.at("cells") == "all";
+  auto const better = row.value("better", "smaller");
+  if (better != "smaller" && better != "larger") {
+    throw std::runtime_error("\"better\" is \"smaller\" or \"larger\", not \"" + better + "\"");
+  }
+  parsed.larger_is_better = better == "larger";
   parsed.cells = parsed.memory_grows ? cells : row.at("cells").get<std::uint64_t>();
   parsed.entrants.push_back(parse_entrant(file, row, "karyon"));
   if (peers) {

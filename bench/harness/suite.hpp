@@ -32,6 +32,9 @@ struct measurement {
   std::uint64_t operations = 0;
   bool memory_grows = false;
   std::vector<entrant> entrants;
+
+  /// Most figures are times or bytes: smaller is better.
+  bool larger_is_better = false;
 };
 
 /// A suite is data: a file bench/suites/NAME.json, described in bench/README.md.

@@ -3,33 +3,14 @@
 // The suite `cells` in Karyon, written against the public headers as a user would. The shapes that the harness tries are in
 // bench/suites/cells.json, the scenarios' definitions in bench/README.md.
 
-#include "harness/driver.hpp"
-
-#include <karyon/karyon.hpp>
+#include "harness/karyon_driver.hpp"
+#include "suites/fan_in.hpp"
 
 #include <list>
-#include <memory>
 
 namespace {
 
 using namespace karyon::bench;
-
-gate all_arrived;
-std::atomic<std::int64_t> begin_ns{0};
-
-/// The runtime of this run. Kept until the process ends.
-std::unique_ptr<karyon::runtime> host;
-
-karyon::runtime& start_runtime(work const& asked) {
-  karyon::runtime_options options;
-  options.scheduler.binding.workers = static_cast<std::uint32_t>(asked.option("workers", 0));
-  host = std::make_unique<karyon::runtime>(options);
-  return *host;
-}
-
-double per(std::int64_t elapsed_ns, std::uint64_t count) {
-  return static_cast<double>(elapsed_ns) / static_cast<double>(count);
-}
 
 struct tick {};
 
@@ -52,7 +33,7 @@ void signal_all(std::vector<Handle> const& cells) {
 
 std::vector<karyon::ref<bare>> cells;
 
-/// Spawns its share of the cells from within, one after the other.
+/// Spawns its share of the cells from within, one after the other; in slices, as a handler should return within a millisecond.
 struct spawn_share {
   std::uint64_t from;
   std::uint64_t to;
@@ -62,10 +43,15 @@ class spawner : public karyon::cell {
 public:
   using accepts = karyon::signals<spawn_share>;
   void on(spawn_share part) {
-    for (auto i = part.from; i < part.to; ++i) {
+    auto const end = std::min<std::uint64_t>(part.to, part.from + 2048);
+    for (auto i = part.from; i < end; ++i) {
       cells[i] = spawn<bare>();
     }
-    all_arrived.arrive();
+    if (end < part.to) {
+      self(this).send(spawn_share{end, part.to});
+    } else {
+      all_arrived.arrive();
+    }
   }
 };
 
@@ -214,83 +200,12 @@ figure roundtrip(work const& asked, std::uint32_t ping_worker, std::uint32_t pon
 figure roundtrip_local(work const& asked) { return roundtrip(asked, 0, 0); }
 figure roundtrip_cross(work const& asked) { return roundtrip(asked, 0, 1); }
 
-struct item {
-  std::uint64_t value;
-};
-struct grant {};
-class consumer;
-
-struct feed_to {
-  karyon::ref<consumer> sink;
-};
-
-class producer : public karyon::cell {
-public:
-  using accepts = karyon::signals<feed_to, grant>;
-  producer(std::uint64_t items, std::uint64_t window) : left_(items), half_(window / 2) {}
-  void on(feed_to to) {
-    sink_ = to.sink;
-    send_half();
-    send_half();
-  }
-  void on(grant) { send_half(); }
-
-private:
-  void send_half();
-
-  karyon::ref<consumer> sink_;
-  std::uint64_t left_;
-  std::uint64_t half_;
-};
-
-std::uint64_t consumed_sum = 0;
-
-class consumer : public karyon::cell {
-public:
-  using accepts = karyon::signals<item>;
-  consumer(karyon::ref<producer> feed, std::uint64_t items, std::uint64_t window)
-      : feed_(feed), left_(items), half_(window / 2), until_(half_) {}
-
-  void on(item one) {
-    sum_ += one.value;
-    if (--left_ == 0) {
-      consumed_sum = sum_;
-      all_arrived.arrive();
-    } else if (--until_ == 0) {
-      until_ = half_;
-      feed_.send(grant{});
-    }
-  }
-
-private:
-  karyon::ref<producer> feed_;
-  std::uint64_t left_;
-  std::uint64_t half_;
-  std::uint64_t until_;
-  std::uint64_t sum_ = 0;
-};
-
-void producer::send_half() {
-  for (auto i = half_; i > 0 && left_ > 0; --i) {
-    sink_.send(item{left_--});
-  }
-}
-
 figure fan_in(work const& asked) {
   auto& rt = start_runtime(asked);
   auto const window = asked.option("window", 1024);
-  auto const apart = asked.option("apart", 0) != 0 && rt.workers() > 1;
-  std::int64_t begin = 0;
-  for (auto const items : {asked.operations / 10, asked.operations}) {
-    all_arrived.arm(1);
-    auto const feed = rt.spawn_at<producer>(karyon::placement::on_worker(0), items, window);
-    auto const sink = rt.spawn_at<consumer>(karyon::placement::on_worker(apart ? 1 : 0), feed, items, window);
-    begin = now_ns();
-    feed.send(feed_to{sink});
-    all_arrived.await();
-    verify(consumed_sum == items * (items + 1) / 2, "fan_in: items were lost");
-  }
-  return {"ns", per(now_ns() - begin, asked.operations)};
+  auto const apart = asked.option("apart", 0) != 0;
+  feed_items(rt, asked.operations / 10, window, apart);
+  return {"ns", per(feed_items(rt, asked.operations, window, apart), asked.operations)};
 }
 
 class outside_consumer : public karyon::cell {

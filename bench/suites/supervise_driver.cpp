@@ -3,13 +3,10 @@
 // The suite `supervise` in Karyon, written against the public headers as a user would. The shapes that the harness tries are
 // in bench/suites/supervise.json, the scenarios' definitions in bench/README.md.
 
-#include "harness/driver.hpp"
-
-#include <karyon/karyon.hpp>
+#include "harness/karyon_driver.hpp"
 
 #include <cmath>
 #include <future>
-#include <memory>
 #include <tuple>
 
 namespace {
@@ -17,35 +14,11 @@ namespace {
 using namespace karyon::bench;
 using namespace std::chrono_literals;
 
-gate all_arrived;
-
-/// The runtime of this run. Kept until the process ends.
-std::unique_ptr<karyon::runtime> host;
-
-karyon::runtime& start_runtime(work const& asked) {
-  karyon::runtime_options options;
-  options.scheduler.binding.workers = static_cast<std::uint32_t>(asked.option("workers", 0));
-  host = std::make_unique<karyon::runtime>(options);
-  return *host;
-}
-
 /// A supervisor that never gives up: what these scenarios kill is not to be taken for a failure that calls for that.
 karyon::supervisor supervise(karyon::runtime& rt) {
   karyon::supervisor_options options;
   options.intensity = {1'000'000'000, 5s};
   return rt.supervise(options);
-}
-
-double per(std::int64_t elapsed_ns, std::uint64_t count) {
-  return static_cast<double>(elapsed_ns) / static_cast<double>(count);
-}
-
-/// The value that `percent` of the samples do not exceed.
-double percentile(std::vector<std::int64_t>& samples, std::uint64_t percent) {
-  verify(!samples.empty(), "nothing was sampled");
-  std::sort(samples.begin(), samples.end());
-  auto const rank = (samples.size() * percent + 99) / 100;
-  return static_cast<double>(samples[std::max<std::size_t>(rank, 1) - 1]);
 }
 
 struct tick {};
@@ -290,23 +263,10 @@ figure restart_one(work const& asked) {
 
 // --- a bystander -----------------------------------------------------------------------------------------------------
 
-/// Asks the bystander once a millisecond until told to stop. An answer that takes longer keeps the asks that were due in the
-/// meantime from being made: they count with what they would have had to wait, or a stall would count once only.
+/// Asks the bystander once a millisecond until told to stop.
 std::vector<std::int64_t> ask_bystander(karyon::runtime& rt, karyon::ref<phoenix> whom, std::atomic<bool> const& stop) {
-  constexpr std::int64_t interval_ns = 1'000'000;
-  std::vector<std::int64_t> latencies;
-  auto due = now_ns();
-  while (!stop.load(std::memory_order_acquire)) {
-    auto const begin = now_ns();
-    verify(rt.ask(whom, question{}, 60s) == 42, "the bystander does not answer");
-    auto const end = now_ns();
-    for (auto waited = end - begin; waited > 0; waited -= interval_ns) {
-      latencies.push_back(waited);
-    }
-    due = std::max(due + interval_ns, end);
-    std::this_thread::sleep_for(std::chrono::nanoseconds{std::max<std::int64_t>(0, due - now_ns())});
-  }
-  return latencies;
+  return sample_latencies([&] { verify(rt.ask(whom, question{}, 60s) == 42, "the bystander does not answer"); },
+                          [&] { return stop.load(std::memory_order_acquire); });
 }
 
 figure bystander(work const& asked) {

@@ -6,6 +6,7 @@
 #include <karyon/cell/cell.hpp>
 #include <karyon/cell/crash_report.hpp>
 #include <karyon/cell/runtime.hpp>
+#include <karyon/cell/task.hpp>
 #include <karyon/core/log.hpp>
 #include <karyon/core/result.hpp>
 #include <karyon/core/version.hpp>

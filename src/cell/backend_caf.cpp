@@ -235,7 +235,8 @@ void caf_cell::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
   if (!incarnation_alive(now)) return refuse(caf::make_error(caf::sec::request_receiver_down));
   caf::message content = what->move_content_to_message();
   if (content.match_elements<caf::exit_msg>()) {
-    return send_exit(now, {}, to_exit_reason(content.get_as<caf::exit_msg>(0).reason));
+    send_exit(now, {}, to_exit_reason(content.get_as<caf::exit_msg>(0).reason));
+    return;
   }
   caf_converter convert = nullptr;
   {

@@ -69,6 +69,7 @@ cell_stats stats_of(cell_slot& s) {
   stats.in_handlers = std::chrono::nanoseconds(s.busy_ticks * pulse::tick_ns);
   if (const cell_extras* e = s.extras) {
     stats.stashed = e->stash.size();
+    stats.suspended = e->suspended_count;
     for (const auto& [other, end] : e->links) stats.links += end.unlinking == 0 ? 1 : 0;
     if (e->memory != nullptr) {
       stats.memory_bytes = e->memory->bytes();
@@ -107,11 +108,7 @@ void cell::unstash() noexcept {
   stash.clear();
 }
 
-std::pmr::memory_resource* cell::memory() {
-  auto& memory = detail::extras_of(*slot_).memory;
-  if (memory == nullptr) memory = std::make_unique<detail::cell_memory>();
-  return memory.get();
-}
+std::pmr::memory_resource* cell::memory() { return &detail::memory_of(*slot_); }
 
 void cell::memory_quota(std::size_t bytes) { static_cast<detail::cell_memory*>(memory())->quota = bytes; }
 

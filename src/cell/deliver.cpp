@@ -36,12 +36,16 @@ errc code_of(send_result r) noexcept {
 std::atomic<std::uint64_t> refused_outside_dead{0};
 std::atomic<std::uint64_t> refused_outside_full{0};
 
+/// The runtime that the calling thread belongs to, or null.
+runtime_core* core_of_this_thread() noexcept {
+  if (worker* w = worker::current()) return static_cast<runtime_core*>(w->owner().user);
+  return running != nullptr ? running->core : nullptr;
+}
+
 void count_refusal(bool full) noexcept {
   const covered here;
-  worker* w = worker::current();
-  if (w != nullptr) {
-    static_cast<runtime_core*>(w->owner().user)
-        ->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
+  if (runtime_core* core = core_of_this_thread()) {
+    core->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
   } else {
     (full ? refused_outside_full : refused_outside_dead).fetch_add(1, std::memory_order_relaxed);
     if (current_observer != nullptr) current_observer->refused_outside();
@@ -96,10 +100,11 @@ inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, 
 thread_local constinit const cell_slot* last_receiver __attribute__((tls_model("initial-exec"))) = nullptr;
 #endif
 
-/// A receiver that this thread has not just sent to is likely far away, and idle: its lines come at the same time, and as our
-/// own, not one after the other and first to be read. To one that is being flooded the second line would be stolen.
+/// To a thread outside, a receiver that it has not just sent to is likely far away, and idle: its lines come at the same time, and
+/// as our own, not one after the other and first to be read. From one that is being flooded the second line would be stolen.
+/// Scatter to 500,000 cells takes 15% less by it; a worker's sends, which stay near, would take longer.
 inline void fetch(cell_slot& slot) noexcept {
-  if (&slot == last_receiver) return;
+  if (worker::current() != nullptr || &slot == last_receiver) return;
   last_receiver = &slot;
   prefetch_for_write(&slot.inbox);
   prefetch_for_write(&slot.run_link);
@@ -140,8 +145,7 @@ inline void schedule_now(cell_slot& slot) noexcept {
 
 void count_late_answer() noexcept {
   const covered here;
-  worker* w = worker::current();
-  if (w != nullptr) static_cast<runtime_core*>(w->owner().user)->count(&cell_counters::late_answers);
+  if (runtime_core* core = core_of_this_thread()) core->count(&cell_counters::late_answers);
 }
 
 std::uint64_t refused_outside(bool full) noexcept {

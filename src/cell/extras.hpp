@@ -29,16 +29,15 @@ template <class T>
 class handle_table {
 public:
   std::uint64_t add(T value) {
-    std::uint32_t index;
-    if (free_ != none) {
-      index = free_;
+    std::uint32_t index = free_;
+    if (index != none) {
       free_ = entries_[index].next_free;
     } else {
       index = static_cast<std::uint32_t>(entries_.size());
       entries_.emplace_back();
     }
     entry& e = entries_[index];
-    e.used = true;
+    e.next_free = used;
     e.value = std::move(value);
     ++used_;
     return (std::uint64_t{e.sequence} << 32) | (index + 1);
@@ -48,13 +47,12 @@ public:
     const auto index = static_cast<std::uint32_t>(number) - 1;
     if (index >= entries_.size()) return nullptr;
     entry& e = entries_[index];
-    return e.used && e.sequence == static_cast<std::uint32_t>(number >> 32) ? &e.value : nullptr;
+    return e.next_free == used && e.sequence == static_cast<std::uint32_t>(number >> 32) ? &e.value : nullptr;
   }
   /// Takes it out; it is there.
   T take(std::uint64_t number) noexcept {
     const auto index = static_cast<std::uint32_t>(number) - 1;
     entry& e = entries_[index];
-    e.used = false;
     ++e.sequence;
     e.next_free = free_;
     free_ = index;
@@ -64,18 +62,19 @@ public:
   template <class F>
   void for_each(F&& f) {
     for (entry& e : entries_) {
-      if (e.used) f(e.value);
+      if (e.next_free == used) f(e.value);
     }
   }
   [[nodiscard]] std::size_t size() const noexcept { return used_; }
 
 private:
   static constexpr std::uint32_t none = ~std::uint32_t{0};
+  static constexpr std::uint32_t used = none - 1;
+  // Small: where a cell has a million timers, each cancel finds its entry in a line of its own.
   struct entry {
     T value{};
     std::uint32_t sequence = 1;
     std::uint32_t next_free = none;
-    bool used = false;
   };
   std::vector<entry> entries_;
   std::uint32_t free_ = none;
@@ -101,6 +100,10 @@ public:
     for (block* b = first_; b != nullptr; b = b->next) visit(reinterpret_cast<std::byte*>(b) - b->padding, b->bytes);
   }
 
+  /// For a coroutine's frame, aligned to 16: from the heap of signals, which costs less. Throws as allocate.
+  [[nodiscard]] void* allocate_frame(std::size_t bytes);
+  static void free_frame(void* frame) noexcept;
+
 private:
   struct block {
     block* prev;
@@ -108,34 +111,62 @@ private:
     std::size_t bytes;
     std::size_t padding;  // keeps what follows aligned to 16; larger alignments shift the block within its memory
   };
+  struct frame_block {
+    frame_block* prev;
+    frame_block* next;
+    std::size_t bytes;
+    cell_memory* owner;
+  };
+  void check_quota(std::size_t more);
+  void count(std::size_t more) noexcept {
+    bytes_ += more;
+    if (bytes_ > peak_) peak_ = bytes_;
+  }
   void* do_allocate(std::size_t bytes, std::size_t alignment) override;
   void do_deallocate(void* p, std::size_t bytes, std::size_t alignment) override;
   [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
 
   block* first_ = nullptr;
+  frame_block* first_frame_ = nullptr;
   std::size_t bytes_ = 0;
   std::size_t peak_ = 0;
   bool over_quota_ = false;
 };
 
 /// A timer of a cell: fires as a signal to the cell that owns it, which alone acts on it. So nothing but the one claim
-/// (timer::claim) is ever contended, and a cancel is exact until the cell has seen the signal.
-struct cell_timer : timer, signal {
-  explicit cell_timer(const signal_ops* o) noexcept : signal(o) {}
-  address owner;
-  std::uint64_t request = 0;  // the request this is the timeout of, or 0
-  std::uint64_t number = 0;   // in extras.timers, where it is not a request's
-  bool suppressed = false;    // owner: cancelled after it fired
-  bool rearmed = false;       // owner: back in a wheel
-  std::uint64_t due_ns = 0;
+/// (timer::claim) is ever contended, and a cancel is exact until the cell has seen the signal. The payload lies behind it.
+struct cell_timer : signal, timer {  // a signal begins where memory is aligned to 16 (inbox.hpp)
+  explicit cell_timer(const signal_ops* o, const timer_kind* k) noexcept : signal(o), kind(k) {}
+  cell_slot* owner = nullptr;
+  cell_slot* whom = nullptr;
+  std::uint32_t owner_number = 0;
+  std::uint32_t whom_number = 0;
+  std::uint64_t number = 0;     // in the owner's extras: of timers, or of requests where this is a request's timeout
   std::uint64_t period_ns = 0;  // 0: once
-  address whom;
-  std::unique_ptr<timer_payload> payload;
+  const timer_kind* kind;       // null: a request's timeout, which has no payload
+
+  // record_bits, the owner's
+  static constexpr std::uint32_t suppressed = 1;  // cancelled after it fired
+  static constexpr std::uint32_t going_on = 2;    // periodic: to be started again once its signal is done with
+  static constexpr std::uint32_t skipping = 4;    // missed_periods::skipped
+  static constexpr std::uint32_t emptied = 8;     // its payload has ended
+  [[nodiscard]] bool is(std::uint32_t bit) const noexcept { return (record_bits & bit) != 0; }
 };
+// A record with 8 bytes of payload fills two cache lines.
+static_assert(sizeof(cell_timer) == 120);
 
 struct pending_request {
-  std::unique_ptr<request_handler> handler;
+  request_ptr handler;
   cell_timer* timeout = nullptr;
+};
+
+class coroutine_base;
+class receiver;
+
+/// Those that wait for one type of signal, the longest waiting first.
+struct receiver_queue {
+  receiver* first = nullptr;
+  receiver* last = nullptr;
 };
 
 /// What few cells use, allocated when a cell first does. The cell's owner only.
@@ -150,12 +181,24 @@ struct cell_extras {
   std::vector<signal*> stash;
   const behavior_table* behavior = nullptr;
   std::unique_ptr<cell_memory> memory;
+  coroutine_base* suspended = nullptr;  // handlers that wait, the newest first
+  std::size_t suspended_count = 0;
+  std::vector<receiver_queue> receivers;  // by position in the class's `accepts`
 };
 
 inline cell_extras& extras_of(cell_slot& s) {
   if (s.extras == nullptr) s.extras = new cell_extras();
   return *s.extras;
 }
+
+inline cell_memory& memory_of(cell_slot& s) {
+  auto& memory = extras_of(s).memory;
+  if (memory == nullptr) memory = std::make_unique<cell_memory>();
+  return *memory;
+}
+
+/// The cell ends: destroys its handlers that wait, the newest first; who asked them is told why.
+void destroy_suspended(cell_extras& e, const exit_reason& why) noexcept;
 
 /// Frees a timer's record.
 void destroy_timer(cell_timer* t) noexcept;

@@ -63,14 +63,14 @@ exit_reason reason_of_current_exception(exit_reason::kind as) noexcept {
 construction_scope::construction_scope(cell_slot* slot) noexcept : previous_(constructing) {
   constructing = slot;
   // A constructor that a handler calls is a part of that handler.
-  if (slot == nullptr || current_seat == nullptr || current_seat->is_busy()) return;
-  current_seat->show(slot);
-  current_seat->begin(&constructor_ops, false);
+  if (slot == nullptr || current_seat == nullptr || !current_seat->is_outside()) return;
+  current_seat->watch_only(slot);
+  current_seat->now(&constructor_ops);
   watched_ = true;
 }
 construction_scope::~construction_scope() {
   constructing = previous_;
-  if (watched_) static_cast<void>(current_seat->end());  // held: it was not exposed
+  if (watched_) current_seat->end_turn();
 }
 
 cell_slot* slot_under_construction() noexcept { return constructing; }
@@ -277,11 +277,18 @@ namespace {
 template <class F>
 void exit_hook(const run_context& context, F&& f) noexcept {
   seat* const here = current_seat;
-  if (here == nullptr || here->is_busy()) return f();
-  here->show(context.slot);
-  here->begin(&exit_hook_ops, !context.in_place);
+  if (here == nullptr) return f();
+  if (here->is_outside()) {
+    here->watch_only(context.slot);
+    here->now(&exit_hook_ops);
+    f();
+    return here->end_turn();
+  }
+  here->now(&exit_hook_ops);
+  if (context.in_place) return f();
+  here->expose();
   f();
-  if (!here->end()) worker_is_lost();
+  if (!here->cover()) worker_is_lost();
 }
 
 /// All of the end but the handing on of the slot.
@@ -302,9 +309,13 @@ void finish_incarnation(run_context& context) noexcept {
   if (s.extras != nullptr) cancel_all_timers(*s.extras);
   const mailbox_rest rest = empty_mailbox(s, s.inbox.close(), s.extras, context.last, context.why);
   if (rest.dropped != 0) core.count(&cell_counters::dropped_dead, rest.dropped);
-  // Questions first: their continuations refer to the object. Then the object, which may refer to its memory.
+  // Questions first: their continuations refer to the object, as do the coroutines, which the questions refer to. Then the
+  // object, which may refer to its memory.
   if (s.extras != nullptr) s.extras->requests = {};
-  exit_hook(context, [&]() noexcept { info.destroy(s.object()); });
+  exit_hook(context, [&]() noexcept {
+    if (s.extras != nullptr) destroy_suspended(*s.extras, context.why);
+    info.destroy(s.object());
+  });
   if (is_failure(context.why)) {
     core.count(&cell_counters::failures);
     core.report_crash(s, context.why, context.failed_handling, rest.users);
@@ -323,18 +334,22 @@ void finish_cell(run_context& context) noexcept {
   pass_on(*context.slot, std::move(context.why));
 }
 
-bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with) noexcept {
+exit_outcome exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with) noexcept {
   if (!s.inbox.claim(s.number())) {
-    send_exit(s.at(), {}, why);
-    return false;
+    return send_exit(s.at(), {}, why) ? exit_outcome::asked : exit_outcome::no_memory;
   }
   runtime_core& core = core_of(&s);
   const bool has_a_say =
       why.why() != exit_reason::kind::killed && (s.has(cell_slot::trapping) || why.why() == exit_reason::kind::normal);
   if (has_a_say) {
-    pending_push_back(s, make_exit_request(why));
+    try {
+      pending_push_back(s, make_exit_request(why));
+    } catch (const std::bad_alloc&) {
+      if (!s.inbox.go_idle()) core.schedule(s);
+      return exit_outcome::no_memory;
+    }
     core.schedule(s);
-    return false;
+    return exit_outcome::asked;
   }
   run_context context(s, core);
   context.why = why;
@@ -345,7 +360,7 @@ bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with
   running = outer;
   core.count(&cell_counters::ended);
   ended_with = std::move(context.why);
-  return true;
+  return exit_outcome::ended;
 }
 
 void discard_kept_signals(cell_slot& s, const exit_reason& why) noexcept {

@@ -60,11 +60,13 @@ void finish_cell(run_context& context) noexcept;
 
 /// Asks any cell to end (see cell::exit); any thread. Throws std::bad_alloc.
 void request_exit(const address& whom, const address& from, const exit_reason& why);
-/// The same for those that can not fail: lost where memory is, so whoever must see the end asks again after a while.
-KARYON_API void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
+/// The same for those that can not fail: false where there is no memory for it, so whoever must see the end asks again.
+KARYON_API bool send_exit(const address& whom, const address& from, const exit_reason& why) noexcept;
+enum class exit_outcome : std::uint8_t { ended, asked, no_memory };
 /// The same by its guardian, on a worker, best on the cell's home. An idle cell that has no say in it is ended on the spot, without a signal
-/// or a turn: true, and `ended_with` is its reason; the slot is the guardian's, whose child_ended is not called.
-[[nodiscard]] KARYON_API bool exit_in_place(cell_slot& s, const exit_reason& why, exit_reason& ended_with) noexcept;
+/// or a turn or memory: `ended`, and `ended_with` is its reason; the slot is the guardian's, whose child_ended is not called.
+[[nodiscard]] KARYON_API exit_outcome exit_in_place(cell_slot& s, const exit_reason& why,
+                                                    exit_reason& ended_with) noexcept;
 /// The exit reason of kind `as` for the exception being handled.
 [[nodiscard]] KARYON_API exit_reason
 reason_of_current_exception(exit_reason::kind as = exit_reason::kind::error) noexcept;

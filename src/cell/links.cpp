@@ -202,10 +202,12 @@ void request_exit(const address& whom, const address& from, const exit_reason& w
 
 signal* make_exit_request(const exit_reason& why) { return make_signal<exit_request>(address{}, why); }
 
-void send_exit(const address& whom, const address& from, const exit_reason& why) noexcept {
+bool send_exit(const address& whom, const address& from, const exit_reason& why) noexcept {
   try {
     request_exit(whom, from, why);
-  } catch (const std::bad_alloc&) {  // lost: who must see a cell end has a deadline, and asks again then
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
 }
 

@@ -25,7 +25,7 @@ struct handler_record {
   void sample(std::uint64_t ns) noexcept;
 };
 
-/// What `seat::begin` is told for user code that is no signal's handler.
+/// What `seat::now` is told for user code that is no signal's handler.
 extern const signal_ops start_hook_ops;
 extern const signal_ops exit_hook_ops;
 extern const signal_ops constructor_ops;

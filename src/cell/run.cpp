@@ -1,3 +1,6 @@
+#include <utility>
+
+#include "cell/away.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/observer.hpp"
@@ -62,43 +65,13 @@ void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept {
 
 namespace {
 
-constexpr std::uint64_t sampled_every = 256;  // so that two looks at a clock cost a fraction of a nanosecond a signal
-
-/// Times a handler, for the histogram of its type.
-class handler_sample {
-public:
-  explicit handler_sample(const signal_ops& ops) noexcept : site_(ops.site), began_ns_(monotonic_ns()) {}
-  void end(runtime_core& core) const noexcept {
-    if (site_ == nullptr) return;
-    if (handler_record* r = core.overruns().record_of(*site_)) r->sample(monotonic_ns() - began_ns_);
-  }
-
-private:
-  handler_site* site_;
-  std::uint64_t began_ns_;
-};
-
-/// Calls user code `f`, named by `what`, in sight of the watch: the thread's worker may be taken over meanwhile.
-template <class F>
-inline void exposed(run_context& context, seat* here, const signal_ops& what, F&& f) noexcept(noexcept(f())) {
-  if (here == nullptr) return f();
-  const std::uint64_t number = here->begin(&what);
-  if (number % sampled_every != 0) [[likely]] {
-    f();
-  } else {
-    const handler_sample sample(what);
-    f();
-    sample.end(*context.core);
-  }
-  if (!here->end()) [[unlikely]] {
-    context.lost = true;
-    worker_is_lost();
-  }
-}
+// A power of two: two looks at a clock for each must cost next to nothing a turn.
+constexpr std::uint64_t turns_a_sample = 256;
 
 /// Calls `f`; what it throws becomes the cell's exit reason, of kind `as`. False if it threw.
 template <class F>
-bool guarded(run_context& context, F&& f, exit_reason::kind as = exit_reason::kind::error) noexcept {
+[[gnu::always_inline]] inline bool guarded(run_context& context, F&& f,
+                                           exit_reason::kind as = exit_reason::kind::error) noexcept {
   try {
     f();
     return true;
@@ -124,12 +97,10 @@ inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
 /// Handles one signal and frees it. With KeepsLast (mailbox_policy::kept) it is handled as a copy where that can be, and is not freed
 /// if the handler throws: the next incarnation gets it. A handler that has returned has handled it, also if the cell ends by it.
 template <bool KeepsLast>
-inline void handle(run_context& context, cell_slot& slot, signal* s, seat* here) noexcept {
+[[gnu::always_inline]] inline void handle(run_context& context, cell_slot& slot, signal* s) noexcept {
   const signal_ops* ops = s->ops;
   const auto invoke = KeepsLast && ops->invoke_copy != nullptr ? ops->invoke_copy : ops->invoke;
-  bool returned = false;
-  exposed(context, here, *ops, [&]() noexcept { returned = guarded(context, [&] { invoke(slot.object(), *s); }); });
-  if (!returned) {
+  if (!guarded(context, [&] { invoke(slot.object(), *s); })) {
     context.failed_handling = ops->type;
     if (KeepsLast && ops->invoke_copy != nullptr) {
       context.last = s;
@@ -145,8 +116,37 @@ inline void handle(run_context& context, cell_slot& slot, signal* s, seat* here)
   check_quota(context, slot);
 }
 
-/// The rest of a turn in which a handler's worker was taken over: this thread is nobody's worker now. The cell goes on at home.
-[[gnu::noinline]] void finish_lost_turn(run_context& context, cell_slot& slot, std::uint32_t handled) noexcept {
+/// Whether the handler of `s` runs elsewhere than on a worker. Two loads for nearly all signals.
+inline bool leaves_worker(const runtime_core& core, const signal& s) noexcept {
+  const handler_site* site = s.ops->site;
+  return site != nullptr && site->elsewhere.load(std::memory_order_relaxed) != 0 &&
+         core.place_of(*site) != execution::worker;
+}
+
+/// `s`, whose handler runs elsewhere, is to be handled next: puts it back, and says whether it is still next, now that all is
+/// looked at which has arrived. Urgent signals are not to wait for a pool.
+[[gnu::noinline]] bool put_back_heavy(cell_slot& slot, signal* s) noexcept {
+  pending_push_front(slot, s);
+  if (slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
+  return slot.pending_tail->next == s;
+}
+
+/// The same, timed for the histogram of its type.
+template <bool KeepsLast>
+[[gnu::noinline]] void handle_sample(run_context& context, cell_slot& slot, signal* s) noexcept {
+  handler_site* const site = s->ops->site;
+  const std::uint64_t began_ns = monotonic_ns();
+  handle<KeepsLast>(context, slot, s);
+  if (site == nullptr) return;
+  const std::uint64_t took_ns = monotonic_ns() - began_ns;
+  if (handler_record* r = context.core->overruns().record_of(*site)) r->sample(took_ns);
+}
+
+/// The rest of a turn in which the worker was taken over: this thread is nobody's worker now. The cell goes on at home.
+[[gnu::noinline]] void finish_lost_turn(run_context& context, cell_slot& slot, seat& here,
+                                        std::uint32_t handled) noexcept {
+  worker_is_lost();
+  here.end_turn();
   runtime_core& core = *context.core;
   slot.handled += handled;
   context.unsettled = 0;
@@ -160,34 +160,32 @@ inline void handle(run_context& context, cell_slot& slot, signal* s, seat* here)
 }
 
 /// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept).
-template <bool Observed, bool KeepsLast>
-[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w) {
+///
+/// Between the places marked "covered" nothing of the worker's is touched, by whatever this calls: another thread may run it.
+/// `here`: null where nobody watches. `Sampled`: the first handler is timed, for the histogram of its type.
+template <bool Observed, bool KeepsLast, bool Sampled>
+[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w, seat* const here) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
-  seat* const here = current_seat;
-  if (here != nullptr) here->show(&slot);
-  auto& counters = core.state_of(w.index()).counters;
+  auto& counters = static_cast<worker_state*>(w.user)->counters;
   if constexpr (Observed) core.observer()->runs(slot);
-  const std::uint32_t turn = core.workers().signals_per_turn();
+  const std::uint32_t turn = w.owner().signals_per_turn();
   const std::uint64_t started = w.ticks();
   const bool bounded = slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
   std::uint64_t settled = started;
   std::uint32_t n = 0;
-  bool idle = false;
+  bool sample = Sampled;
 
   if (slot.has(cell_slot::starting)) {
     slot.set(cell_slot::starting, false);
-    const auto started_hook = slot.info.load(std::memory_order_relaxed)->started;
-    exposed(context, here, start_hook_ops, [&]() noexcept {
-      guarded(
-          context, [&] { started_hook(slot.object()); }, exit_reason::kind::start_failed);
-    });
+    if (here != nullptr) here->now(&start_hook_ops);
+    guarded(
+        context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
+        exit_reason::kind::start_failed);
     check_quota(context, slot);
-    if (context.lost) [[unlikely]]
-      return finish_lost_turn(context, slot, 0);
   }
-  // What must be written before the cell is given up: after go_idle it may already run elsewhere.
+  // What must be written before the cell is given up: after go_idle it may already run elsewhere. Covered.
   auto settle = [&](std::uint32_t count) {
     slot.handled += count;
     context.unsettled = 0;
@@ -203,13 +201,29 @@ template <bool Observed, bool KeepsLast>
         pending_append(slot, list);
         continue;
       }
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, n);
       settle(n);
       n = 0;
       if (slot.inbox.go_idle()) {
-        idle = true;
-        break;
+        running = nullptr;
+        return;
       }
+      if (here != nullptr) here->expose();
       continue;
+    }
+    if (leaves_worker(core, *s)) [[unlikely]] {
+      if (!put_back_heavy(slot, s)) continue;
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, n);
+      settle(n);
+      n = 0;
+      if (send_away(slot, core, core.place_of(*s->ops->site))) {
+        running = nullptr;
+        return;
+      }
+      s = pending_pop(slot);  // no thread: here
+      if (here != nullptr) here->expose();
     }
     if (!s->ops->internal) {
       context.unsettled = ++n;
@@ -222,44 +236,129 @@ template <bool Observed, bool KeepsLast>
         continue;
       }
     }
-    handle<KeepsLast>(context, slot, s, here);
-    if (context.lost) [[unlikely]]
-      return finish_lost_turn(context, slot, n);
+    if (here != nullptr) here->now(s->ops);
+    if (Sampled && sample) {
+      sample = false;
+      handle_sample<KeepsLast>(context, slot, s);
+    } else {
+      handle<KeepsLast>(context, slot, s);
+    }
     if (n >= turn || w.ticks() != started) {
       if (context.doomed) break;
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, n);
       settle(n);
       core.schedule_again(slot);
-      idle = true;
-      break;
+      running = nullptr;
+      return;
     }
     // Urgent signals overtake: look for them now and then while a backlog is worked off.
     if ((n & 15u) == 0 && slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
   }
-  if (!idle) {
-    settle(n);
-    if constexpr (Observed) core.observer()->ends(slot, context.why);
-    finish_cell(context);
-  }
+  if (here != nullptr && !here->cover()) [[unlikely]]
+    return finish_lost_turn(context, slot, *here, n);
+  settle(n);
+  if constexpr (Observed) core.observer()->ends(slot, context.why);
+  finish_cell(context);
+  if (here != nullptr) here->end_turn();
   running = nullptr;
 }
 
-// Apart, so that cells without the policy, nearly all, pay one look at their flags a turn.
+// Apart, so that cells without the policy, nearly all, and turns without a sample pay one look for them.
 template <bool Observed>
-[[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w) {
-  run_turn<Observed, true>(slot, w);
+[[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w, seat* here) {
+  run_turn<Observed, true, false>(slot, w, here);
 }
-
-template <bool Observed>
-inline void run(task* t, worker& w) {
-  cell_slot& slot = cell_slot::of(t);
-  if (slot.has(cell_slot::keeps_last)) [[unlikely]]
-    return run_keeping_turn<Observed>(slot, w);
-  run_turn<Observed, false>(slot, w);
+[[gnu::noinline]] void run_sampled_turn(cell_slot& slot, worker& w, seat* here) {
+  run_turn<false, false, true>(slot, w, here);
 }
 
 }  // namespace
 
-void run_cell(task* t, worker& w) { run<false>(t, w); }
-void run_observed_cell(task* t, worker& w) { run<true>(t, w); }
+// ---- away ----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Handles a heavy signal, the cell's next.
+void handle_away(run_context& context, cell_slot& slot, signal* s) noexcept {
+  runtime_core& core = *context.core;
+  if (slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0) {
+    slot.queued.fetch_sub(1, std::memory_order_relaxed);
+  }
+  if (cell_observer* o = core.observer(); o != nullptr && !o->admits(slot, *s)) return;
+  context.unsettled = 1;
+  const std::uint64_t began_ns = monotonic_ns();
+  if (slot.has(cell_slot::keeps_last)) {
+    handle<true>(context, slot, s);
+  } else {
+    handle<false>(context, slot, s);
+  }
+  context.unsettled = 0;
+  ++slot.handled;
+  // Not by the pulse, which rests while only pools are busy.
+  slot.busy_ticks += static_cast<std::uint32_t>((monotonic_ns() - began_ns) / pulse::tick_ns);
+  core.count(&cell_counters::handled);
+}
+
+}  // namespace
+
+bool send_away(cell_slot& s, runtime_core& core, execution where) noexcept {
+  scheduler& workers = core.workers();
+  dirty_pool& pool = workers.dirty().at(kind_of(where), workers.at(s.home).node());
+  if (!workers.simulated()) return pool.push(&s.run_link);
+  pool.count_simulated();
+  s.run_link.run = &run_simulated_away_cell;
+  workers.schedule(&s.run_link, s.home, true);
+  return true;
+}
+
+void run_away_cell(task* t) noexcept {
+  cell_slot& slot = cell_slot::of(t);
+  runtime_core& core = core_of(&slot);
+  run_context context(slot, core);
+  running = &context;
+  if (cell_observer* o = core.observer()) o->runs(slot);
+  // The signal that it was sent here for is next, unless something urgent has come: that is for its worker.
+  if (slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
+  signal* s = pending_pop(slot);
+  if (leaves_worker(core, *s)) {
+    handle_away(context, slot, s);
+  } else {
+    pending_push_front(slot, s);
+  }
+  if (context.doomed) {
+    if (cell_observer* o = core.observer()) o->ends(slot, context.why);
+    finish_cell(context);
+    running = nullptr;
+  } else {
+    running = nullptr;
+    core.schedule(slot);
+  }
+}
+
+void run_simulated_away_cell(task* t, worker&) {
+  t->run = core_of(&cell_slot::of(t)).observer() != nullptr ? &run_observed_cell : &run_cell;
+  // What runs there is no worker.
+  worker* const me = std::exchange(current_worker, nullptr);
+  run_away_cell(t);
+  current_worker = me;
+}
+
+void run_cell(task* t, worker& w) {
+  cell_slot& slot = cell_slot::of(t);
+  seat* const here = current_seat;
+  const bool sampled = here != nullptr && here->begin_turn(&slot) % turns_a_sample == 0;
+  if (slot.has(cell_slot::keeps_last)) [[unlikely]]
+    return run_keeping_turn<false>(slot, w, here);
+  if (sampled) [[unlikely]]
+    return run_sampled_turn(slot, w, here);
+  run_turn<false, false, false>(slot, w, here);
+}
+
+void run_observed_cell(task* t, worker& w) {
+  cell_slot& slot = cell_slot::of(t);
+  if (slot.has(cell_slot::keeps_last)) return run_keeping_turn<true>(slot, w, nullptr);
+  run_turn<true, false, false>(slot, w, nullptr);
+}
 
 }  // namespace karyon::detail

@@ -87,4 +87,22 @@ std::vector<handler_report> runtime::handlers() const { return core_->overruns()
 std::vector<running_handler> runtime::overrunning() const { return core_->overruns().running(detail::monotonic_ns()); }
 bool runtime::on_worker() noexcept { return detail::in_runtime(); }
 
+std::vector<moved_handler> runtime::moved_handlers() const {
+  std::vector<moved_handler> all;
+  core_->moved().for_each([&](const detail::handler_site& site) {
+    all.push_back({std::string(site.cell_class), std::string(site.signal)});
+  });
+  return all;
+}
+
+bool runtime::move_back(const moved_handler& which) {
+  bool done = false;
+  core_->moved().for_each([&](detail::handler_site& site) {
+    if (site.cell_class == which.cell_class && site.signal == which.signal) {
+      done = core_->moved().remove(site) || done;
+    }
+  });
+  return done;
+}
+
 }  // namespace karyon

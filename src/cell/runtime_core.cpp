@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "cell/away.hpp"
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
@@ -53,6 +54,17 @@ binding_plan plan_for(const runtime_options& options) {
     throw runtime_error(error(errc::invalid_argument, "spin must be between 0 and 10,000 microseconds"));
   }
   check_watch(s.watch);
+  constexpr std::uint32_t threads_max = 1024;
+  const std::uint32_t cpu_threads = s.dirty.cpu_threads.value_or(1);
+  if (cpu_threads == 0 || cpu_threads > threads_max) {
+    throw runtime_error(error(errc::invalid_argument, "dirty.cpu_threads must be between 1 and 1,024"));
+  }
+  if (s.dirty.io_threads == 0 || s.dirty.io_threads > threads_max) {
+    throw runtime_error(error(errc::invalid_argument, "dirty.io_threads must be between 1 and 1,024"));
+  }
+  if (s.dirty.offload_queue_limit == 0 || s.dirty.offload_queue_limit > 10'000'000) {
+    throw runtime_error(error(errc::invalid_argument, "dirty.offload_queue_limit must be between 1 and 10,000,000"));
+  }
   result<binding_plan> plan = [&]() -> result<binding_plan> {
     if (options.machine != nullptr) return possible_plan(*options.machine, s.binding);
     return topology::detect().and_then([&](const topology& machine) { return possible_plan(machine, s.binding); });
@@ -63,7 +75,10 @@ binding_plan plan_for(const runtime_options& options) {
 
 std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
   std::vector<slab_store::node> nodes;
-  for (const node_binding& n : plan.nodes) nodes.push_back(slab_store::node{n.memory_os_index, plan.nodes.size() > 1});
+  // A plan of one node binds memory too, where the machine has others.
+  for (const node_binding& n : plan.nodes) {
+    nodes.push_back(slab_store::node{n.memory_os_index, n.memory_os_index.has_value()});
+  }
   return nodes;
 }
 
@@ -74,6 +89,11 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
   scheduler_hooks hooks;
   hooks.binding_refused = [](const error& e) {
     log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));
+  };
+  hooks.dirty_thread_refused = [](const error& e) {
+    log(log_level::warn, "the dirty pools have fewer threads than they may, since the system refuses to start one (" +
+                             e.message() +
+                             "): long work waits for those that there are, and without any it holds up workers");
   };
   hooks.handlers.begins = [this](const overrun& o) { overruns_.begins(o); };
   hooks.handlers.goes_on = [this](const overrun& o) { overruns_.goes_on(o); };
@@ -93,10 +113,12 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
   hooks.rehome = &rehome_cell;
   scheduler_ = std::make_unique<scheduler>(plan_for(options), options.scheduler, std::move(hooks));
   scheduler_->user = this;
+  scheduler_->run_away = &run_away_cell;
   reports_ = std::make_unique<report_desk>(options_, *scheduler_);
   states_ = std::make_unique<worker_state[]>(scheduler_->size());
   slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);
   for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->attach(states_[i].cache, scheduler_->at(i).node());
+  for (unsigned i = 0; i < scheduler_->size(); ++i) scheduler_->at(i).user = &states_[i];
   try {
     backend_ = std::make_unique<actor_backend>(*scheduler_);
   } catch (const std::system_error& e) {
@@ -142,6 +164,22 @@ std::uint64_t runtime_core::live_cells() const noexcept {
   return sum(&cell_counters::spawned) - ended;
 }
 
+namespace {
+
+dirty_pool_metrics metrics_of(const dirty_pool::figures& f) noexcept {
+  dirty_pool_metrics m;
+  m.threads = f.threads;
+  m.queued = f.queued;
+  m.running = f.running;
+  m.run = f.run;
+  m.refused = f.refused;
+  m.run_by_workers = f.in_place;
+  m.switch_ns = f.switch_ns;
+  return m;
+}
+
+}  // namespace
+
 runtime_metrics runtime_core::metrics() const {
   runtime_metrics m;
   m.cells = live_cells();
@@ -156,6 +194,10 @@ runtime_metrics runtime_core::metrics() const {
   m.late_answers = sum(&cell_counters::late_answers);
   m.crash_reports_suppressed = reports_->suppressed();
   m.crash_callback_failures = crash_callback_failures_.load(std::memory_order_relaxed);
+  m.offloads_skipped = offloads_skipped_.load(std::memory_order_relaxed);
+  m.offloads_late = offloads_late_.load(std::memory_order_relaxed);
+  m.dirty_cpu = metrics_of(scheduler_->dirty().look(dirty_kind::cpu));
+  m.dirty_io = metrics_of(scheduler_->dirty().look(dirty_kind::io));
   m.slab_bytes = slabs_->bytes_mapped();
   for (unsigned i = 0; i < scheduler_->size(); ++i) {
     const worker::counters& w = scheduler_->at(i).stats();
@@ -164,6 +206,7 @@ runtime_metrics runtime_core::metrics() const {
     m.given_same_node += w.donated_node.load(std::memory_order_relaxed);
     m.given_other_node += w.donated_remote.load(std::memory_order_relaxed);
   }
+  add_timers(m);
   if (const watch* w = scheduler_->watched()) {
     m.overruns = w->overruns();
     m.take_overs = w->take_overs();
@@ -172,6 +215,21 @@ runtime_metrics runtime_core::metrics() const {
   m.threads = scheduler_->threads().size();
   add_placement(m);
   return m;
+}
+
+void runtime_core::add_timers(runtime_metrics& to) const noexcept {
+  const auto add = [&to](const timer_counters& t) {
+    for (std::size_t k = 0; k < timer_lateness_classes; ++k) {
+      const std::uint64_t n = t.late[k].load(std::memory_order_relaxed);
+      to.timer_lateness[k] += n;
+      to.timers_fired += n;
+    }
+    const std::chrono::nanoseconds latest(t.lateness_max_ns.load(std::memory_order_relaxed));
+    to.timer_lateness_max = std::max(to.timer_lateness_max, latest);
+  };
+  add(outside_timers_);
+  for (unsigned i = 0; i < scheduler_->size(); ++i) add(states_[i].timers);
+  to.timer_periods_skipped = sum(&cell_counters::periods_skipped);
 }
 
 runtime_core::place runtime_core::choose(placement where) {
@@ -285,7 +343,7 @@ void runtime_core::report_crash(cell_slot& s, const exit_reason& why, std::strin
       try {
         options_.on_crash(r);
       } catch (...) {
-        crash_callback_failures_.fetch_add(1, std::memory_order_relaxed);
+        callback_failed();
       }
     }
   } catch (...) {
@@ -313,11 +371,27 @@ void runtime_core::remove_participant(const shutdown_participant& p) noexcept {
   participants_.pop_back();
 }
 
+std::uint64_t runtime_core::running_on_pools() const noexcept {
+  const dirty_pools& pools = scheduler_->dirty();
+  return pools.look(dirty_kind::cpu).running + pools.look(dirty_kind::io).running;
+}
+
+void runtime_core::recall_from_pools() noexcept {
+  scheduler_->dirty().for_each([this](dirty_pool& pool) {
+    for (task* t = pool.recall(); t != nullptr;) {
+      task* following = t->next;
+      schedule(cell_slot::of(t));
+      t = following;
+    }
+  });
+}
+
 bool runtime_core::wait_until_empty(std::chrono::milliseconds at_most) {
   // Rare and short: a look every now and then is simpler than a count that every cell's end would have to maintain.
   const auto empty = [this] {
+    recall_from_pools();
     const std::lock_guard lock(participants_mutex_);
-    return live_cells() == 0 &&
+    return live_cells() == 0 && !scheduler_->dirty().is_busy() &&
            std::all_of(participants_.begin(), participants_.end(), [](const auto& p) { return p->has_ended(); });
   };
   constexpr std::uint64_t ms_ns = 1'000'000;
@@ -335,8 +409,10 @@ void runtime_core::exit_all(const exit_reason& why) {
 }
 
 shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
-  if (running != nullptr || local() != nullptr)
-    programmer_error("runtime::shutdown (or ~runtime) was called by one of its own cells, which it would wait for");
+  if (running != nullptr || local() != nullptr || scheduler_->dirty().is_own_thread())
+    programmer_error(
+        "runtime::shutdown (or ~runtime) was called by one of its own cells, or by what one has offloaded, which it "
+        "would wait for");
   const std::lock_guard lock(shutdown_mutex_);
   if (shut_down_) {
     // A spawn that was under way, or a handler that did not return, may have outlasted the first call.
@@ -365,6 +441,8 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
                          " cells have handlers that did not return before the deadline; their threads are left behind";
       for (const running_handler& h : report_.stuck)
         text.append("; ").append(h.cell_class).append(" in ").append(h.signal);
+      if (const std::uint64_t busy = running_on_pools(); busy != 0)
+        text.append("; ").append(std::to_string(busy)).append(" threads of the dirty pools are busy");
       log(log_level::err, text);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 
 #include <karyon/cell/runtime.hpp>
 
+#include "cell/moved_handlers.hpp"
 #include "cell/observer.hpp"
 #include "cell/overrun_desk.hpp"
 #include "cell/report_desk.hpp"
@@ -52,12 +54,45 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> migration_pages_moved{0};
   std::atomic<std::uint64_t> migration_pages_shared{0};
   std::atomic<std::uint64_t> migration_pages_refused{0};
+  std::atomic<std::uint64_t> periods_skipped{0};
+};
+
+/// How late the timers of cells fired: counted by one worker alone, but for those that no worker counts; read by anyone
+/// (relaxed: each is a number of its own).
+struct timer_counters {
+  std::array<std::atomic<std::uint64_t>, timer_lateness_classes> late{};
+  std::atomic<std::uint64_t> lateness_max_ns{0};
+
+  [[nodiscard]] static std::size_t class_of(std::uint64_t late_ns) noexcept {
+    const auto ticks = static_cast<std::size_t>(std::bit_width(late_ns >> timer_wheel::tick_shift));
+    return ticks < timer_lateness_classes ? ticks : timer_lateness_classes - 1;
+  }
+  void fired(std::uint64_t late_ns) noexcept {
+    auto& c = late[class_of(late_ns)];
+    c.store(c.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (late_ns > lateness_max_ns.load(std::memory_order_relaxed)) {
+      lateness_max_ns.store(late_ns, std::memory_order_relaxed);
+    }
+  }
+  void fired_outside(std::uint64_t late_ns) noexcept {
+    late[class_of(late_ns)].fetch_add(1, std::memory_order_relaxed);
+    std::uint64_t most = lateness_max_ns.load(std::memory_order_relaxed);
+    while (late_ns > most && !lateness_max_ns.compare_exchange_weak(most, late_ns, std::memory_order_relaxed)) {
+    }
+  }
+};
+
+/// What became of offloaded work whose cell ended first.
+enum class offload_loss : std::uint8_t {
+  skipped,  ///< it was not begun
+  late,     ///< what it yielded was dropped
 };
 
 /// A worker's part of the runtime.
 struct worker_state {
   slab_cache cache;
   cell_counters counters;
+  timer_counters timers;
 };
 
 /// The inside of a runtime.
@@ -85,9 +120,8 @@ public:
   /// handler may be the caller.
   [[nodiscard]] worker_state* local() noexcept {
     worker* w = worker::current();
-    return w != nullptr && &w->owner() == scheduler_.get() ? &states_[w->index()] : nullptr;
+    return w != nullptr && &w->owner() == scheduler_.get() ? static_cast<worker_state*>(w->user) : nullptr;
   }
-  [[nodiscard]] worker_state& state_of(unsigned worker) noexcept { return states_[worker]; }
 
   /// Adds to a counter: a plain store on a worker, an atomic addition to a shared counter elsewhere. Release: partner sum.
   void count(std::atomic<std::uint64_t> cell_counters::*which, std::uint64_t n = 1) noexcept {
@@ -97,6 +131,14 @@ public:
       c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_release);
     } else {
       (outside_.*which).fetch_add(n, std::memory_order_release);
+    }
+  }
+  /// A timer of a cell fired so late.
+  void timer_fired(std::uint64_t late_ns) noexcept {
+    if (worker_state* s = local()) {
+      s->timers.fired(late_ns);
+    } else {
+      outside_timers_.fired_outside(late_ns);
     }
   }
   [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept;
@@ -110,6 +152,19 @@ public:
     bool pinned;
   };
   [[nodiscard]] place choose(placement where);
+
+  /// Where this runtime runs a handler. Any thread, no lock.
+  [[nodiscard]] execution place_of(const handler_site& site) const noexcept {
+    if (site.declared != execution::worker) return site.declared;
+    return moved_.has(site) ? execution::dirty_cpu : execution::worker;
+  }
+  /// From now on handlers of this type run on the dirty CPU pool. Any thread; allocates nothing. False if they do already, or
+  /// if too many were moved.
+  bool move_to_dirty(handler_site& site) noexcept { return site.declared == execution::worker && moved_.add(site); }
+  [[nodiscard]] moved_handlers& moved() noexcept { return moved_; }
+  void count_offload(offload_loss how) noexcept {
+    (how == offload_loss::late ? offloads_late_ : offloads_skipped_).fetch_add(1, std::memory_order_relaxed);
+  }
 
   void schedule(cell_slot& s) noexcept { scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned)); }
   /// For a cell whose turn is over, though it has signals left.
@@ -127,6 +182,8 @@ public:
   void report_crash(cell_slot& s, const exit_reason& why, std::string_view handling, std::uint64_t mailbox) noexcept;
   [[nodiscard]] report_desk& reports() noexcept { return *reports_; }
   [[nodiscard]] overrun_desk& overruns() noexcept { return overruns_; }
+  /// The host's callback for reports has thrown.
+  void callback_failed() noexcept { crash_callback_failures_.fetch_add(1, std::memory_order_relaxed); }
 
   void add_participant(std::shared_ptr<shutdown_participant> p);
   /// It has nothing left: forgets it, which may free it. No effect if it is not there.
@@ -134,9 +191,13 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
+  void add_timers(runtime_metrics& to) const noexcept;
   void add_placement(runtime_metrics& m) const noexcept;
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
+  /// Cells that wait for a thread of a dirty pool look at their mailboxes again: they may have been told to end.
+  void recall_from_pools() noexcept;
+  [[nodiscard]] std::uint64_t running_on_pools() const noexcept;
   [[nodiscard]] bool wait_until_empty(std::chrono::milliseconds at_most);
   /// Not supervised ones: their supervisors end them, in their order, and would start again what others end.
   void exit_all(const exit_reason& why);
@@ -152,9 +213,13 @@ private:
   std::unique_ptr<scheduler> scheduler_;
   std::unique_ptr<worker_state[]> states_;
   cell_counters outside_;
+  timer_counters outside_timers_;
   std::unique_ptr<slab_store> slabs_;
   std::unique_ptr<actor_backend> backend_;
   std::unique_ptr<report_desk> reports_;
+  moved_handlers moved_;
+  std::atomic<std::uint64_t> offloads_skipped_{0};
+  std::atomic<std::uint64_t> offloads_late_{0};
   std::atomic<std::uint64_t> crash_callback_failures_{0};
   std::atomic<bool> has_migrated_{false};
   std::atomic<bool> closing_{false};
@@ -182,11 +247,11 @@ struct run_context {
   cell_slot* slot;
   runtime_core* core;
   reply_address* question = nullptr;
+  std::uint64_t due_ns = 0;          // of the timer whose signal is handled
   std::string_view failed_handling;  // the type of the signal whose handler threw
   signal* last = nullptr;            // the user's signal that it dies of, if that is kept
   bool doomed = false;
   bool in_place = false;        // ended by its guardian, in whose turn this is
-  bool lost = false;            // the thread's worker was taken over during this turn
   std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
   exit_reason why;
@@ -194,5 +259,11 @@ struct run_context {
 extern KARYON_API thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));
 
 inline bool in_runtime() noexcept { return worker::current() != nullptr || running != nullptr; }
+
+/// The worker that the calling thread is, or, within a handler elsewhere, the cell's own; null on other threads.
+[[nodiscard]] inline worker* worker_at_hand() noexcept {
+  if (worker* w = worker::current()) return w;
+  return running != nullptr ? &running->core->workers().at(running->slot->home) : nullptr;
+}
 
 }  // namespace karyon::detail

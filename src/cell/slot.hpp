@@ -32,12 +32,12 @@ private:
   std::atomic<T> value_;
 };
 
-/// Whoever looks after a supervised cell: told of each end of an incarnation, on the worker where it ended, after all
+/// Whoever looks after a supervised cell: told of each end of an incarnation, on the thread where it ended, after all
 /// of its cleanup. From that call on the slot is the guardian's, with the reason in `why()`.
 struct guardian {
   using callback = void (*)(guardian& self, cell_slot& slot) noexcept;
   /// Appends the path of a child for a report ("/app/sessions/#1234"), or, without a child, the words for all of its
-  /// children in a sum ("/app/sessions shard 1"). Called only when a report is made: on the child's worker, before
+  /// children in a sum ("/app/sessions shard 1"). Called only when a report is made: on the thread where the child ended, before
   /// child_ended for that end. May throw std::bad_alloc; must not report anything itself.
   using path_writer = void (*)(const guardian& self, const cell_slot* child, std::string& path);
   explicit guardian(callback f, path_writer p = &write_default_path) noexcept : child_ended(f), append_path(p) {}

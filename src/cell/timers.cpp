@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
@@ -6,102 +11,193 @@ namespace karyon::detail {
 
 namespace {
 
-/// A timer can only be started on a worker's wheel. One that is started on a thread that is none, by a constructor or by a
-/// handler whose worker was taken over, starts as a signal to the cell, which is then first thing on a worker.
-void arm(cell_timer* t) noexcept;
-void arm_later(cell_timer* t) noexcept;
-
 void run_timer(void*, signal& s);
+void run_arming(void*, signal& s);
 void discard_timer(signal* s, errc, const exit_reason&) noexcept;
-void run_arming(void*, signal& s) { arm(&static_cast<cell_timer&>(s)); }
 
 constexpr signal_ops timer_ops{&run_timer, &discard_timer, "karyon::timer", false, false, true};
-constexpr signal_ops arming_ops{&run_arming, &discard_timer, "karyon::timer", true, false, true};
+/// A timer can only be started on a worker's wheel. One that is started on a thread that is none, by a constructor or by a
+/// handler whose worker was taken over, starts as a signal to the cell, which comes behind what waits there, as the timer's own
+/// signal would.
+constexpr signal_ops arming_ops{&run_arming, &discard_timer, "karyon::timer", false, false, true};
 
-void fire(timer* t, worker&) {
+// ---- the record ------------------------------------------------------------------------------------------------------
+
+std::size_t payload_offset(const timer_kind& kind) noexcept {
+  return (sizeof(cell_timer) + kind.align - 1) / kind.align * kind.align;
+}
+
+std::size_t bytes_of(const timer_kind* kind) noexcept {
+  return kind == nullptr ? sizeof(cell_timer) : payload_offset(*kind) + kind->bytes;
+}
+
+void* payload_of(cell_timer& t) noexcept { return reinterpret_cast<std::byte*>(&t) + payload_offset(*t.kind); }
+
+cell_timer& timer_with(const timer_kind& kind, void* payload) noexcept {
+  return *reinterpret_cast<cell_timer*>(static_cast<std::byte*>(payload) - payload_offset(kind));
+}
+
+void end_payload(cell_timer& t) noexcept {
+  if (t.kind == nullptr || t.kind->destroy == nullptr || t.is(cell_timer::emptied)) return;
+  t.record_bits |= cell_timer::emptied;
+  t.kind->destroy(payload_of(t));
+}
+
+void free_record(cell_timer* t) noexcept {
+  const std::size_t bytes = bytes_of(t->kind);
+  t->~cell_timer();
+  free_signal(t, bytes);
+}
+
+struct record_deleter {
+  void operator()(cell_timer* t) const noexcept { destroy_timer(t); }
+};
+using record_ptr = std::unique_ptr<cell_timer, record_deleter>;
+
+// ---- firing ----------------------------------------------------------------------------------------------------------
+
+void fire(timer* t, worker& w) {
   auto* record = static_cast<cell_timer*>(t);
-  record->rearmed = false;
-  deliver(record->owner.slot, record->owner.number, record);
+  static_cast<runtime_core*>(w.owner().user)->timer_fired(w.firing_ns() - record->due_ns);
+  deliver(record->owner, record->owner_number, record);
 }
 
 void release(timer* t, worker&) { destroy_timer(static_cast<cell_timer*>(t)); }
 
-void arm(cell_timer* t) noexcept {
-  t->ops = &timer_ops;
-  t->timer::prev = nullptr;
-  t->timer::next = nullptr;
-  t->rearmed = true;
+record_ptr new_record(const timer_kind* kind) {
+  auto* t = ::new (allocate_signal(bytes_of(kind))) cell_timer(&timer_ops, kind);
   t->fire = &fire;
   t->release = &release;
-  if (t->suppressed) {
-    t->rearmed = false;
-    return;
-  }
-  const covered here;
-  worker* w = worker::current();
-  if (w == nullptr || &w->owner() != &core_of(t->owner.slot).workers()) return arm_later(t);
-  // Relaxed: the wheel is this worker's own, and a canceller reaches the record through this cell only.
-  t->state_word.store(timer::armed, std::memory_order_relaxed);
-  w->start_timer(*t, t->due_ns);
-}
-
-void arm_later(cell_timer* t) noexcept {
+  // Out of all wheels, where nobody but its cell can reach it.
   t->state_word.store(timer::fired, std::memory_order_relaxed);
-  t->ops = &arming_ops;
-  deliver(t->owner.slot, t->owner.number, t);
+  return record_ptr(t);
 }
 
-/// The cell sees its timer's signal: acts, and starts a periodic one again.
+/// Into this worker's wheel. Relaxed: the wheel is its own, and a canceller reaches the record through this cell only.
+void arm(cell_timer& t, worker& w, std::uint64_t now_ns) noexcept {
+  t.state_word.store(timer::armed, std::memory_order_relaxed);
+  w.start_timer(t, t.due_ns, now_ns);
+}
+
+/// Starts a new record's timer. What a cell starts in its own turn, as nearly all, starts on the worker that runs it.
+void begin(cell_slot& self, cell_timer* t, std::chrono::nanoseconds delay) noexcept {
+  t->owner = &self;
+  t->owner_number = self.number();
+  const std::uint64_t now_ns = monotonic_ns();
+  t->due_ns = now_ns + static_cast<std::uint64_t>(delay.count() > 0 ? delay.count() : 0);
+  const covered here;
+  worker* const w = worker::current();
+  if (w != nullptr && ((running != nullptr && running->slot == &self) || &w->owner() == &core_of(&self).workers())) {
+    arm(*t, *w, now_ns);
+  } else {
+    t->ops = &arming_ops;
+    deliver(&self, self.number(), t);
+  }
+}
+
+void run_arming(void*, signal& s) {
+  auto& t = static_cast<cell_timer&>(s);
+  t.ops = &timer_ops;
+  if (!t.is(cell_timer::suppressed)) t.record_bits |= cell_timer::going_on;
+}
+
+/// missed_periods::skipped: what is sent now stands for the last period that has passed.
+void skip_missed(cell_timer& t) noexcept {
+  const std::uint64_t late_ns = monotonic_ns() - t.due_ns;
+  const std::uint64_t missed = late_ns / t.period_ns;
+  if (missed == 0) return;
+  t.due_ns += missed * t.period_ns;
+  running->core->count(&cell_counters::periods_skipped, missed);
+}
+
+/// The cell sees its timer's signal: acts on it.
 void run_timer(void*, signal& s) {
   auto& t = static_cast<cell_timer&>(s);
-  t.rearmed = false;
-  if (t.suppressed) return;
-  cell_slot& slot = *running->slot;
-  cell_extras& e = *slot.extras;
-  if (t.request != 0) {
-    pending_request request = e.requests.take(t.request);
+  if (t.is(cell_timer::suppressed)) return;
+  cell_extras& e = *running->slot->extras;
+  if (t.kind == nullptr) {
+    pending_request request = e.requests.take(t.number);
     request.handler->fail(error(errc::timeout, "no answer within the time given"));
     return;
   }
-  // Settle the record before make(), which may throw what the signal's copy constructor throws.
-  if (t.period_ns != 0) {
-    t.due_ns += t.period_ns;
-    arm(&t);
-  } else {
-    e.timers.take(t.number);
+  if (t.period_ns == 0) {
+    e.timers.take(t.number);  // settled before make(), which may throw what the signal's constructor throws
+    deliver(t.whom, t.whom_number, t.kind->make(payload_of(t), t.due_ns, false));
+    return;
   }
-  deliver(t.whom.slot, t.whom.number, t.payload->make());
+  if (t.is(cell_timer::skipping)) skip_missed(t);
+  signal* made = nullptr;
+  try {
+    made = t.kind->make(payload_of(t), t.due_ns, true);
+  } catch (...) {
+    e.timers.take(t.number);
+    throw;
+  }
+  deliver(t.whom, t.whom_number, made);
+  t.due_ns += std::min(t.period_ns, never_ns - t.due_ns);
+  t.record_bits |= cell_timer::going_on;
+}
+
+/// Its signal is done with, and nothing else refers to the record: into a wheel again. One that is due already, because it is
+/// late by a period or more, goes to the end of its cell's mailbox at once; so does one whose thread has no worker (any more), to
+/// be armed by one that has.
+void go_on(cell_timer& t) noexcept {
+  t.record_bits &= ~cell_timer::going_on;
+  const std::uint64_t now_ns = monotonic_ns();
+  const covered here;
+  worker* const w = worker::current();
+  if (t.due_ns <= now_ns) {
+    running->core->timer_fired(now_ns - t.due_ns);
+  } else if (w != nullptr) {
+    return arm(t, *w, now_ns);
+  } else {
+    t.ops = &arming_ops;
+  }
+  deliver(t.owner, t.owner_number, &t);
 }
 
 /// After its signal was handled, or could not be.
 void discard_timer(signal* s, errc, const exit_reason&) noexcept {
   auto* t = static_cast<cell_timer*>(s);
-  if (!t->rearmed) destroy_timer(t);
+  if (t->is(cell_timer::going_on)) {
+    go_on(*t);
+  } else {
+    destroy_timer(t);
+  }
 }
-
-/// Starts a new record's timer.
-void begin(cell_slot& self, cell_timer* t, std::chrono::nanoseconds delay) {
-  t->owner = self.at();
-  t->due_ns = monotonic_ns() + static_cast<std::uint64_t>(delay.count() > 0 ? delay.count() : 0);
-  arm(t);
-}
-
-signal_ptr<cell_timer> new_timer() { return signal_ptr<cell_timer>(make_signal<cell_timer>(&timer_ops)); }
 
 }  // namespace
 
-void destroy_timer(cell_timer* t) noexcept { destroy_signal(t); }
+void destroy_timer(cell_timer* t) noexcept {
+  end_payload(*t);
+  free_record(t);
+}
+
+namespace {
+
+enum class at_home : std::uint8_t { no, taken, fired };
+
+/// Where the timer is in the wheel of this thread's worker, takes it out.
+at_home take_at_home(cell_timer& t) noexcept {
+  const covered here;
+  worker* const w = worker::current();
+  if (w == nullptr || t.home != w) return at_home::no;
+  return w->take_timer(t) ? at_home::taken : at_home::fired;
+}
+
+}  // namespace
 
 void cancel_timer(cell_timer* t) noexcept {
-  // The payload here and now: it may hold a promise, whose asker is told by its end. The record may have to wait for its
-  // worker, which may sleep.
-  if (t->claim(timer::cancelled)) {
-    t->payload.reset();
+  const at_home found = take_at_home(*t);
+  if (found == at_home::taken) return destroy_timer(t);
+  if (found == at_home::no && t->claim(timer::cancelled)) {
+    // The payload here and now: it may hold a promise, whose asker is told by its end. The record may have to wait for its
+    // worker, which may sleep.
+    end_payload(*t);
     const covered here;
-    t->home->retire_timer(*t);
-  } else {
-    t->suppressed = true;  // its signal is in this cell's mailbox, and will do nothing
+    return t->home->retire_timer(*t);
   }
+  t->record_bits |= cell_timer::suppressed;  // its signal is in this cell's mailbox, and will do nothing
 }
 
 void cancel_all_timers(cell_extras& e) noexcept {
@@ -112,36 +208,45 @@ void cancel_all_timers(cell_extras& e) noexcept {
   e.timers = {};
 }
 
-std::uint64_t add_timer(cell_slot* self, const address& whom, std::unique_ptr<timer_payload> payload,
-                        std::chrono::nanoseconds delay, bool periodic) {
+void* allocate_timer(const timer_kind& kind) { return payload_of(*new_record(&kind).release()); }
+
+void free_timer(const timer_kind& kind, void* payload) noexcept { free_record(&timer_with(kind, payload)); }
+
+std::uint64_t start_timer(cell_slot* self, const timer_kind& kind, void* payload, const address& whom,
+                          std::chrono::nanoseconds delay, timer_mode mode) {
+  record_ptr t(&timer_with(kind, payload));
   if (running != nullptr && running->slot == self && running->closing) return 0;
-  signal_ptr<cell_timer> t = new_timer();
-  t->whom = whom;
-  t->payload = std::move(payload);
-  // A period of nothing would keep the worker busy with this timer alone.
-  if (periodic) t->period_ns = delay.count() > 1000 ? static_cast<std::uint64_t>(delay.count()) : 1000;
+  t->whom = whom.slot;
+  t->whom_number = whom.number;
+  if (mode != timer_mode::once) {
+    // A period of nothing would keep the worker busy with this timer alone.
+    t->period_ns = delay.count() > 1000 ? static_cast<std::uint64_t>(delay.count()) : 1000;
+    if (mode == timer_mode::every_skipping) t->record_bits |= cell_timer::skipping;
+  }
   const std::uint64_t number = t->number = extras_of(*self).timers.add(t.get());
   begin(*self, t.release(), delay);  // may fire at once: not ours any more
   return number;
 }
 
-std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler, std::chrono::nanoseconds timeout) {
+std::uint64_t add_request(cell_slot* self, request_ptr handler, std::chrono::nanoseconds timeout) {
   cell_extras& e = extras_of(*self);
-  signal_ptr<cell_timer> t;
-  if (timeout != std::chrono::nanoseconds::max()) t = new_timer();
+  record_ptr t;
+  if (timeout != std::chrono::nanoseconds::max()) t = new_record(nullptr);
   const std::uint64_t token = e.requests.add({std::move(handler), t.get()});
   if (t != nullptr) {
-    t->request = token;
+    t->number = token;
     begin(*self, t.release(), timeout);
   }
   return token;
 }
 
+std::uint64_t& current_due_ns() noexcept { return running->due_ns; }
+
 reply_address request_address(cell_slot* self, std::uint64_t token) noexcept {
   return {self, token, self->number(), reply_address::kind::request};
 }
 
-std::unique_ptr<request_handler> take_request(std::uint64_t token) noexcept {
+request_ptr take_request(std::uint64_t token) noexcept {
   cell_extras* e = running->slot->extras;
   if (e == nullptr || e->requests.find(token) == nullptr) {
     running->core->count(&cell_counters::late_answers);
@@ -160,6 +265,12 @@ bool cell::cancel(timer_id timer) noexcept {
   if (slot_->extras == nullptr || slot_->extras->timers.find(timer.value) == nullptr) return false;
   detail::cancel_timer(slot_->extras->timers.take(timer.value));
   return true;
+}
+
+std::chrono::nanoseconds cell::lateness() const noexcept {
+  const detail::run_context* context = detail::running;
+  if (context == nullptr || context->slot != slot_ || context->due_ns == 0) return {};
+  return std::chrono::nanoseconds(detail::monotonic_ns() - context->due_ns);
 }
 
 }  // namespace karyon

@@ -26,7 +26,7 @@ public:
   [[nodiscard]] void* system() noexcept;
   /// The caf::execution_unit of the calling worker; null on other threads.
   [[nodiscard]] static void* current_unit() noexcept;
-  /// Whether `t` is a task of the backend (a stock actor); release_task frees it unrun.
+  /// Frees a task of the backend (a stock actor) or of a dirty pool unrun; others are their owners'.
   static void release_task(struct task* t) noexcept;
 
 private:

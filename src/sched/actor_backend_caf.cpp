@@ -199,6 +199,7 @@ void* actor_backend::current_unit() noexcept {
 }
 
 void actor_backend::release_task(task* t) noexcept {
+  if (pool_job::is(t)) return pool_job::of(t).discard();
   if (t->run != &foreign_task::run_it) return;
   auto* foreign = static_cast<foreign_task*>(t);
   caf::resumable* what = foreign->what;

@@ -1,6 +1,7 @@
 #include "sched/scheduler.hpp"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "sched/simulation.hpp"
@@ -28,11 +29,13 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
   for (std::size_t i = 0; i < plan_.nodes.size(); ++i) domains_.push_back(std::make_unique<worker_domain>());
   for (unsigned i = 0; i < plan_.workers.size(); ++i) {
     const worker_binding& binding = plan_.workers[i];
-    worker_domain& domain = *domains_[binding.node];
+    // A worker gives to those whose hunger it sees: where nodes may rob each other, all count as one domain.
+    worker_domain& domain = *domains_[binding.steal_remote.empty() ? binding.node : 0];
     workers_.push_back(std::make_unique<worker>(*this, i, binding, domain));
     domain.workers.push_back(workers_.back().get());
   }
   for (auto& w : workers_) w->measure_distances();
+  dirty_ = std::make_unique<dirty_pools>(*this, options.dirty);
 }
 
 scheduler::~scheduler() { stop(); }
@@ -71,7 +74,25 @@ void scheduler::stop() noexcept {
   }
   for (auto& w : workers_) w->parker_.wake();
   crew_.stop();
+  dirty_->for_each([](dirty_pool& pool) { pool.stop(); });
   pulse_.stop();
+}
+
+void scheduler::schedule_anyway(task* t, unsigned home, bool pinned) noexcept {
+  const covered here;
+  worker* self = worker::current();
+  if (self != nullptr && &self->owner() != this) self = nullptr;
+  worker* to = workers_[home].get();
+  if (pinned) {
+    if (self == to) return to->push_local_pinned(t);
+    if (self != nullptr) self->count_wake(home);
+    return to->push_remote_pinned(t);
+  }
+  if (self != nullptr && self->node() == to->node()) return self->push_local(t);
+  to = workers_[route(home)].get();
+  if (to == self) return self->push_local(t);
+  if (self != nullptr) self->count_wake(to->index());
+  to->push_remote(t, t);
 }
 
 void scheduler::drain(const std::function<void(task*)>& f) {
@@ -90,6 +111,7 @@ void scheduler::drain(const std::function<void(task*)>& f) {
   // What is let go of may make other tasks runnable, on workers that were looked at already.
   do {
     found = false;
+    dirty_->for_each([&](dirty_pool& pool) { all(pool.take_all()); });
     for (auto& w : workers_) {
       while (task* t = w->queue_.pop()) one(t);
       while (task* t = w->pinned_.pop()) one(t);
@@ -128,6 +150,14 @@ unsigned scheduler::next_worker() noexcept {
 
 void scheduler::binding_refused(const error& e) {
   if (!refusal_told_.exchange(true) && hooks_.binding_refused) hooks_.binding_refused(e);
+}
+
+void scheduler::dirty_thread_refused(int code) noexcept {
+  if (dirty_refusal_told_.exchange(true) || !hooks_.dirty_thread_refused) return;
+  try {
+    hooks_.dirty_thread_refused(error(errc::system_error, std::generic_category().message(code)));
+  } catch (...) {  // no memory for the words; the metrics show it all the same
+  }
 }
 
 }  // namespace karyon::detail

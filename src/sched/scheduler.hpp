@@ -12,6 +12,7 @@
 #include <karyon/sched/options.hpp>
 
 #include "sched/crew.hpp"
+#include "sched/dirty_pool.hpp"
 #include "sched/wait.hpp"
 #include "sched/watch.hpp"
 #include "sched/worker.hpp"
@@ -30,6 +31,8 @@ struct scheduler_hooks {
   /// A runnable task, which is the caller's, had better be put to worker `to` from now on. False for those that have no
   /// home, or will not leave it.
   bool (*rehome)(task* t, unsigned to) noexcept = nullptr;
+  /// Once, on a thread that has work for a dirty pool.
+  std::function<void(const error&)> dirty_thread_refused{};
 };
 
 /// The workers of one runtime, and the way in for tasks from anywhere.
@@ -51,24 +54,20 @@ public:
   /// Makes `t` runnable, from any thread. A worker's thread keeps the task if that is on the task's node and the task
   /// is not pinned (what it was just working on is in its caches); otherwise it goes to worker `home`.
   void schedule(task* t, unsigned home, bool pinned) noexcept {
-    const covered here;
-    worker* self = worker::current();
-    if (self != nullptr && &self->owner() != this) self = nullptr;
-    if (self != nullptr) {
-      if (pinned) {
-        if (self->index() == home) return self->push_local_pinned(t);
-      } else if (single_node_ || self->node() == workers_[home]->node()) {
-        return self->push_local(t);
-      }
+    // The way of nearly all, without a call: a worker's thread makes a task of its node runnable.
+    worker* const self = worker::current();
+    if (self != nullptr && &self->owner() == this && !pinned &&
+        (single_node_ || self->node() == workers_[home]->node())) [[likely]] {
+      seat* const here = current_seat;
+      if (here == nullptr || !here->is_exposed()) return self->push_local(t);
+      const bool certain = here->cover_at_once();
+      if (certain) [[likely]]
+        self->push_local(t);
+      here->expose();
+      if (certain) [[likely]]
+        return;
     }
-    worker* const to = workers_[pinned ? home : route(home)].get();
-    if (to == self) return self->push_local(t);
-    if (self != nullptr) self->count_wake(to->index());
-    if (pinned) {
-      to->push_remote_pinned(t);
-    } else {
-      to->push_remote(t, t);
-    }
+    return schedule_anyway(t, home, pinned);
   }
   /// The same for a task that has had its turn and wants another: it is not counted as woken.
   void schedule_again(task* t, unsigned home, bool pinned) noexcept {
@@ -109,6 +108,12 @@ public:
 
   /// For whoever owns the scheduler; set before start().
   void* user = nullptr;
+  /// Runs a turn that was pushed to a dirty pool, on the pool's thread; set before start().
+  void (*run_away)(task* t) noexcept = nullptr;
+
+  [[nodiscard]] dirty_pools& dirty() const noexcept { return *dirty_; }
+  /// A pool could not start a thread, for the reason `code` (errno). Any thread; the first call is passed on.
+  void dirty_thread_refused(int code) noexcept;
 
   [[nodiscard]] pulse& clock() noexcept { return pulse_; }
   /// Null where handlers are not watched.
@@ -124,6 +129,7 @@ private:
   friend class worker;
   friend class stepper;
   void binding_refused(const error& e);
+  void schedule_anyway(task* t, unsigned home, bool pinned) noexcept;
   void binding_lost(const worker& w, const std::vector<std::uint32_t>& left, std::uint32_t now_on);
   void start_workers();
   /// Those from `first` on have no thread, and are taken out of the plan before anything is scheduled.
@@ -145,7 +151,9 @@ private:
   std::atomic<unsigned> active_;  // workers below this number are switched on
   crew crew_;
   std::atomic<bool> stopping_{false};
+  std::unique_ptr<dirty_pools> dirty_;
   std::atomic<bool> refusal_told_{false};
+  std::atomic<bool> dirty_refusal_told_{false};
   std::mutex placement_mutex_;
   std::vector<std::uint32_t> told_left_;  // placement_mutex_: of the last report that units were taken away
   blocking_event started_;                // workers wait for it before they look at anything

@@ -23,19 +23,20 @@ struct process_fences {
 /// another thread can take the worker away from under it; the thread finds out when it next comes back to the runtime.
 ///
 /// What a worker owns (queues, timers, caches, counters) is touched without atomics by the one thread that holds it. So a
-/// worker changes hands only while its thread is *exposed*: in user code, where it touches nothing of it. Whatever the user's
-/// code calls of the runtime covers the thread first (`covered`), and finds there whether the worker is still its own.
+/// worker changes hands only while its thread is *exposed*: in the turn of a cell, where it touches nothing of it. Whatever
+/// user code calls of the runtime covers the thread first (`covered`), and finds there whether the worker is still its own.
 ///
-///   word    number << 2 | busy | exposed
-///           busy      in a handler or hook; the number tells one from the next
-///           exposed   the worker may be taken
-///   claim   held 0 -> contested 1   taker: store; then heavy fence, then it looks at the word
-///           contested -> lost 2     taker: store, if the word was exposed in the same handler as before
+///   state   outside 0 -> exposed 1 | in_sight 2   begin_turn, watch_only
+///           exposed -> in_sight                   cover: the thread is in the runtime, for a moment
+///           in_sight -> exposed                   expose
+///           any -> outside                        end_turn
+///   claim   held 0 -> contested 1   taker: store; then heavy fence, then it looks at state and number
+///           contested -> lost 2     taker: store, if the thread was exposed in the same turn as before
 ///           contested -> held       taker: store, if not
 ///           lost -> held            the thread, when it starts on a worker anew
 ///
-/// The protocol is Dekker's, with the fences above: the thread stores the word (covered), passes the light fence and reads the
-/// claim; the taker stores the claim, passes the heavy fence and reads the word. One of them sees the other. Who sees both
+/// The protocol is Dekker's, with the fences above: the thread stores the state (cover), passes the light fence and reads the
+/// claim; the taker stores the claim, passes the heavy fence and reads the state. One of them sees the other. Who sees both
 /// waits until the taker has decided, some microseconds. The release of an exposing store and the acquire of the taker's look
 /// hand over what the worker owns. Model: tests/model/seat_model.cpp.
 template <class Fences>
@@ -49,78 +50,90 @@ public:
 
   /// It starts to run a worker.
   void take_place() noexcept { claim_.store(held, std::memory_order_relaxed); }
-  /// For the looks of others: which cell is running, by whatever pointer the caller knows it.
-  void show(const void* whom) noexcept {
-    whom_.store(reinterpret_cast<std::uintptr_t>(whom), std::memory_order_release);
-  }
-  /// User code begins; `what` names it likewise. Returns its number. Not within another.
-  std::uint64_t begin(const void* what, bool exposed = true) noexcept {
+  /// A turn of `whom` begins, exposed; the pointer is the caller's name for it. Returns the turn's number. Not within another.
+  std::uint64_t begin_turn(const void* whom) noexcept { return begin(whom, exposed); }
+  /// The same without the right to take the worker.
+  void watch_only(const void* whom) noexcept { begin(whom, in_sight); }
+  /// The user code that comes next, named likewise.
+  void now(const void* what) noexcept {
     what_.store(reinterpret_cast<std::uintptr_t>(what), std::memory_order_release);
-    const std::uint64_t next = word_.load(std::memory_order_relaxed) + one;
-    word_.store(next | busy_bit | (exposed ? exposed_bit : 0), std::memory_order_release);
-    return next >> number_shift;
   }
-  /// It has returned. False if the worker is another's by now.
-  [[nodiscard]] bool end() noexcept {
-    word_.store(word_.load(std::memory_order_relaxed) & ~(busy_bit | exposed_bit), std::memory_order_relaxed);
-    return still_held();
-  }
-  [[nodiscard]] bool is_busy() const noexcept { return (word_.load(std::memory_order_relaxed) & busy_bit) != 0; }
-  [[nodiscard]] bool is_exposed() const noexcept { return (word_.load(std::memory_order_relaxed) & exposed_bit) != 0; }
-  /// User code has called the runtime: nobody takes the worker until expose(). False if somebody has.
+  [[nodiscard]] bool is_outside() const noexcept { return state_.load(std::memory_order_relaxed) == outside; }
+  [[nodiscard]] bool is_exposed() const noexcept { return state_.load(std::memory_order_relaxed) == exposed; }
+  /// Back in the runtime: nobody takes the worker until expose(). False if somebody has.
   [[nodiscard]] bool cover() noexcept {
-    word_.store(word_.load(std::memory_order_relaxed) & ~exposed_bit, std::memory_order_relaxed);
+    if (cover_at_once()) [[likely]]
+      return true;
     return still_held();
   }
-  void expose() noexcept {
-    word_.store(word_.load(std::memory_order_relaxed) | exposed_bit, std::memory_order_release);
+  /// The same without a wait: false also if somebody is about to.
+  [[nodiscard]] bool cover_at_once() noexcept {
+    state_.store(in_sight, std::memory_order_relaxed);
+    Fences::light();
+    return claim_.load(std::memory_order_relaxed) == held;
+  }
+  void expose() noexcept { state_.store(exposed, std::memory_order_release); }
+  /// Covered before, or the worker lost.
+  void end_turn() noexcept { state_.store(outside, std::memory_order_relaxed); }
+  /// cover() and end_turn() in one; expose() takes it back. False as cover().
+  [[nodiscard]] bool leave() noexcept {
+    state_.store(outside, std::memory_order_relaxed);
+    Fences::light();
+    if (claim_.load(std::memory_order_relaxed) == held) [[likely]]
+      return true;
+    return still_held();
   }
 
   // -- the watch, one thread --
 
   struct look {
-    std::uint64_t number = 0;  // 0: not in user code
+    std::uint64_t number = 0;  // of the turn; 0: in none
     const void* what = nullptr;
     const void* whom = nullptr;
     bool lost = false;
   };
   [[nodiscard]] look seen() const noexcept {
     look l;
-    const std::uint64_t w = word_.load(std::memory_order_acquire);
     l.lost = claim_.load(std::memory_order_relaxed) == lost;
-    if ((w & busy_bit) == 0) return l;
+    if (state_.load(std::memory_order_relaxed) == outside) return l;
+    const std::uint64_t number = number_.load(std::memory_order_acquire);
     l.what = reinterpret_cast<const void*>(what_.load(std::memory_order_relaxed));
     l.whom = reinterpret_cast<const void*>(whom_.load(std::memory_order_relaxed));
-    // A later handler's, unless the word is still this one's: their stores are releases, so whoever has read one of them sees
-    // that the handler before has ended.
+    // A later turn's, unless this one still lasts: their stores are releases, so whoever has read one of them sees that the
+    // turn before has ended.
     std::atomic_thread_fence(std::memory_order_acquire);
-    if ((word_.load(std::memory_order_relaxed) | exposed_bit) == (w | exposed_bit)) l.number = w >> number_shift;
+    if (state_.load(std::memory_order_acquire) == outside) return l;
+    if (number_.load(std::memory_order_relaxed) == number) l.number = number;
     return l;
   }
-  /// Takes the worker away, if the thread is exposed in this very handler. What the worker owns is the caller's then.
+  /// Takes the worker away, if the thread is exposed in this very turn. What the worker owns is the caller's then.
   [[nodiscard]] bool take(std::uint64_t number) noexcept {
     claim_.store(contested, std::memory_order_relaxed);
     Fences::heavy();
-    const std::uint64_t w = word_.load(std::memory_order_acquire);
-    const bool taken = (w & exposed_bit) != 0 && w >> number_shift == number;
+    const bool taken =
+        state_.load(std::memory_order_acquire) == exposed && number_.load(std::memory_order_relaxed) == number;
     claim_.store(taken ? lost : held, std::memory_order_relaxed);
     return taken;
   }
 
 private:
-  static constexpr std::uint64_t exposed_bit = 1;
-  static constexpr std::uint64_t busy_bit = 2;
-  static constexpr unsigned number_shift = 2;
-  static constexpr std::uint64_t one = std::uint64_t{1} << number_shift;
+  static constexpr std::uint32_t outside = 0;
+  static constexpr std::uint32_t exposed = 1;
+  static constexpr std::uint32_t in_sight = 2;
   static constexpr std::uint32_t held = 0;
   static constexpr std::uint32_t contested = 1;
   static constexpr std::uint32_t lost = 2;
 
-  [[nodiscard]] bool still_held() noexcept {
-    Fences::light();
+  std::uint64_t begin(const void* whom, std::uint32_t state) noexcept {
+    const std::uint64_t number = number_.load(std::memory_order_relaxed) + 1;
+    whom_.store(reinterpret_cast<std::uintptr_t>(whom), std::memory_order_release);
+    number_.store(number, std::memory_order_release);
+    state_.store(state, std::memory_order_release);
+    return number;
+  }
+
+  [[nodiscard]] [[gnu::noinline, gnu::cold]] bool still_held() noexcept {
     std::uint32_t claim = claim_.load(std::memory_order_relaxed);
-    if (claim == held) [[likely]]
-      return true;
     while (claim == contested) {
       Fences::wait();
       claim = claim_.load(std::memory_order_relaxed);
@@ -128,9 +141,10 @@ private:
     return claim == held;
   }
 
-  std::atomic<std::uint64_t> word_{0};
+  std::atomic<std::uint64_t> number_{0};
   std::atomic<std::uintptr_t> what_{0};
   std::atomic<std::uintptr_t> whom_{0};
+  std::atomic<std::uint32_t> state_{outside};
   std::atomic<std::uint32_t> claim_{held};
 };
 
@@ -161,28 +175,6 @@ public:
   }
   covered(const covered&) = delete;
   covered& operator=(const covered&) = delete;
-
-private:
-  seat* seat_;
-};
-
-/// Shows the watch user code that runs outside of handlers, and from under which the worker can not be taken: a constructor
-/// that a supervisor calls. No effect within other user code.
-class watched {
-public:
-  explicit watched(const void* what, const void* whom) noexcept : seat_(current_seat) {
-    if (seat_ == nullptr || seat_->is_busy()) {
-      seat_ = nullptr;
-    } else {
-      seat_->show(whom);
-      seat_->begin(what, false);
-    }
-  }
-  ~watched() {
-    if (seat_ != nullptr) static_cast<void>(seat_->end());  // it was not exposed
-  }
-  watched(const watched&) = delete;
-  watched& operator=(const watched&) = delete;
 
 private:
   seat* seat_;

@@ -5,9 +5,7 @@
 namespace karyon::detail {
 
 void timer_wheel::start(timer& t, std::uint64_t deadline_ns) noexcept {
-  const std::uint64_t round_up = (std::uint64_t{1} << tick_shift) - 1;
-  const std::uint64_t latest = ~std::uint64_t{0} - round_up;
-  t.due_tick = ((deadline_ns > latest ? latest : deadline_ns) + round_up) >> tick_shift;
+  t.due_ns = deadline_ns;
   link(t);
   ++size_;
 }
@@ -16,12 +14,17 @@ void timer_wheel::link(timer& t) noexcept {
   // A due time in the past waits for the next tick; one beyond the wheel's span waits in the outermost slot and is
   // linked anew when that slot cascades. The span stops one outermost slot short of a full turn, or a timer could land
   // in the slot that time is in now.
-  std::uint64_t due = t.due_tick > now_ ? t.due_tick : now_ + 1;
+  std::uint64_t due = tick_of(t.due_ns);
+  if (due <= now_) due = now_ + 1;
   constexpr std::uint64_t span = std::uint64_t{slot_count - 1} << (slot_bits * (levels - 1));
   if (due - now_ >= span) due = now_ + span - 1;
-  unsigned level = 0;
-  while (level + 1 < levels && (due >> (slot_bits * (level + 1))) != (now_ >> (slot_bits * (level + 1)))) ++level;
-  const auto slot = static_cast<unsigned>(due >> (slot_bits * level)) & (slot_count - 1);
+  // The level of the highest digit in which the two differ. Without a branch: delays are mixed, and none would be foreseen.
+  const auto differing = static_cast<unsigned>(std::bit_width((due ^ now_) | 1u)) - 1;
+  const unsigned level = differing / slot_bits < levels ? differing / slot_bits : levels - 1;
+  put_first(t, level, static_cast<unsigned>(due >> (slot_bits * level)) & (slot_count - 1));
+}
+
+void timer_wheel::put_first(timer& t, unsigned level, unsigned slot) noexcept {
   timer*& head = slots_[level][slot];
   t.prev = nullptr;
   t.next = head;
@@ -71,15 +74,9 @@ void timer_wheel::cascade(unsigned level) noexcept {
   used_[level][slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
   while (t != nullptr) {
     timer* following = t->next;
-    if (t->due_tick <= now_) {
+    if (tick_of(t->due_ns) <= now_) {
       // Due exactly now: into the slot that expire() is about to empty.
-      const auto due_slot = static_cast<unsigned>(now_) & (slot_count - 1);
-      t->prev = nullptr;
-      t->next = slots_[0][due_slot];
-      if (t->next != nullptr) t->next->prev = t;
-      slots_[0][due_slot] = t;
-      t->level_slot = static_cast<std::uint16_t>(due_slot);
-      used_[0][due_slot / 64] |= std::uint64_t{1} << (due_slot % 64);
+      put_first(*t, 0, static_cast<unsigned>(now_) & (slot_count - 1));
     } else {
       link(*t);
     }
@@ -100,6 +97,7 @@ void timer_wheel::expire(worker& w) {
 
 void timer_wheel::advance(std::uint64_t now_ns, worker& w) {
   const std::uint64_t target = now_ns >> tick_shift;
+  advanced_to_ns_ = now_ns;
   while (now_ < target) {
     if (size_ == 0) {
       now_ = target;

@@ -38,7 +38,7 @@ std::uint64_t watch::look(std::uint64_t now_ns) {
   threads_.for_each([&](crew::member& m) {
     const std::uint64_t running_ns = now_ns - m.first_seen_ns;
     if (m.seen_number == 0) return;
-    if (m.stage == within && running_ns >= limit_ns_) {
+    if (m.stage == within && running_ns >= limit_ns_ && m.seen_what != nullptr) {
       m.stage = over;
       overruns_.fetch_add(1, std::memory_order_relaxed);
       if (hooks_.begins) hooks_.begins(describe(m, now_ns));
@@ -57,11 +57,12 @@ void watch::look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_n
     m.seen_number = seen.number;
     m.first_seen_ns = now_ns;
     m.stage = within;
-    m.seen_what = seen.what;
     m.seen_whom = seen.whom;
     if (m.serves != nullptr) m.seen_worker = m.serves->index();
   }
   m.last_seen_ns = now_ns;
+  // At the first look at a turn it may still be what ran in the turn before.
+  if (m.stage == within) m.seen_what = seen.what;
   if (m.seen_number == 0) return;
   const std::uint64_t running_ns = now_ns - m.first_seen_ns;
   if (running_ns < limit_ns_) {

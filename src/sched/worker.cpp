@@ -152,7 +152,7 @@ bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) no
   std::size_t n = queue_.size() / 2;
   if (n > donation_max) n = donation_max;
   std::size_t moving = 0;  // this many get a new home
-  if (&receiver.domain_ == &domain_) {
+  if (receiver.node() == node()) {
     moving = balance_.gave(n, pulse_.ticks(), turns_);
     receiver.balance_.received(n);
   }
@@ -240,10 +240,7 @@ void worker::sleep(std::uint64_t due_ns) noexcept {
 // ---- timers --------------------------------------------------------------------------------------------------------
 
 void worker::start_timer(timer& t, std::uint64_t deadline_ns) noexcept {
-  t.home = this;
-  if (wheel_.empty())
-    wheel_.advance(monotonic_ns(), *this);  // an empty wheel's time stands still; it costs nothing to catch up
-  wheel_.start(t, deadline_ns);
+  start_timer(t, deadline_ns, wheel_.empty() ? monotonic_ns() : 0);
 }
 
 void worker::retire_timer(timer& t) noexcept {

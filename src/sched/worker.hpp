@@ -22,8 +22,9 @@ namespace karyon::detail {
 
 class scheduler;
 
-/// Workers of one NUMA node, and how many of them look for work. The counts are hints: they order nothing, and may be
-/// off by one for a moment while a worker and a donor both act on `hungry_` (never in the end: tests/model/sleep_model.cpp).
+/// Workers that give each other work (those of one NUMA node; all of them where work may cross nodes), and how many of them
+/// look for some. The counts are hints: they order nothing, and may be off by one for a moment while a worker and a donor
+/// both act on `hungry_` (never in the end: tests/model/sleep_model.cpp).
 struct alignas(64) worker_domain {
   std::atomic<std::uint32_t> hungry{0};
   std::atomic<std::uint32_t> spinning{0};
@@ -36,8 +37,8 @@ struct alignas(64) worker_domain {
 /// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
 /// for pinned tasks, which are never given away. Who may touch what is said at each member.
 ///
-/// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same node that sees the
-/// node's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
+/// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same domain that sees the
+/// domain's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
 /// worker's queue, so running a task costs no atomic operation.
 ///
 /// A worker can be switched off at run time (scheduler::set_active): it hands over what is not pinned (shed), and neither asks
@@ -79,6 +80,22 @@ public:
 
   /// This worker's thread only: starts a timer on this worker's wheel.
   void start_timer(timer& t, std::uint64_t deadline_ns) noexcept;
+  /// The same for a caller that has just read the clock.
+  void start_timer(timer& t, std::uint64_t deadline_ns, std::uint64_t now_ns) noexcept {
+    t.home = this;
+    if (wheel_.empty())
+      wheel_.advance(now_ns, *this);  // an empty wheel's time stands still: nothing but its catching up
+    wheel_.start(t, deadline_ns);
+  }
+  /// This worker's thread only: takes a timer of this worker's wheel out, which then belongs to the caller. False if it has
+  /// fired. `release` is not called.
+  [[nodiscard]] bool take_timer(timer& t) noexcept {
+    if (!t.claim_at_home()) return false;
+    wheel_.unlink(t);
+    return true;
+  }
+  /// Within a timer's `fire`: the time that it fires at.
+  [[nodiscard]] std::uint64_t firing_ns() const noexcept { return wheel_.advanced_to_ns(); }
   /// Any thread, after winning `claim(timer::cancelled)`: takes the timer out, then calls its `release` (at once on
   /// this worker's own thread, else at the worker's next turn).
   void retire_timer(timer& t) noexcept;
@@ -101,6 +118,8 @@ public:
 
   /// A place for the CAF backend's execution unit; set before the thread starts.
   void* backend = nullptr;
+  /// The part of whoever owns the scheduler; set before the thread starts.
+  void* user = nullptr;
 
   /// Runs this worker on the calling thread, which nobody else does at the time. `place` shows the watch what it does; null:
   /// nobody watches. True when the scheduler stops; false if another thread has taken the worker over.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cell/away.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
 #include "core/programmer_error.hpp"
@@ -10,6 +11,14 @@
 namespace karyon::testing::detail {
 
 namespace kd = karyon::detail;
+
+namespace {
+
+bool is_cell(const task* t) noexcept {
+  return t->run == &kd::run_observed_cell || t->run == &kd::run_simulated_away_cell;
+}
+
+}  // namespace
 
 driver::driver(const world_options& options)
     : seed_(options.seed),
@@ -147,7 +156,7 @@ void driver::run_task(std::size_t choice) {
   const stepper::taken t = s->take(at, choice, chance_());
   worker* where = is_blocked(*t.where) ? &s->owner().at(at) : t.where;
   const turn before = std::exchange(now_running_, turn{where, 0});
-  if (t.what->run != &kd::run_observed_cell) {
+  if (!is_cell(t.what)) {
     event e;
     e.worker = static_cast<std::uint16_t>(where->index());
     e.time_ns = elapsed_ns();
@@ -159,7 +168,7 @@ void driver::run_task(std::size_t choice) {
 
 bool driver::is_slow(const task* t, const worker& w) {
   std::uint64_t of = w.index();
-  if (t->run == &kd::run_observed_cell) of = 1024 + number_of(cell_slot::of(const_cast<task*>(t)));
+  if (is_cell(t)) of = 1024 + number_of(cell_slot::of(const_cast<task*>(t)));
   std::uint64_t mixed = (of + 1) * slow_key_;
   mixed ^= mixed >> 32u;
   return mixed % 8 == 0;

@@ -108,6 +108,7 @@ void for_each_seed(const seeds& which, const world_options& options, const std::
     one.seed = *chosen;
     return world::run_one(one, body);
   }
+  if (which.count == 0) throw failure("for_each_seed was given a count of 0: a test that runs no seed shows nothing");
   const std::optional<std::uint64_t> wanted = number_in(count_variable);
   if (wanted == std::uint64_t{0}) {
     throw failure("the environment variable " + std::string(count_variable) +

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <new>
+
 #include <karyon/cell/exit_reason.hpp>
 #include <karyon/supervise/child_spec.hpp>
 
@@ -17,6 +19,12 @@ namespace karyon::detail {
 }
 
 /// The reason in the report of a supervisor that gives up, as OTP words it.
-[[nodiscard]] inline exit_reason too_many_restarts() { return exit_reason::shutdown("reached_max_restart_intensity"); }
+[[nodiscard]] inline exit_reason too_many_restarts() noexcept {
+  try {
+    return exit_reason::shutdown("reached_max_restart_intensity");
+  } catch (const std::bad_alloc&) {
+    return exit_reason::shutdown();
+  }
+}
 
 }  // namespace karyon::detail

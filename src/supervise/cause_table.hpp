@@ -37,6 +37,10 @@ public:
     order_.emplace_back(began_ns, why);
     began_.insert_or_assign(why, began_ns);
   }
+  void clear() noexcept {
+    order_.clear();
+    began_.clear();
+  }
   [[nodiscard]] std::size_t size() const noexcept { return began_.size(); }
 
 private:

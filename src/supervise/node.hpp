@@ -45,8 +45,8 @@ public:
   supervisor_node& operator=(const supervisor_node&) = delete;
   virtual ~supervisor_node() = default;
 
-  /// `path` names it in reports: the ids from the root on, "/root/sessions".
-  virtual void begin_start(node_parent& parent, std::string path) noexcept = 0;
+  /// `path` names it in reports: the ids from the root on, "/app/sessions". Without memory for a life it reports start_failed.
+  virtual void begin_start(node_parent& parent, const std::string& path) noexcept = 0;
   /// shutdown: ends in order. killed: kills all children at once. normal: ignored. Others: in order, with that reason.
   virtual void request_exit(const exit_reason& why) noexcept = 0;
   /// It is idle and is never started again: gives back what it kept for another start (its children's roles). Any thread; the
@@ -92,16 +92,18 @@ struct any_child_access {
   static const std::shared_ptr<supervisor_node>& node(const any_child& c) noexcept { return c.node_; }
 };
 
-/// While one lives on a thread, start_info() of the constructor that runs there writes into it.
+/// While one lives on a thread, start_info() of the constructor of that slot's object, and of no other that it starts from
+/// within, writes into the note.
 class KARYON_API start_note_scope {
 public:
-  explicit start_note_scope(start_note& note) noexcept;
+  start_note_scope(start_note& note, const cell_slot& of) noexcept;
   ~start_note_scope();
   start_note_scope(const start_note_scope&) = delete;
   start_note_scope& operator=(const start_note_scope&) = delete;
 
 private:
-  start_note* previous_;
+  start_note* previous_note_;
+  const cell_slot* previous_of_;
 };
 
 }  // namespace karyon::detail

@@ -179,7 +179,7 @@ void ordered_core::start_cell(kept_child& c) {
   begin_incarnation(s, *c.info_of_class);
   try {
     const construction_scope scope(&s);
-    const start_note_scope notes(note);
+    const start_note_scope notes(note, s);
     c.factory->construct(s.object(), 0);
   } catch (const ignore_start&) {
     abandon_incarnation(s, exit_reason::normal());

@@ -17,7 +17,7 @@ constexpr unsigned work_per_turn = 64;
 unsigned choose_worker(runtime_core& rt, const placement& where) {
   if (where.how != placement::kind::parent) return rt.choose(where).home;
   // The parent's node, but not its worker: a start that hangs should hold up as few supervisors as possible.
-  const worker* self = worker::current();
+  const worker* self = worker_at_hand();
   const bool ours = self != nullptr && &self->owner() == &rt.workers();
   return ours ? rt.workers().next_worker(self->node()) : rt.workers().next_worker();
 }
@@ -59,8 +59,7 @@ void ordered_core::post(command c) noexcept {
   {
     // The task is woken under the lock: once a turn has set `active_` back, nobody is on the way to wake it.
     const std::lock_guard lock(mutex_);
-    if (active_) {
-      inbox_.push_back(std::move(c));
+    if (active_ && keep(c)) {
       news_.store(true,
                   std::memory_order_relaxed);  // a hint: the wake that follows brings a turn that looks in any case
       if (wakes_.poke()) schedule();
@@ -68,6 +67,22 @@ void ordered_core::post(command c) noexcept {
     }
   }
   refuse(c);
+}
+
+/// Under mutex_. False: there is no memory for it, and whoever asks is told no.
+bool ordered_core::keep(command& c) noexcept {
+  if (c.what == command::report) {  // must get through
+    inbox_.push_back(std::move(c));
+    return true;
+  }
+  try {
+    inbox_.push_back(std::move(c));
+    return true;
+  } catch (const std::bad_alloc&) {
+    if (c.what != command::exit) return false;
+    if (!late_exit_ || c.why.why() == exit_reason::kind::killed) late_exit_ = c.why;
+    return true;
+  }
 }
 
 void ordered_core::refuse(command& c) noexcept {
@@ -82,12 +97,19 @@ void ordered_core::reply(asker& a, result<started_child> outcome) noexcept {
   answer<void>(a.to, std::move(plain));
 }
 
-void ordered_core::begin_start(node_parent& parent, std::string path) noexcept {
+void ordered_core::begin_start(node_parent& parent, const std::string& path) noexcept {
+  try {
+    const std::lock_guard lock(mutex_);
+    path_ = path;
+    inbox_.reserve(1);  // nobody posts before it is active
+  } catch (const std::bad_alloc&) {
+    return parent.child_reports(*this, report::start_failed,
+                                reason_of_current_exception(exit_reason::kind::start_failed));
+  }
   room_.change([this] { ++lives_begun_; });
   const std::lock_guard lock(mutex_);
   active_ = true;
   parent_ = &parent;
-  path_ = std::move(path);
   inbox_.push_back({command::begin, {}, {}, {}, {}, nullptr, {}});
   if (wakes_.poke()) schedule();
 }
@@ -185,16 +207,21 @@ void ordered_core::take_timers() {
 }
 
 void ordered_core::take_commands() {
+  std::optional<exit_reason> exit;
   {
     const std::lock_guard lock(mutex_);
     news_.store(false, std::memory_order_relaxed);
     working_.swap(inbox_);
+    exit.swap(late_exit_);
   }
   for (command& c : working_) {
     take(c);
     if (logic_) carry_out();
   }
   working_.clear();
+  if (!exit || !logic_) return;
+  logic_->request_exit(*exit);
+  carry_out();
 }
 
 void ordered_core::take(command& c) {
@@ -260,6 +287,7 @@ void ordered_core::finish() noexcept {
     const std::lock_guard lock(mutex_);
     active_ = false;
     late.swap(inbox_);
+    late_exit_.reset();
   }
   restarts_before_ += logic_->restarts();
   logic_.reset();

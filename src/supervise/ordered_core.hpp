@@ -37,7 +37,7 @@ public:
   ordered_core(runtime_core& rt, std::shared_ptr<const supervisor_spec> spec);
   ~ordered_core() override;
 
-  void begin_start(node_parent& parent, std::string path) noexcept override;
+  void begin_start(node_parent& parent, const std::string& path) noexcept override;
   void request_exit(const exit_reason& why) noexcept override;
   void retire() noexcept override;
   void child_reports(supervisor_node& child, report what, const exit_reason& why) noexcept override;
@@ -108,6 +108,7 @@ private:
   static void run_turn(task* t, worker& w);
   void schedule() noexcept { runtime_.workers().schedule(this, worker_, true); }
   void post(command c) noexcept;
+  [[nodiscard]] bool keep(command& c) noexcept;
   static void refuse(command& c) noexcept;
   static void reply(asker& a, result<started_child> outcome) noexcept;
 
@@ -146,7 +147,8 @@ private:
   std::mutex mutex_;
   // mutex_:
   std::vector<command> inbox_;
-  bool active_ = false;  // from begin_start to the report of the end
+  std::optional<exit_reason> late_exit_;  // that inbox_ had no memory for
+  bool active_ = false;                   // from begin_start to the report of the end
   // Set after inbox_ has got something, reset before it is taken: a start may take long, and what came meanwhile goes first.
   std::atomic<bool> news_{false};
   // Written by begin_start, before the turn that it causes; constant until the end.

@@ -17,7 +17,7 @@ result<ordered_supervisor> runtime::start(const supervisor_spec& spec) {
   if (auto good = check(spec); !good) return tl::unexpected<error>(good.error());
   try {
     auto core = std::make_shared<detail::ordered_core>(*core_, std::make_shared<const supervisor_spec>(spec));
-    const auto root = detail::root_holder::start(*core_, core, "/root");
+    const auto root = detail::root_holder::start(*core_, core, "/app");
     return root->wait_started().map([&] { return ordered_supervisor(std::move(core)); });
   } catch (const runtime_error& e) {
     return tl::unexpected<error>(e.why());

@@ -101,7 +101,7 @@ supervisor partitioned_supervisor::partition(std::size_t index) const noexcept {
 }
 
 supervisor partitioned_supervisor::here() const {
-  const detail::worker* w = detail::worker::current();
+  const detail::worker* w = detail::worker_at_hand();
   if (parts_ != nullptr && parts_->by != partition_by::hash && w != nullptr && &w->owner() == parts_->workers) {
     return by_number(parts_->by == partition_by::worker ? w->index() : w->node());
   }

@@ -120,7 +120,15 @@ void report(runtime_core& core, const report_source& from, supervisor_context co
   });
   if (now_ns == 0) return;
   try {
-    desk.file(now_ns, report_of(from, context, why, about, now_ns));
+    const supervisor_report r = report_of(from, context, why, about, now_ns);
+    desk.file(now_ns, r);
+    if (const auto& tell = core.options().on_supervisor_report) {
+      try {
+        tell(r);
+      } catch (...) {
+        core.callback_failed();
+      }
+    }
   } catch (...) {
     desk.lost();
   }

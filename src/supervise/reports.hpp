@@ -30,8 +30,8 @@ struct report_offender {
 
 /// A supervisor's report: to the log, or counted by (context, reason, supervisor, shard) if there are too many (the sum
 /// is logged later). Contexts `shutdown` and `shutdown_error` have a budget of their own, so that a storm of ends does
-/// not drown them. Any thread, best a worker; calls nobody back. A report that is only counted costs some tens of
-/// nanoseconds and allocates nothing.
+/// not drown them. Then to runtime_options::on_supervisor_report, which may call supervisors: no lock of theirs is held. Any
+/// thread, best a worker. A report that is only counted costs some tens of nanoseconds and allocates nothing.
 void report(runtime_core& core, const report_source& from, supervisor_context context, const exit_reason& why,
             const report_offender& about) noexcept;
 

@@ -5,15 +5,15 @@
 namespace karyon::detail {
 
 std::shared_ptr<root_holder> root_holder::start(runtime_core& rt, std::shared_ptr<supervisor_node> node,
-                                                std::string path) {
+                                                const std::string& path) {
   auto holder = std::make_shared<root_holder>(rt, std::move(node));
   rt.add_participant(holder);
-  holder->begin(std::move(path));
+  holder->begin(path);
   return holder;
 }
 
-void root_holder::begin(std::string path) noexcept {
-  node_->begin_start(*this, std::move(path));
+void root_holder::begin(const std::string& path) noexcept {
+  node_->begin_start(*this, path);
   exit_reason asked;
   room_.change([&] {
     begun_ = true;

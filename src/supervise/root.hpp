@@ -21,7 +21,8 @@ class root_holder final : public node_parent,
                           public std::enable_shared_from_this<root_holder> {
 public:
   /// Registers with the runtime and begins the start. Throws runtime_error (`closed`) if the runtime is shutting down.
-  static std::shared_ptr<root_holder> start(runtime_core& rt, std::shared_ptr<supervisor_node> node, std::string path);
+  static std::shared_ptr<root_holder> start(runtime_core& rt, std::shared_ptr<supervisor_node> node,
+                                            const std::string& path);
 
   /// Waits for the start to succeed (nothing) or to fail: start_failed with the reason's words; closed if it was asked to
   /// exit before it had started. Not on a worker's thread.
@@ -36,7 +37,7 @@ public:
   root_holder(runtime_core& rt, std::shared_ptr<supervisor_node> node) : runtime_(rt), node_(std::move(node)) {}
 
 private:
-  void begin(std::string path) noexcept;
+  void begin(const std::string& path) noexcept;
   void ask(const exit_reason& why) noexcept;
 
   runtime_core& runtime_;

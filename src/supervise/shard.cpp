@@ -62,7 +62,10 @@ void shard::say_ended() noexcept { owner_.drop_unit(); }
 void shard::open() noexcept {
   stopping_ = false;
   killing_ = false;
-  causes_ = cause_table(restart_limits::window_of(owner_.options()));
+  strays_ = false;
+  looks_left_ = 0;
+  sweep_left_ = 0;
+  causes_.clear();
   presence_.reopen();
 }
 
@@ -80,17 +83,24 @@ void shard::take_turn() noexcept {
   turn_began_ = worker::current()->ticks();
   // First: what is posted from here on is seen below, or by another turn (rest).
   if (drained_ == nullptr) drained_ = news_.take_newest_first();
+  unsigned sweep = 0;
   unsigned commands = 0;
+  unsigned trees = 0;
   unsigned bells = 0;
   unsigned retries = 0;
+  unsigned strays = 0;
   unsigned events = 0;
   // Each kind of work has its own bound, so that a storm of ends never keeps a stop from being seen, nor a bulk start the
   // ends and the deadlines.
+  const bool orders_done = run_orders(sweep);
   const bool commands_done = run_commands(commands);
+  const bool trees_done = run_tree_reports(trees);
   const bool bells_done = run_deadlines(bells);
   const bool waiting_done = run_waiting(retries);
+  const bool strays_done = run_strays(strays);
   const bool events_done = run_events(events);
-  again_ = !commands_done || !bells_done || !waiting_done || !events_done || !soon_.empty();
+  again_ = !orders_done || !commands_done || !trees_done || !bells_done || !waiting_done || !strays_done ||
+           !events_done || !soon_.empty();
   if (stopping_ && children_.empty() && trees_.empty()) {
     disarm_all();
     soon_.clear();
@@ -102,6 +112,7 @@ bool shard::run_events(unsigned& work) noexcept {
   while (cell_slot* s = drained_) {
     if (is_spent(work++)) return false;
     drained_ = s->keeper_next;
+    if (hold_up(*s)) continue;
     const std::uint8_t happened =
         s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
     if ((happened & joined) != 0) take_in(*s);
@@ -111,9 +122,12 @@ bool shard::run_events(unsigned& work) noexcept {
       end_child(*s, killing_);  // told to end before it was taken in
     }
   }
-  return true;
+  if (held_up_ == nullptr) return true;
+  if (make_room()) drained_ = std::exchange(held_up_, nullptr);
+  return false;
 }
 
+/// There is room.
 void shard::take_in(cell_slot& s) noexcept {
   s.keeper_position = static_cast<std::uint32_t>(children_.size());
   children_.push_back(&s);
@@ -187,14 +201,25 @@ void shard::restart(cell_slot& s) noexcept {
 void shard::put_off(cell_slot& s, exit_reason why, bool decided, std::uint64_t until_ns) noexcept {
   ::new (&s.ended_why) exit_reason(std::move(why));
   s.keeper_bits.fetch_or(waiting, std::memory_order_relaxed);
-  const waiter w{{&s, s.role.load(std::memory_order_relaxed)}, 0, decided};
-  if (!decided) {
-    // A failed restart counts and is tried again in a later turn, so that all else goes on, until the budget ends it.
-    soon_.push_back(w);
-    return;
+  if (!list({{&s, s.role.load(std::memory_order_relaxed)}, 0, decided}, until_ns)) {
+    go_astray(s, static_cast<std::uint8_t>(decided ? unlisted | allowed : unlisted));
   }
-  later_.emplace(until_ns, w);
+}
+
+/// False without memory.
+bool shard::list(const waiter& w, std::uint64_t until_ns) noexcept {
+  try {
+    if (!w.decided) {
+      // A failed restart counts and is tried again in a later turn, so that all else goes on, until the budget ends it.
+      soon_.push_back(w);
+      return true;
+    }
+    later_.emplace(until_ns, w);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
   arm(later_bell_, later_.begin()->first);
+  return true;
 }
 
 bool shard::run_waiting(unsigned& work) noexcept {

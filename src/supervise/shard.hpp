@@ -19,6 +19,7 @@
 #include "sched/worker.hpp"
 #include "supervise/backoff.hpp"
 #include "supervise/cause_table.hpp"
+#include "supervise/node.hpp"
 #include "supervise/presence.hpp"
 #include "supervise/waiting.hpp"
 #include "supervise/wake_list.hpp"
@@ -58,8 +59,13 @@ struct bulk_start {
 ///   ended 2        an incarnation has ended                    the worker where it ended   shard, the same
 ///   leaving 4      to be ended for good, not restarted         shard (terminate)           shard, when it has ended
 ///   waiting 8      ended; its restart is put off               shard                       shard
+///   unlisted 16    waiting, in neither list of waiters         shard                       shard, trying again
+///   allowed 32     unlisted: the restart is allowed already    shard                       the same
+///   untold 64      to end, and not told so                     shard                       the same
+///   untimed 128    told to end, and its deadline is not kept   shard                       the same
 ///
-/// Whoever turns joined and ended from none to some pushes the slot; release, paired with the shard's acquire.
+/// Whoever turns joined and ended from none to some pushes the slot; release, paired with the shard's acquire. The last four are
+/// for want of memory: nothing of a turn throws, what it could not do or note is done in a later one (shard_strays.cpp).
 class shard final : public guardian, public task {
 public:
   shard(supervisor_core& owner, unsigned worker);
@@ -76,11 +82,12 @@ public:
   /// A child whose slot is prepared and about to be launched belongs to this shard. The caller entered for it.
   void join(cell_slot& s) noexcept;
   /// Starts children first..last - 1 of a bulk on this shard.
-  void start(bulk_start& bulk, std::uint32_t first, std::uint32_t last);
+  void start(bulk_start& bulk, std::uint32_t first, std::uint32_t last) noexcept;
   /// Starts a supervisor as a child; the caller entered for it as for any child. If it throws (std::bad_alloc), the place is
   /// given back.
   void start(std::unique_ptr<tree_child> tree);
-  void tree_reports(tree_child& tree, std::uint8_t what, const exit_reason& why);
+  void tree_reports(tree_child& tree, node_parent::report what, const exit_reason& why) noexcept;
+  /// These two throw std::bad_alloc.
   void terminate(const address& role);
   void exit_children(const exit_reason& why);
   /// From now on nothing is started; ends all children, at once (killed) if `kill`.
@@ -100,18 +107,20 @@ public:
   void take_in(cell_slot& s) noexcept;
 
 private:
-  enum bits : std::uint8_t { joined = 1, ended = 2, leaving = 4, waiting = 8 };
+  enum bits : std::uint8_t {
+    joined = 1,
+    ended = 2,
+    leaving = 4,
+    waiting = 8,
+    unlisted = 16,
+    allowed = 32,
+    untold = 64,
+    untimed = 128,
+    astray = unlisted | allowed | untold | untimed
+  };
+  enum order_bits : std::uint8_t { to_stop = 1, to_kill = 3 };  // to kill is to stop as well
   struct command {
-    enum kind : std::uint8_t {
-      to_start,
-      to_start_tree,
-      to_note_tree,
-      to_terminate,
-      to_exit_all,
-      to_stop,
-      to_kill
-    } what;
-    std::uint8_t report = 0;
+    enum kind : std::uint8_t { to_start, to_start_tree, to_terminate, to_exit_all } what;
     bool begun = false;
     bulk_start* bulk = nullptr;
     std::uint32_t next = 0;
@@ -134,7 +143,7 @@ private:
   };
   /// Those with one and the same deadline: who was asked first is due first.
   struct deadline_line {
-    explicit deadline_line(shard& s) noexcept : bell(s) {}
+    explicit deadline_line(shard& s) : bell(s) {}
     alarm bell;
     std::deque<due> asked;
   };
@@ -148,7 +157,10 @@ private:
   static void child_has_ended(guardian& self, cell_slot& s) noexcept;
   static void write_path(const guardian& self, const cell_slot* child, std::string& path);
   static void run_turn(task* t, class worker& w);
+  /// Throws std::bad_alloc; the caller is inside and leaves.
   void post(command c);
+  void post_or_leave(command c);
+  void order(std::uint8_t what) noexcept;
   void mark(cell_slot& s, std::uint8_t bit) noexcept;
   void schedule() noexcept;
 
@@ -169,6 +181,7 @@ private:
   void restart(cell_slot& s) noexcept;
   void put_off(cell_slot& s, exit_reason why, bool decided, std::uint64_t until_ns) noexcept;
   void forget(cell_slot& s, const exit_reason& why) noexcept;
+  [[nodiscard]] bool list(const waiter& w, std::uint64_t until_ns) noexcept;
   bool run_waiting(unsigned& work) noexcept;
   void resume(const waiter& w) noexcept;
   void count_restart() noexcept {
@@ -177,22 +190,34 @@ private:
   [[nodiscard]] child_shutdown policy_of(const child_options& options) const noexcept;
   void report_cell(cell_slot& s, std::uint8_t context, const exit_reason& why) noexcept;
 
+  // shard_strays.cpp
+  [[nodiscard]] bool make_room() noexcept;
+  [[nodiscard]] bool hold_up(cell_slot& s) noexcept;
+  void go_astray(cell_slot& s, std::uint8_t how) noexcept;
+  void go_astray(tree_child& t, std::uint8_t how) noexcept;
+  bool run_strays(unsigned& work) noexcept;
+  void try_again(cell_slot& s) noexcept;
+  void try_again(tree_child& t) noexcept;
+
   // shard_commands.cpp
+  bool run_orders(unsigned& work) noexcept;
   bool run_commands(unsigned& work) noexcept;
   bool run_command(command& c, unsigned& work) noexcept;
   bool run_start(command& c, unsigned& work) noexcept;
   bool run_exit_all(command& c, unsigned& work) noexcept;
   void run_terminate(const address& role) noexcept;
   void end_child(cell_slot& s, bool kill) noexcept;
-  void exit_child(cell_slot& s, const exit_reason& why) noexcept;
-  void kill_at(std::chrono::milliseconds deadline, const address& role, std::uint64_t tree);
+  [[nodiscard]] bool exit_child(cell_slot& s, const exit_reason& why) noexcept;
+  [[nodiscard]] bool kill_at(std::chrono::milliseconds deadline, const address& role, std::uint64_t tree) noexcept;
   bool run_deadlines(unsigned& work) noexcept;
   void arm(alarm& a, std::uint64_t at_ns) noexcept;
   void disarm(alarm& a) noexcept;
   void disarm_all() noexcept;
 
   // shard_trees.cpp
-  void run_tree_report(command& c) noexcept;
+  bool run_tree_reports(unsigned& work) noexcept;
+  void tree_has_started(tree_child& t) noexcept;
+  void tree_is_over(tree_child& t, node_parent::report what, const exit_reason& why) noexcept;
   void begin_tree(tree_child& t) noexcept;
   void tree_after_end(tree_child& t, const exit_reason& why) noexcept;
   void tree_decide(tree_child& t, const exit_reason& why) noexcept;
@@ -210,8 +235,12 @@ private:
   std::vector<cell_slot*> children_;
   std::vector<backoff_state> backoff_;  // by place in children_; empty without back-off
   std::map<std::uint64_t, std::unique_ptr<tree_child>> trees_;
-  std::uint64_t last_tree_ = 0;
   cell_slot* drained_ = nullptr;
+  // Joined, and there was no room for them: linked as on news_, which their mark keeps them away from.
+  cell_slot* held_up_ = nullptr;
+  bool strays_ = false;         // there are some that no look has passed yet
+  std::size_t looks_left_ = 0;  // at so many of children_, for strays
+  std::size_t sweep_left_ = 0;  // so many are to be told to end
   std::vector<command> working_;
   std::size_t command_ = 0;
   bool stopping_ = false;
@@ -229,8 +258,11 @@ private:
 
   alignas(64) wake_list news_;
   presence presence_;
+  std::atomic<std::uint8_t> orders_{0};  // not yet seen; who adds some pokes news_ then
   std::mutex commands_mutex_;
-  std::vector<command> commands_;  // commands_mutex_: rare, and never in the way of an end
+  // commands_mutex_: rare, and never in the way of an end
+  std::vector<command> commands_;
+  std::atomic<tree_child*> told_trees_{nullptr};  // that have reported, linked by told_next; a look needs no lock
 };
 
 }  // namespace karyon::detail

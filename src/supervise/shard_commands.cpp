@@ -1,3 +1,4 @@
+#include <exception>
 #include <new>
 #include <utility>
 
@@ -33,41 +34,70 @@ void shard::post(command c) {
   if (news_.poke()) schedule();
 }
 
-void shard::start(bulk_start& bulk, std::uint32_t first, std::uint32_t last) {
-  if (!presence_.enter()) {
-    bulk.part_failed(std::make_exception_ptr(
-        runtime_error(error(errc::closed, "the supervisor is ending: no child is started any more"))));
-    return bulk.part_done();
+void shard::post_or_leave(command c) {
+  try {
+    post(std::move(c));
+  } catch (...) {
+    if (presence_.leave()) say_ended();
+    throw;
   }
-  post({.what = command::to_start, .bulk = &bulk, .next = first, .last = last});
   if (presence_.leave()) say_ended();
+}
+
+/// What must get through: needs no memory.
+void shard::order(std::uint8_t what) noexcept {
+  orders_.fetch_or(what);
+  if (news_.poke()) schedule();
+  if (presence_.leave()) say_ended();
+}
+
+void shard::start(bulk_start& bulk, std::uint32_t first, std::uint32_t last) noexcept {
+  try {
+    if (!presence_.enter()) {
+      throw runtime_error(error(errc::closed, "the supervisor is ending: no child is started any more"));
+    }
+    post_or_leave({.what = command::to_start, .bulk = &bulk, .next = first, .last = last});
+  } catch (...) {
+    bulk.part_failed(std::current_exception());
+    bulk.part_done();
+  }
 }
 
 void shard::terminate(const address& role) {
-  if (!presence_.enter()) return;  // all are being ended
-  post({.what = command::to_terminate, .role = role});
-  if (presence_.leave()) say_ended();
+  if (presence_.enter()) post_or_leave({.what = command::to_terminate, .role = role});  // else all are being ended
 }
 
 void shard::exit_children(const exit_reason& why) {
-  if (!presence_.enter()) return;
-  post({.what = command::to_exit_all, .why = why});
-  if (presence_.leave()) say_ended();
+  if (presence_.enter()) post_or_leave({.what = command::to_exit_all, .why = why});
 }
 
 void shard::close(bool kill) noexcept {
   if (presence_.close()) return say_ended();
-  post({.what = kill ? command::to_kill : command::to_stop});
-  if (presence_.leave()) say_ended();
+  order(kill ? to_kill : to_stop);
 }
 
 void shard::kill() noexcept {
-  if (!presence_.enter_closed()) return;
-  post({.what = command::to_kill});
-  if (presence_.leave()) say_ended();
+  if (presence_.enter_closed()) order(to_kill);
 }
 
 // ---- on the shard's worker -----------------------------------------------------------------------------------------
+
+bool shard::run_orders(unsigned& work) noexcept {
+  if (orders_.load(std::memory_order_relaxed) != 0) {  // one that is missed here has poked for another turn
+    stopping_ = true;
+    if (orders_.exchange(0) == to_kill) killing_ = true;
+    sweep_left_ = children_.size();
+    end_all_trees(killing_);
+  }
+  // From the last to the first: a child that ends meanwhile is replaced by the last one, which has been told already, or
+  // is moved to a place still to come.
+  for (; sweep_left_ > 0 && !is_spent(work); --sweep_left_, ++work) {
+    if (sweep_left_ > children_.size()) continue;
+    if (sweep_left_ > fetched_ahead) fetch(*children_[sweep_left_ - 1 - fetched_ahead]);
+    end_child(*children_[sweep_left_ - 1], killing_);
+  }
+  return sweep_left_ == 0;
+}
 
 bool shard::run_commands(unsigned& work) noexcept {
   while (true) {
@@ -90,17 +120,11 @@ bool shard::run_command(command& c, unsigned& work) noexcept {
       ++work;
       begin_tree(*c.tree);
       return true;
-    case command::to_note_tree:
-      ++work;
-      run_tree_report(c);
-      return true;
     case command::to_terminate:
       ++work;
       run_terminate(c.role);
       return true;
-    case command::to_exit_all:
-    case command::to_stop:
-    case command::to_kill: return run_exit_all(c, work);
+    case command::to_exit_all: return run_exit_all(c, work);
   }
   return true;
 }
@@ -113,8 +137,9 @@ bool shard::run_start(command& c, unsigned& work) noexcept {
       break;
     }
     try {
+      if (!make_room()) throw std::bad_alloc();
       bulk.factory->acquire(1);
-      bulk.out[c.next] = owner_.start(*this, *bulk.factory, c.next, false);
+      bulk.out[c.next] = owner_.start(*this, *bulk.factory, c.next, false, nullptr);
     } catch (...) {
       bulk.part_failed(std::current_exception());
     }
@@ -132,30 +157,16 @@ void shard::run_terminate(const address& role) noexcept {
 }
 
 bool shard::run_exit_all(command& c, unsigned& work) noexcept {
-  const bool stops = c.what != command::to_exit_all;
-  const bool kills = c.what == command::to_kill;
   if (!c.begun) {
     c.begun = true;
     c.next = static_cast<std::uint32_t>(children_.size());
-    if (stops) {
-      stopping_ = true;
-      killing_ = killing_ || kills;
-      end_all_trees(kills);
-    } else {
-      exit_all_trees(c.why);
-    }
+    exit_all_trees(c.why);
   }
-  // From the last to the first: a child that ends meanwhile is replaced by the last one, which has been told already, or
-  // is moved to a place still to come.
+  // As in run_orders.
   for (; c.next > 0 && !is_spent(work); --c.next, ++work) {
     if (c.next > children_.size()) continue;
     if (c.next > fetched_ahead) fetch(*children_[c.next - 1 - fetched_ahead]);
-    cell_slot& s = *children_[c.next - 1];
-    if (stops) {
-      end_child(s, killing_);
-    } else {
-      exit_child(s, c.why);
-    }
+    if (!exit_child(*children_[c.next - 1], c.why)) return false;
   }
   return c.next == 0;
 }
@@ -169,23 +180,37 @@ void shard::end_child(cell_slot& s, bool kill) noexcept {
   const child_shutdown how = policy_of(kept_options(s));
   const bool brutal = kill || how.is_brutal_kill();
   exit_reason why;
-  if (exit_in_place(s, brutal ? exit_reason::killed() : exit_reason::shutdown(), why)) return after_end(s, why);
-  if (!brutal && !how.is_infinity()) kill_at(how.deadline(), {&s, s.role.load(std::memory_order_relaxed)}, 0);
+  switch (exit_in_place(s, brutal ? exit_reason::killed() : exit_reason::shutdown(), why)) {
+    case exit_outcome::ended: return after_end(s, why);
+    case exit_outcome::no_memory: return go_astray(s, untold);
+    case exit_outcome::asked: break;
+  }
+  if (brutal || how.is_infinity()) return;
+  if (!kill_at(how.deadline(), {&s, s.role.load(std::memory_order_relaxed)}, 0)) go_astray(s, untimed);
 }
 
-void shard::exit_child(cell_slot& s, const exit_reason& asked) noexcept {
-  if ((s.keeper_bits.load(std::memory_order_relaxed) & waiting) != 0) return;
+/// False: there was no memory to tell it.
+bool shard::exit_child(cell_slot& s, const exit_reason& asked) noexcept {
+  if ((s.keeper_bits.load(std::memory_order_relaxed) & waiting) != 0) return true;
   exit_reason why;
-  if (exit_in_place(s, asked, why)) after_end(s, why);
+  const exit_outcome outcome = exit_in_place(s, asked, why);
+  if (outcome == exit_outcome::ended) after_end(s, why);
+  return outcome != exit_outcome::no_memory;
 }
 
 // ---- deadlines -----------------------------------------------------------------------------------------------------
 
-void shard::kill_at(std::chrono::milliseconds deadline, const address& role, std::uint64_t tree) {
+/// False without memory.
+bool shard::kill_at(std::chrono::milliseconds deadline, const address& role, std::uint64_t tree) noexcept {
   const std::uint64_t wait_ns = in_ns(deadline);
-  deadline_line& line = deadlines_.try_emplace(wait_ns, *this).first->second;
-  line.asked.push_back({monotonic_ns() + wait_ns, role, tree});
-  arm(line.bell, line.asked.front().at_ns);
+  try {
+    deadline_line& line = deadlines_.try_emplace(wait_ns, *this).first->second;
+    line.asked.push_back({monotonic_ns() + wait_ns, role, tree});
+    arm(line.bell, line.asked.front().at_ns);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
 }
 
 bool shard::run_deadlines(unsigned& work) noexcept {
@@ -201,7 +226,7 @@ bool shard::run_deadlines(unsigned& work) noexcept {
         if (found != trees_.end()) end_tree(*found->second, true);
       } else if (const address now = incarnation_of_role(d.role); now.number != 0) {
         // Those that have ended in time, which is the rule, have no role any more.
-        send_exit(now, {}, exit_reason::killed());
+        if (!send_exit(now, {}, exit_reason::killed())) return false;  // again in the next turn
       }
     }
     if (line.asked.empty()) {
@@ -218,7 +243,7 @@ bool shard::run_deadlines(unsigned& work) noexcept {
 
 void shard::arm(alarm& a, std::uint64_t at_ns) noexcept {
   if (a.linked) {
-    if (a.due_tick << timer_wheel::tick_shift <= at_ns + (std::uint64_t{1} << timer_wheel::tick_shift)) return;
+    if (a.due_ns <= at_ns) return;
     disarm(a);
   }
   presence_.add();

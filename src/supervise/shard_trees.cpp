@@ -1,4 +1,6 @@
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "cell/runtime_core.hpp"
@@ -13,15 +15,21 @@ namespace karyon::detail {
 // Supervisors as children of a shard. They are few, so each is found by its number in a tree, and each change is a command.
 
 void tree_child::child_reports(supervisor_node&, report what, const exit_reason& reason) noexcept {
-  keeper.tree_reports(*this, static_cast<std::uint8_t>(what), reason);
+  keeper.tree_reports(*this, what, reason);
 }
 
 void shard::start(std::unique_ptr<tree_child> tree) {
+  tree_child& t = *tree;
   presence_.add();
   try {
-    post({.what = command::to_start_tree, .tree = tree.get()});
-  } catch (...) {  // there is no memory for the command: what the caller entered for is given back, with the tree
-    owner_.let_go(tree->options.significant);
+    // All that it will need in a turn, which must not fail.
+    t.path = owner_.path() + "/tree-" + std::to_string(t.number);
+    tree_child::table one;
+    one.try_emplace(t.number);
+    t.place = one.extract(one.begin());
+    post({.what = command::to_start_tree, .tree = &t});
+  } catch (...) {  // what the caller entered for is given back, with the tree
+    owner_.let_go(false);
     if (presence_.leave_child() || presence_.leave()) say_ended();
     throw;
   }
@@ -29,51 +37,83 @@ void shard::start(std::unique_ptr<tree_child> tree) {
   if (presence_.leave()) say_ended();
 }
 
-void shard::tree_reports(tree_child& tree, std::uint8_t what, const exit_reason& why) {
-  presence_.add();  // the tree, still a child of ours, may be gone as soon as this is posted
-  post({.what = command::to_note_tree, .report = what, .tree = &tree, .why = why});
+void shard::tree_reports(tree_child& t, node_parent::report what, const exit_reason& why) noexcept {
+  presence_.add();  // the tree, still a child of ours, may be gone as soon as this is noted
+  {
+    const std::lock_guard lock(commands_mutex_);
+    const bool listed = t.told_started || t.told_over;
+    if (what == node_parent::report::started) {
+      t.told_started = true;
+    } else {
+      t.told_over = what;
+      t.told_why = why;
+    }
+    if (!listed) {
+      t.told_next = told_trees_;
+      told_trees_ = &t;
+    }
+  }
+  if (news_.poke()) schedule();
   if (presence_.leave()) say_ended();
 }
 
 void shard::begin_tree(tree_child& t) noexcept {
-  if (t.number == 0) {
-    t.number = ++last_tree_;
-    trees_.emplace(t.number, &t);
+  if (!t.place.empty()) {  // for the first time
+    t.place.mapped().reset(&t);
+    trees_.insert(std::move(t.place));
     if (stopping_) {
-      if (t.starter != nullptr)
-        t.starter->settle(fail(errc::closed, "the supervisor is ending: no child is started any more"));
+      t.starter->settle_failed(errc::closed, [] { return "the supervisor is ending: no child is started any more"; });
       return forget_tree(t);
     }
   }
   t.now = tree_child::state::starting;
   t.backoff.started_ns = monotonic_ns();
-  t.node->begin_start(t, owner_.path() + "/tree-" + std::to_string(t.number));
+  t.node->begin_start(t, t.path);
 }
 
-void shard::run_tree_report(command& c) noexcept {
-  tree_child& t = *c.tree;
-  const auto starter = std::exchange(t.starter, nullptr);
-  switch (static_cast<node_parent::report>(c.report)) {
-    case node_parent::report::started:
-      t.now = tree_child::state::up;
-      if (starter != nullptr) starter->settle({});
-      return;
-    case node_parent::report::start_failed:
-      if (starter != nullptr) {
-        starter->settle(fail(errc::start_failed, to_string(c.why)));
-        return forget_tree(t);
-      }
-      report_tree(t, static_cast<std::uint8_t>(supervisor_context::start_error), c.why);
-      if (stopping_ || owner_.stopping()) return forget_tree(t);
-      return tree_put_off(t, std::move(c.why), false, 0);
-    case node_parent::report::ended:
-      if (starter != nullptr) {
-        starter->settle(
-            fail(errc::closed, "the supervisor was asked to end before it had started: " + to_string(c.why)));
-        return forget_tree(t);
-      }
-      return tree_after_end(t, c.why);
+bool shard::run_tree_reports(unsigned& work) noexcept {
+  while (told_trees_.load(std::memory_order_relaxed) !=
+         nullptr) {  // one that is missed here has poked for another turn
+    if (is_spent(work++)) return false;
+    tree_child* t = nullptr;
+    bool started = false;
+    std::optional<node_parent::report> over;
+    exit_reason why;
+    {
+      const std::lock_guard lock(commands_mutex_);
+      t = told_trees_;
+      told_trees_ = t->told_next;
+      started = std::exchange(t->told_started, false);
+      over = std::exchange(t->told_over, std::nullopt);
+      why = std::exchange(t->told_why, {});
+    }
+    if (started) tree_has_started(*t);
+    if (over) tree_is_over(*t, *over, why);
   }
+  return true;
+}
+
+void shard::tree_has_started(tree_child& t) noexcept {
+  t.now = tree_child::state::up;
+  const auto starter = std::exchange(t.starter, nullptr);
+  if (starter == nullptr) return;
+  t.counts = t.options.significant;
+  if (t.counts) owner_.significant_started();
+  starter->settle();
+}
+
+void shard::tree_is_over(tree_child& t, node_parent::report what, const exit_reason& why) noexcept {
+  const bool failed = what == node_parent::report::start_failed;
+  if (const auto starter = std::exchange(t.starter, nullptr); starter != nullptr) {
+    starter->settle_failed(failed ? errc::start_failed : errc::closed, [&] {
+      return failed ? to_string(why) : "the supervisor was asked to end before it had started: " + to_string(why);
+    });
+    return forget_tree(t);
+  }
+  if (!failed) return tree_after_end(t, why);
+  report_tree(t, static_cast<std::uint8_t>(supervisor_context::start_error), why);
+  if (stopping_ || owner_.stopping()) return forget_tree(t);
+  tree_put_off(t, why, false, 0);
 }
 
 void shard::tree_after_end(tree_child& t, const exit_reason& why) noexcept {
@@ -115,13 +155,8 @@ void shard::tree_decide(tree_child& t, const exit_reason& why) noexcept {
 void shard::tree_put_off(tree_child& t, exit_reason why, bool decided, std::uint64_t until_ns) noexcept {
   t.now = tree_child::state::waiting;
   t.why = std::move(why);
-  const waiter w{{}, t.number, decided};
-  if (!decided) {
-    soon_.push_back(w);
-    return;
-  }
-  later_.emplace(until_ns, w);
-  arm(later_bell_, later_.begin()->first);
+  if (!list({{}, t.number, decided}, until_ns))
+    go_astray(t, static_cast<std::uint8_t>(decided ? unlisted | allowed : unlisted));
 }
 
 void shard::tree_resume(tree_child& t, bool decided) noexcept {
@@ -136,7 +171,8 @@ void shard::end_tree(tree_child& t, bool kill) noexcept {
   const child_shutdown how = t.options.shutdown.value_or(child_shutdown::infinity());
   const bool brutal = kill || how.is_brutal_kill();
   t.node->request_exit(brutal ? exit_reason::killed() : exit_reason::shutdown());
-  if (!brutal && !how.is_infinity()) kill_at(how.deadline(), {}, t.number);
+  if (brutal || how.is_infinity()) return;
+  if (!kill_at(how.deadline(), {}, t.number)) go_astray(t, untimed);
 }
 
 void shard::end_all_trees(bool kill) noexcept {
@@ -154,17 +190,17 @@ void shard::exit_all_trees(const exit_reason& why) noexcept {
 }
 
 void shard::forget_tree(tree_child& t) noexcept {
-  const bool significant = t.options.significant;
+  const bool counts = t.counts;
   t.node->retire();
   trees_.erase(t.number);
-  owner_.let_go(significant);
+  owner_.let_go(counts);
   if (presence_.leave_child()) say_ended();  // never here: the turn itself is inside
 }
 
 void shard::report_tree(tree_child& t, std::uint8_t context, const exit_reason& why) noexcept {
   report(owner_.runtime(), {owner_.path(), worker_}, static_cast<supervisor_context>(context), why,
-         {{},
-          static_cast<std::uint32_t>(t.number),
+         {std::string_view(t.path).substr(owner_.path().size() + 1),
+          0,
           nullptr,
           {},
           t.options,

@@ -47,27 +47,25 @@ void check_options(const detail::supervisor_core& core, const child_options& opt
   if (!fine) throw runtime_error(fine.error());
 }
 
-/// What its constructor gives to start_info goes into `note`.
-detail::address start_child(detail::supervisor_core& core, held_factory factory, detail::start_note& note) {
+detail::address start_child(detail::supervisor_core& core, held_factory factory, detail::start_note* note) {
   check_options(core, factory->options(), child_kind::worker);
-  detail::shard& on = core.choose(factory->options().where);
-  const detail::start_note_scope scope(note);
-  return core.start(on, *factory.release(), 0, true);
+  const std::uint32_t number = core.next_number();
+  detail::shard& on = core.choose(factory->options().where, number);
+  return core.start(on, *factory.release(), number, true, note);
 }
 
 }  // namespace
 
 detail::address supervisor::start_one(detail::child_factory* factory) {
   held_factory held(factory);
-  detail::start_note unheard;  // or it would be taken for that of a constructor that this start is a part of
-  return start_child(checked(core_), std::move(held), unheard);
+  return start_child(checked(core_), std::move(held), nullptr);
 }
 
 result<detail::address> supervisor::start_noted(detail::child_factory* factory, std::any& info) {
   held_factory held(factory);
   detail::start_note note;
   try {
-    const detail::address role = start_child(checked(core_), std::move(held), note);
+    const detail::address role = start_child(checked(core_), std::move(held), &note);
     info = std::move(note.info);
     return role;
   } catch (const runtime_error& e) {
@@ -95,13 +93,11 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
   const placement where = factory->options().where;
   if (!detail::may_wait()) {
     // A worker must not wait for shards, one of which may be its own.
-    detail::start_note unheard;
-    const detail::start_note_scope scope(unheard);
     for (std::size_t i = 0; i < n; ++i) {
       try {
-        detail::shard& on = core.choose(where);
+        detail::shard& on = core.choose(where, core.next_number());
         factory->acquire(1);
-        out[i] = core.start(on, *factory, static_cast<std::uint32_t>(i), true);
+        out[i] = core.start(on, *factory, static_cast<std::uint32_t>(i), true, nullptr);
       } catch (...) {
         end_started(i);
         throw;
@@ -134,12 +130,14 @@ result<ordered_supervisor> supervisor::start_tree(const supervisor_spec& spec, c
         !fine) {
       return tl::unexpected<error>(fine.error());
     }
-    detail::shard& on = core.choose(options.where);
+    const std::uint32_t number = core.next_number();
+    detail::shard& on = core.choose(options.where, number);
     auto node = detail::make_ordered_node(core.runtime(), std::make_shared<const supervisor_spec>(spec));
     auto tree = std::make_unique<detail::tree_child>(on, node, options);
     const auto start = std::make_shared<detail::tree_start>();
     tree->starter = start;
-    core.enter(on, options.significant);
+    tree->number = std::uint64_t{number} + 1;
+    core.enter(on);
     on.start(std::move(tree));
     start->room.wait([&] { return start->outcome.has_value(); });
     const result<void> outcome = start->room.read([&] { return *start->outcome; });
@@ -175,13 +173,7 @@ void supervisor::exit_children(const exit_reason& why) {
   for (const auto& s : checked(core_).shards()) s->exit_children(why);
 }
 
-std::size_t supervisor::children() const noexcept {
-  std::size_t n = 0;
-  if (core_ != nullptr) {
-    for (const auto& s : core_->shards()) n += s->size();
-  }
-  return n;
-}
+std::size_t supervisor::children() const noexcept { return core_ != nullptr ? core_->children() : 0; }
 
 std::uint64_t supervisor::restarts() const noexcept {
   std::uint64_t n = 0;

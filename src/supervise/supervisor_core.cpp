@@ -20,15 +20,15 @@ supervisor_core::supervisor_core(runtime_core& rt, const supervisor_options& opt
 
 // ---- start and end -------------------------------------------------------------------------------------------------
 
-void supervisor_core::begin_start(node_parent& parent, std::string path) noexcept {
+void supervisor_core::begin_start(node_parent& parent, const std::string& path) noexcept {
   try {
     limits_ = std::make_unique<restart_limits>(options_);
+    path_ = path;
   } catch (const std::bad_alloc&) {
     return parent.child_reports(*this, node_parent::report::start_failed,
-                                exit_reason(exit_reason::kind::start_failed, "std::bad_alloc", ""));
+                                reason_of_current_exception(exit_reason::kind::start_failed));
   }
   parent_ = &parent;
-  path_ = std::move(path);
   // One more than there are shards: no end is reported before the start.
   units_.store(shards_.size() + 1, std::memory_order_relaxed);
   // Under the room's lock, so that nobody asks it to end half open.
@@ -124,7 +124,7 @@ void supervisor_core::check_running() const {
 }
 
 std::vector<shard*> supervisor_core::choose_all(placement where) {
-  shard& one = choose(where);  // also checks the index
+  shard& one = choose(where, 0);  // also checks the index
   if (where.how == placement::kind::parent) where = options_.where;
   if (where.how == placement::kind::worker) return {&one};
   std::vector<shard*> chosen;
@@ -136,37 +136,46 @@ std::vector<shard*> supervisor_core::choose_all(placement where) {
   return chosen;
 }
 
-shard& supervisor_core::choose(placement where) {
+shard& supervisor_core::choose(placement where, std::uint32_t number) {
   check_running();  // first: a supervisor that has ended may be held beyond its runtime
   if (where.how == placement::kind::parent) where = options_.where;
   if (where.how == placement::kind::parent || where.how == placement::kind::spread) {
-    return *shards_[turn_.fetch_add(1, std::memory_order_relaxed) % shards_.size()];
+    return *shards_[number % shards_.size()];
   }
   return *shards_[runtime_.choose(where).home];
 }
 
-bool supervisor_core::admit(bool significant) noexcept {
-  if (counts_) {
-    // Not added first and taken back: that would refuse a child that has a place while another is being refused.
-    const std::uint64_t most = options_.max_children != 0 ? options_.max_children : ~std::uint64_t{0};
-    std::uint64_t n = counted_.load(std::memory_order_relaxed);
-    do {
-      if (n >= most) return false;
-    } while (!counted_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed));
-  }
-  if (significant) significant_.fetch_add(1, std::memory_order_relaxed);
+/// One more child; false at max_children.
+bool supervisor_core::admit() noexcept {
+  if (!counts_) return true;
+  // Not added first and taken back: that would refuse a child that has a place while another is being refused.
+  const std::uint64_t most = options_.max_children != 0 ? options_.max_children : ~std::uint64_t{0};
+  std::uint64_t n = counted_.load(std::memory_order_relaxed);
+  do {
+    if (n >= most) return false;
+  } while (!counted_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed));
   return true;
 }
 
 void supervisor_core::let_go(bool significant) noexcept {
-  if (counts_) counted_.fetch_sub(1, std::memory_order_relaxed);
+  // Release: whoever sees the count sees the child's handle dead (children).
+  if (counts_) counted_.fetch_sub(1, std::memory_order_release);
   // Release: of two that end at once on two shards, the second sees that it is the last (significant_ended).
   if (significant) significant_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
-void supervisor_core::enter(shard& on, bool significant) {
+std::size_t supervisor_core::children() const noexcept {
+  // One number, changed once a child, and never above max_children: a shard counts who comes before it is admitted, and who goes
+  // after its place is free.
+  if (counts_) return counted_.load(std::memory_order_acquire);  // partner: let_go
+  std::size_t n = 0;
+  for (const auto& s : shards_) n += s->size();
+  return n;
+}
+
+void supervisor_core::enter(shard& on) {
   if (!on.who().enter_child()) throw closed();
-  if (admit(significant)) return;
+  if (admit()) return;
   if (on.who().leave_child()) on.say_ended();
   throw runtime_error(error(errc::refused, "the supervisor has its " + std::to_string(options_.max_children) +
                                                " children already (supervisor_options::max_children)"));
@@ -177,15 +186,12 @@ namespace {
 /// A place in a shard for a child that is being started; given back unless the child takes it over.
 class place_for_child {
 public:
-  place_for_child(supervisor_core& core, shard& on, bool significant)
-      : core_(core), shard_(on), significant_(significant) {
-    core.enter(on, significant);
-  }
+  place_for_child(supervisor_core& core, shard& on) : core_(core), shard_(on) { core.enter(on); }
   place_for_child(const place_for_child&) = delete;
   place_for_child& operator=(const place_for_child&) = delete;
   ~place_for_child() {
     if (taken_) return;
-    core_.let_go(significant_);
+    core_.let_go(false);
     if (shard_.who().leave_child()) shard_.say_ended();
   }
   void taken() noexcept { taken_ = true; }
@@ -193,17 +199,16 @@ public:
 private:
   supervisor_core& core_;
   shard& shard_;
-  const bool significant_;
   bool taken_ = false;
 };
 
 }  // namespace
 
-address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t index, bool joins) {
+address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t index, bool joins, start_note* note) {
   const auto release_factory = [](child_factory* f) { f->release(1); };
   std::unique_ptr<child_factory, decltype(release_factory)> held(&factory, release_factory);
   const child_options& options = factory.options();
-  place_for_child place(*this, on, options.significant);
+  place_for_child place(*this, on);
   cell_slot& s = take_slot(runtime_, factory.info(), runtime_.workers().at(on.worker_index()).node());
   s.home = static_cast<std::uint16_t>(on.worker_index());
   s.flags = 0;
@@ -223,7 +228,9 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
     runtime_.count(&cell_counters::ended);
   };
   try {
-    construction_scope scope(&s);
+    const construction_scope scope(&s);
+    std::optional<start_note_scope> notes;
+    if (note != nullptr) notes.emplace(*note, s);
     factory.construct(s.object(), index);
   } catch (const ignore_start&) {
     give_up_slot(exit_reason::normal());
@@ -238,6 +245,7 @@ address supervisor_core::start(shard& on, child_factory& factory, std::uint32_t 
     held.release();  // the slot's, until the shard forgets it
   }
   place.taken();
+  if (options.significant) significant_started();
   if (joins) {
     on.join(s);
   } else {

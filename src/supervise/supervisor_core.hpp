@@ -29,7 +29,7 @@ class supervisor_core final : public supervisor_node {
 public:
   supervisor_core(runtime_core& rt, const supervisor_options& options);
 
-  void begin_start(node_parent& parent, std::string path) noexcept override;
+  void begin_start(node_parent& parent, const std::string& path) noexcept override;
   void request_exit(const exit_reason& why) noexcept override;
 
   [[nodiscard]] runtime_core& runtime() noexcept { return runtime_; }
@@ -40,23 +40,30 @@ public:
   /// Starts and restarts nothing: it is ending, or idle.
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
 
-  /// The shard for a new child; throws runtime_error for a placement that does not exist, or if it is stopping.
-  [[nodiscard]] shard& choose(placement where);
+  /// For a child that is started by itself: what it is called in reports, and whose turn it is to have it.
+  [[nodiscard]] std::uint32_t next_number() noexcept { return next_number_.fetch_add(1, std::memory_order_relaxed); }
+  /// The shard for the new child with this number; throws runtime_error for a placement that does not exist, or if it is stopping.
+  [[nodiscard]] shard& choose(placement where, std::uint32_t number);
   /// The shards that a placement allows, for many children; throws as choose.
   [[nodiscard]] std::vector<shard*> choose_all(placement where);
   void check_running() const;
   /// A new child on a shard, on the calling thread: its role, or an empty address if it was ignored. Takes one reference of the
-  /// factory. Throws what its constructor throws, and runtime_error.
-  [[nodiscard]] address start(shard& on, child_factory& factory, std::uint32_t index, bool joins);
+  /// factory. What the constructor gives to start_info goes into the note, if there is one. Throws what its constructor throws,
+  /// and runtime_error.
+  [[nodiscard]] address start(shard& on, child_factory& factory, std::uint32_t index, bool joins, start_note* note);
   [[nodiscard]] std::vector<std::unique_ptr<shard>>& shards() noexcept { return shards_; }
 
   /// A place for one more child in a shard: throws closed, or refused at max_children. Left by let_go and who().leave_child().
-  void enter(shard& on, bool significant);
-  /// One more child; false at max_children. Each that is admitted is let go once.
-  [[nodiscard]] bool admit(bool significant) noexcept;
+  void enter(shard& on);
+  /// A significant child has started. Not before: by OTP's rule one that is still to start holds up no auto_shutdown, and one
+  /// that fails to start is not the last of them.
+  void significant_started() noexcept { significant_.fetch_add(1, std::memory_order_relaxed); }
+  /// The place is free again; `significant` if significant_started was called for it.
   void let_go(bool significant) noexcept;
   /// All children, where the options need their number; 0 elsewhere.
   [[nodiscard]] std::uint64_t counted_children() const noexcept { return counted_.load(std::memory_order_relaxed); }
+  /// See supervisor::children.
+  [[nodiscard]] std::size_t children() const noexcept;
 
   /// A significant child has ended by itself, and was let go.
   void significant_ended() noexcept;
@@ -73,6 +80,7 @@ public:
 
 private:
   [[nodiscard]] bool add_unit() noexcept;
+  [[nodiscard]] bool admit() noexcept;
 
   runtime_core& runtime_;
   const supervisor_options options_;
@@ -85,7 +93,7 @@ private:
 
   std::atomic<bool> stopping_{true};
   std::atomic<std::size_t> units_{0};
-  std::atomic<std::uint32_t> turn_{0};
+  std::atomic<std::uint32_t> next_number_{0};
   alignas(64) std::atomic<std::uint64_t> counted_{0};
   std::atomic<std::uint64_t> significant_{0};
 

@@ -8,7 +8,6 @@
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
 #include "sched/wait.hpp"
-#include "sched/worker.hpp"
 
 namespace karyon::detail {
 

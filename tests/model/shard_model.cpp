@@ -28,6 +28,8 @@
 //| while (cell_slot* s = drained_) {
 //| if (is_spent(work++)) return false;
 //| drained_ = s->keeper_next;
+//
+// mirrors src/supervise/shard.cpp
 //| const std::uint8_t happened =
 //| s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
 

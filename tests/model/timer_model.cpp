@@ -17,11 +17,13 @@
 //| timer* t = cancelled_.exchange(nullptr, std::memory_order_acquire);
 //
 // mirrors src/cell/timers.cpp
-//| if (t->claim(timer::cancelled)) {
-//| t->payload.reset();
-//| t->home->retire_timer(*t);
-//| } else {
-//| t->suppressed = true;  // its signal is in this cell's mailbox, and will do nothing
+//| if (found == at_home::no && t->claim(timer::cancelled)) {
+// mirrors src/cell/timers.cpp
+//| end_payload(*t);
+//| const covered here;
+//| return t->home->retire_timer(*t);
+//| }
+//| t->record_bits |= cell_timer::suppressed;  // its signal is in this cell's mailbox, and will do nothing
 
 namespace karyon::detail {
 class worker {};

@@ -28,15 +28,32 @@ struct member {
   ref<class subject> now;
 };
 
+struct hush {};
+
+/// Answers nobody.
+class silence : public cell {
+public:
+  using accepts = signals<hush>;
+  deferred<bool> on(hush) {
+    kept_.push_back(defer<bool>());
+    return {};
+  }
+
+private:
+  std::vector<promise<bool>> kept_;
+};
+
 /// The book of a tree: who lives. Cells write into it, the test reads it.
 struct ledger {
-  explicit ledger(random& r) : dice(&r) {}
+  explicit ledger(testing::world& w) : dice(&w.random()), quiet(w.runtime().spawn<silence>()) {}
   random* dice;
+  ref<silence> quiet;
   std::vector<member> members;
   std::vector<std::string> breaches;  // of rules that must hold at each moment
   std::vector<bool> order_exempt;     // by supervisor: a command has ended one of its children out of order
   double constructor_fails = 0.02;
-  std::uint64_t told = 0;  // signals of type `note` handled
+  std::uint64_t told = 0;    // signals of type `note` handled
+  std::uint64_t hushed = 0;  // signals sent by subjects
 
   [[nodiscard]] int living() const {
     int n = 0;
@@ -51,15 +68,13 @@ struct note {
 struct fall {
   exit_reason why;
 };
-struct linger {};  // a subject's own timer, after which it ends as asked
-
 /// How a subject takes it when it is asked to end.
 enum class temper : std::uint8_t { obedient, slow, stubborn };
 
 /// A child of a random tree.
 class subject : public cell {
 public:
-  using accepts = signals<note, fall, linger>;
+  using accepts = signals<note, fall>;
   subject(ledger* book, std::uint32_t number, temper t) : book_(book), number_(number), temper_(t) {
     if (book_->dice->chance(book_->constructor_fails)) throw std::runtime_error("no birth today");
     if (book_->dice->chance(book_->constructor_fails / 4)) throw ignore_start{};
@@ -82,10 +97,11 @@ public:
   }
   void on(const exit_signal& e) {
     if (temper_ == temper::stubborn) return;  // until it is killed
-    asked_ = e.why;
-    send_after(self(this), linger{}, std::chrono::milliseconds(book_->dice->below(40)));
+    // Some time passes. A timer of its own would be a signal that is lost if it is killed then, and nobody could count those.
+    ++book_->hushed;
+    ask(book_->quiet, hush{}, std::chrono::milliseconds(book_->dice->below(40)),
+        [this, why = e.why](const result<bool>&) { exit(why); });
   }
-  void on(linger) { exit(asked_); }
   void on_exit(const exit_reason& why) {
     if (why.why() != exit_reason::kind::shutdown || why.text() == "by the test") return;
     // Told to end by its supervisor: whoever was started after it has ended before.
@@ -103,7 +119,6 @@ private:
   std::uint32_t number_;
   temper temper_;
   bool alive_ = false;
-  exit_reason asked_;
 };
 
 /// Makes random trees whose children write into a ledger.

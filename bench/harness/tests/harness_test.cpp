@@ -170,6 +170,18 @@ TEST_CASE("a peer is measured in its fastest shape that works") {
   CHECK(results[0].failure.empty());
 }
 
+TEST_CASE("where a larger figure is better the shape with the largest is measured") {
+  driver_folder const folder;
+  folder.add("ours",
+             "case $4 in a=1) echo value percent 20 ;; a=2) echo value percent 40 ;; *) echo value percent 30 ;; esac");
+  auto row = row_of({{"karyon", {shape_of("ours", "a=1"), shape_of("ours", "a=2"), shape_of("ours", "a=3")}}});
+  row.unit = "percent";
+  row.larger_is_better = true;
+  auto const results = measure(row, options_in(folder));
+  CHECK(results[0].shape == "a=2");
+  CHECK(results[0].median == 40);
+}
+
 TEST_CASE("a peer that fails in one run is reported as failed, and the others go on") {
   driver_folder const folder;
   folder.add("ours", "echo value ns 10");
@@ -206,6 +218,17 @@ TEST_CASE("the table says how many times Karyon's median a peer's is") {
   print_table(table, {ours, theirs},
               {{"suite", "s"}, {"cells", 10}, {"runs", 5}, {"cpu_model", "m"}, {"topology", "t"}});
   CHECK(table.str().find("50.0 (40.0 to 60.0)  2.50x") != std::string::npos);
+}
+
+TEST_CASE("the suite schedule is one, and says of one row that larger is better") {
+  auto const loaded = load_suite(fs::path{build_info::suites} / "schedule.json", 0, true);
+  CHECK(loaded.cells == 1'000'000);
+  std::set<std::string> larger;
+  for (auto const& row : loaded.measurements) {
+    CHECK(row.name.starts_with("schedule."));
+    if (row.larger_is_better) larger.insert(row.name);
+  }
+  CHECK(larger == std::set<std::string>{"schedule.spinner_throughput_percent"});
 }
 
 TEST_CASE("the suite cells measures what was promised with both peers, and two rows more") {

@@ -51,7 +51,7 @@ struct shared_signal : signal {
 template <class C, class T>
 void invoke_shared(void* object, signal& s) {
   const T& shared = *static_cast<shared_signal<T>&>(s).payload;
-  if constexpr (!uses_behaviors<C>() && requires(C & c) { c.on(shared); }) {
+  if constexpr (!uses_behaviors<C>() && !uses_tasks<C> && requires(C & c) { c.on(shared); }) {
     (void)static_cast<C*>(object)->on(shared);
   } else {
     T copy = shared;
@@ -66,7 +66,7 @@ void discard_shared(signal* s, errc, const exit_reason&) noexcept {
 
 template <class C, class T>
 inline constexpr signal_ops shared_ops{&invoke_shared<C, T>, &discard_shared<T>, type_name<T>(), false, false, false, 0,
-                                       &invoke_shared<C, T>};
+                                       &invoke_shared<C, T>, &site_of<C, T>};
 
 template <class Handle>
 inline constexpr bool names_role = false;

@@ -10,7 +10,9 @@
 #include <type_traits>
 #include <utility>
 
+#include <karyon/cell/detail/offload.hpp>
 #include <karyon/cell/detail/spawn.hpp>
+#include <karyon/cell/detail/timer.hpp>
 #include <karyon/cell/placement.hpp>
 #include <karyon/cell/ref.hpp>
 
@@ -18,6 +20,12 @@ namespace karyon {
 
 namespace detail {
 struct cell_access;
+// What the coroutines of a cell await; in karyon/cell/task.hpp.
+template <class Handle, class T>
+struct ask_awaitable;
+struct sleep_awaitable;
+template <class T, bool Timed>
+struct receive_awaitable;
 }  // namespace detail
 
 /// Names a timer of the cell that started it; `value` 0 names none.
@@ -26,11 +34,18 @@ struct timer_id {
   friend bool operator==(const timer_id&, const timer_id&) = default;
 };
 
+/// What a periodic timer does about periods that passed before it could fire, since its worker or its cell was busy.
+enum class missed_periods : std::uint8_t {
+  sent,     ///< a signal for each, one behind the other, until it has caught up
+  skipped,  ///< one signal for all of them, as the last; the others are counted (runtime_metrics::timer_periods_skipped)
+};
+
 /// What a cell has used so far.
 struct cell_stats {
   std::uint64_t handled = 0;       ///< signals handled by this incarnation
   std::uint64_t mailbox = 0;       ///< signals waiting
   std::uint64_t stashed = 0;       ///< signals put aside
+  std::uint64_t suspended = 0;     ///< handlers that wait at a co_await
   std::uint64_t links = 0;         ///< cells linked to this one
   std::uint64_t memory_bytes = 0;  ///< held from memory(), headers included
   std::uint64_t memory_peak_bytes = 0;
@@ -55,7 +70,9 @@ struct cell_stats {
 ///
 /// Optional members: `void on_start()`, called on a worker before the first signal; `void on_exit(const exit_reason&)`, called
 /// before destruction, whatever the reason; `void on(exit_signal)` and `void on(down)` for links and monitors;
-/// `static constexpr std::size_t mailbox_limit` bounds the mailbox.
+/// `static constexpr std::size_t mailbox_limit` bounds the mailbox; `using dirty_cpu = signals<...>` and `using dirty_io =
+/// signals<...>` name those of `accepts` whose handlers compute for longer than a millisecond, or block (execution.hpp). Handlers
+/// (but not on_exit) may be coroutines: karyon/cell/task.hpp.
 ///
 /// Threads: constructor, handlers, hooks and destructor never run at the same time as each other, and each sees what the one
 /// before did, but they may run on different threads. All member functions below are for the cell itself, within them.
@@ -107,17 +124,63 @@ protected:
     return question != nullptr ? promise<R>(std::exchange(*question, detail::reply_address{})) : promise<R>();
   }
 
+  // -- long work -----------------------------------------------------------------------------------------------------
+
+  /// Runs `work()`, which computes for longer than a millisecond, on a thread of the dirty CPU pool while this cell goes on, and
+  /// then `then(result<R>)` as a handler of this cell, with what it returned (R, or a result<R>).
+  ///
+  /// `work` is moved to the other thread: it must hold what it needs as values, and must not refer to this cell, its memory() or
+  /// anything that changes meanwhile. Errors: `cell_failed` with type and text of what it threw, `out_of_memory` for a
+  /// std::bad_alloc, `refused` if too much waits already (dirty_options::offload_queue_limit). It can not be interrupted: when this
+  /// cell ends first `then` is not called; work that was not begun is dropped, and what the rest yields as well, both counted
+  /// (runtime_metrics::offloads_skipped, offloads_late). If it throws (std::bad_alloc, or what moving `work` and `then` throws)
+  /// nothing has happened. Costs a switch to another thread and back (dirty_pool_metrics::switch_ns), and four allocations.
+  template <class Work, class Then>
+  void offload(Work&& work, Then&& then) {
+    offload_to(execution::dirty_cpu, std::forward<Work>(work), std::forward<Then>(then));
+  }
+  /// The same for work that blocks: on a thread of the dirty I/O pool.
+  template <class Work, class Then>
+  void offload_io(Work&& work, Then&& then) {
+    offload_to(execution::dirty_io, std::forward<Work>(work), std::forward<Then>(then));
+  }
+
   // -- time ----------------------------------------------------------------------------------------------------------
 
   /// Sends `value` to `whom` once `delay` has passed, never early, late by up to a tick (0.5 ms) and what the workers owe
-  /// others. O(1). Timers die with the cell that started them. Monotonic: setting the wall clock changes nothing.
+  /// others. O(1), one allocation. Timers die with the cell that started them. Monotonic: setting the wall clock changes
+  /// nothing. Throws std::bad_alloc, or what copying `value` throws, and has started nothing then.
   template <class C, class T>
   timer_id send_after(const ref<C>& whom, T&& value, std::chrono::nanoseconds delay);
-  /// The same again and again, without drift: the n-th is due at start + n * period. T is copied for each.
+  /// The same again and again, without drift: the n-th is due at start + n * period. T is copied for each. Where it is late by
+  /// a period or more `missed` decides. A period is a microsecond at least.
   template <class C, class T>
-  timer_id send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period);
-  /// False if it has fired already (its signal may be in the mailbox) or is not this cell's.
+  timer_id send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period,
+                      missed_periods missed = missed_periods::sent);
+  /// False if it has fired already (its signal may be in the mailbox) or is not this cell's. O(1).
   bool cancel(timer_id timer) noexcept;
+  /// In the handler of a signal that a timer sent: how long ago that timer was due, the wait in this cell's mailbox included.
+  /// Zero for all other signals, for one that was stashed in between, and outside of handlers. Reads the clock, so that each
+  /// call tells the time that has passed by then.
+  [[nodiscard]] std::chrono::nanoseconds lateness() const noexcept;
+
+  // -- in coroutines: co_await what these return, with karyon/cell/task.hpp included -------------------------------------
+
+  /// Asks, and goes on with the answer: `result<R> r = co_await ask(whom, question, timeout);` Otherwise as ask above, without its
+  /// request: that lies in the coroutine's frame.
+  template <class Handle, class T>
+  [[nodiscard]] detail::ask_awaitable<Handle, T> ask(const Handle& whom, T&& question,
+                                                     std::chrono::nanoseconds timeout);
+  /// Goes on once `time` has passed; as exact as send_after. nanoseconds::max(): never.
+  [[nodiscard]] detail::sleep_awaitable sleep_for(std::chrono::nanoseconds time);
+  /// Goes on with the next signal T that is sent to this cell, which then does not reach its handler: `order o = co_await
+  /// receive<order>(this);` A question is never received: its handler answers it. Several that wait for a T get one each, the longest
+  /// waiting first.
+  template <class T, class C>
+  [[nodiscard]] detail::receive_awaitable<T, false> receive(C* me);
+  /// The same, a `result<T>` that is `timeout` if none has come in time.
+  template <class T, class C>
+  [[nodiscard]] detail::receive_awaitable<T, true> receive(C* me, std::chrono::nanoseconds timeout);
 
   // -- failure -------------------------------------------------------------------------------------------------------
 
@@ -168,12 +231,10 @@ protected:
 
 private:
   friend struct detail::cell_access;
+  template <class Work, class Then>
+  void offload_to(execution pool, Work&& work, Then&& then);
   detail::cell_slot* slot_;
 };
-
-/// The behaviours a cell class can become.
-template <class... Bs>
-struct behaviors {};
 
 namespace detail {
 
@@ -182,41 +243,12 @@ struct cell_access {
   static cell_slot* slot_of(const cell& c) noexcept { return c.slot_; }
 };
 
-KARYON_API std::uint64_t add_request(cell_slot* self, std::unique_ptr<request_handler> handler,
-                                     std::chrono::nanoseconds timeout);
+KARYON_API std::uint64_t add_request(cell_slot* self, request_ptr handler, std::chrono::nanoseconds timeout);
 KARYON_API reply_address request_address(cell_slot* self, std::uint64_t token) noexcept;
-/// `make` builds the signal to send, each time the timer fires; owned by the timer.
-class timer_payload {
-public:
-  timer_payload() = default;
-  timer_payload(const timer_payload&) = delete;
-  timer_payload& operator=(const timer_payload&) = delete;
-  virtual ~timer_payload() = default;
-  virtual signal* make() = 0;
-};
-KARYON_API std::uint64_t add_timer(cell_slot* self, const address& whom, std::unique_ptr<timer_payload> payload,
-                                   std::chrono::nanoseconds delay, bool periodic);
 KARYON_API void set_behavior(cell_slot* self, const behavior_table* table);
 /// Makes room for one more stashed signal, so that stash_signal can not fail.
 KARYON_API void reserve_stash(cell_slot* self);
 KARYON_API void stash_signal(cell_slot* self, signal* s) noexcept;
-
-template <class C, class T>
-class typed_timer_payload final : public timer_payload {
-public:
-  template <class U>
-  typed_timer_payload(U&& v, bool again) : value_(std::forward<U>(v)), again_(again) {}
-  signal* make() override {
-    if constexpr (std::is_copy_constructible_v<T>) {
-      if (again_) return make_signal<payload_signal<T>>(&tell_ops<C, T>, value_);
-    }
-    return make_signal<payload_signal<T>>(&tell_ops<C, T>, std::move(value_));
-  }
-
-private:
-  T value_;
-  bool again_;
-};
 
 template <class R, class Then>
 class typed_request final : public request_handler {
@@ -233,15 +265,10 @@ private:
 template <class C, class B>
 struct behavior_of {
   template <class T>
-  static void run(void* object, void* payload, void* place) {
-    auto& c = *static_cast<C*>(object);
-    using answered = answer_of<C, T>;
-    if constexpr (std::is_void_v<answered>) {
-      B::on(c, std::move(*static_cast<T*>(payload)));
-      if (place != nullptr) *static_cast<result<void>*>(place) = {};
-    } else {
-      *static_cast<result<answered>*>(place) = B::on(c, std::move(*static_cast<T*>(payload)));
-    }
+  static void run(void* object, void* payload, reply_address* reply) {
+    settle<answer_of<C, T>>(
+        [&]() -> decltype(auto) { return B::on(*static_cast<C*>(object), std::move(*static_cast<T*>(payload))); },
+        reply);
   }
   template <class T>
   static constexpr behavior_table::function entry() {
@@ -302,23 +329,36 @@ void cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeou
   detail::deliver_through(whom, node.release());
 }
 
+template <class Work, class Then>
+void cell::offload_to(execution pool, Work&& work, Then&& then) {
+  using work_type = std::decay_t<Work>;
+  static_assert(std::is_invocable_v<work_type&>, "karyon: offloaded work is called without arguments");
+  using R = detail::offload_result<work_type>;
+  detail::check_answer<R>();
+  static_assert(std::is_invocable_v<std::decay_t<Then>&, result<R>>,
+                "karyon: the continuation of this offload takes a karyon::result of what the work returns");
+  auto job = std::make_unique<detail::typed_offload<work_type>>(std::forward<Work>(work));
+  detail::begin_offload(slot_, pool,
+                        std::make_unique<detail::typed_request<R, std::decay_t<Then>>>(std::forward<Then>(then)),
+                        std::move(job));
+}
+
 template <class C, class T>
 timer_id cell::send_after(const ref<C>& whom, T&& value, std::chrono::nanoseconds delay) {
   using signal_type = std::remove_cvref_t<T>;
   detail::check_signal<C, signal_type>();
-  return {detail::add_timer(
-      slot_, detail::handle_access::of(whom),
-      std::make_unique<detail::typed_timer_payload<C, signal_type>>(std::forward<T>(value), false), delay, false)};
+  return {detail::add_timer<C, signal_type>(slot_, detail::handle_access::of(whom), std::forward<T>(value), delay,
+                                            detail::timer_mode::once)};
 }
 
 template <class C, class T>
-timer_id cell::send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period) {
+timer_id cell::send_every(const ref<C>& whom, T&& value, std::chrono::nanoseconds period, missed_periods missed) {
   using signal_type = std::remove_cvref_t<T>;
   detail::check_signal<C, signal_type>();
   static_assert(std::is_copy_constructible_v<signal_type>, "karyon: a periodic signal is copied for each period");
-  return {detail::add_timer(slot_, detail::handle_access::of(whom),
-                            std::make_unique<detail::typed_timer_payload<C, signal_type>>(std::forward<T>(value), true),
-                            period, true)};
+  return {detail::add_timer<C, signal_type>(
+      slot_, detail::handle_access::of(whom), std::forward<T>(value), period,
+      missed == missed_periods::skipped ? detail::timer_mode::every_skipping : detail::timer_mode::every)};
 }
 
 template <class B, class C>

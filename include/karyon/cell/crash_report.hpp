@@ -29,8 +29,8 @@ struct crash_report {
   };
   static constexpr std::size_t neighbours_max = 8;
 
-  /// The ids of its supervisors from the root on, then its own, or its number among those that were started together:
-  /// "/root/sessions/#1234". A cell without a supervisor: "/spawned/<id>".
+  /// The ids of its supervisors from the root on, then its own, or its number among those that were started together, or among
+  /// all that were started one by one: "/app/sessions/#1234". A cell without a supervisor: "/spawned/<id>".
   std::string path;
   std::string class_name;
   std::uint64_t id = 0;           ///< What cell_ref::id gives.

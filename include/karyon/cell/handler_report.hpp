@@ -15,7 +15,7 @@ struct handler_report {
 
   std::string cell_class;
   std::string signal;
-  /// Of every 256th signal that a worker handles, the time its handler took. Few samples say little.
+  /// How long the first handler of every 256th turn took. Few samples say little.
   std::array<std::uint64_t, bounds_ns.size() + 1> sampled{};
   /// Handlers that ran longer than the contract allows (watch_options::limit); all of them, not a sample.
   std::uint64_t overruns = 0;

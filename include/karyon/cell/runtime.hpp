@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -21,6 +23,7 @@ namespace karyon {
 class ordered_supervisor;
 class supervisor;
 struct supervisor_options;
+struct supervisor_report;
 struct supervisor_spec;
 
 /// Everything about a runtime that can be chosen. The defaults suit a program that owns its machine.
@@ -35,9 +38,14 @@ struct runtime_options {
   std::uint32_t crash_reports_per_second = 10;
   /// How they, and the sums, are written to the log.
   report_format crash_report_format = report_format::text;
-  /// Is given each crash report that is made, after the log. Called on the worker where the cell ended, by any number
-  /// of workers at once: it should be quick, and must not block. What it throws is swallowed and counted.
+  /// Is given each crash report that is made, after the log. Called on the thread where the cell ended (a worker or, for an
+  /// end by a heavy handler, one of a dirty pool), by any number of them at once: it should be quick, and must not block. What
+  /// it throws is swallowed and counted.
   std::function<void(const crash_report&)> on_crash;
+  /// Is given each supervisor report that is made (include karyon/supervise/supervisor_report.hpp), in the same way: after the
+  /// log, on the supervisor's worker, by any number of workers at once. It may ask supervisors to stop or start children, as
+  /// cells may; what it throws is swallowed and counted.
+  std::function<void(const supervisor_report&)> on_supervisor_report;
 };
 
 /// Thrown where a constructor or a start can not return an error: options or a machine that do not allow it, a runtime or
@@ -50,6 +58,29 @@ public:
 
 private:
   error error_;
+};
+
+/// How many classes runtime_metrics::timer_lateness has.
+inline constexpr std::size_t timer_lateness_classes = 12;
+
+/// What a runtime's dirty pools of one kind do (dirty_options). `queued` and `running` are of now, the rest only grows.
+struct dirty_pool_metrics {
+  std::uint32_t threads = 0;         ///< started so far
+  std::uint64_t queued = 0;          ///< cells and offloaded work that wait for a thread
+  std::uint64_t running = 0;         ///< of them, those that have one
+  std::uint64_t run = 0;             ///< heavy handlers and offloaded work that have had their thread
+  std::uint64_t refused = 0;         ///< offloads beyond dirty_options::offload_queue_limit
+  std::uint64_t run_by_workers = 0;  ///< run by a worker, since no thread could be started
+  /// What it takes to give work away and to go on with its result, measured when the first thread starts: the median of some
+  /// round trips between it and a worker. 0 until then.
+  std::uint64_t switch_ns = 0;
+};
+
+/// A handler type that a runtime has moved to its dirty CPU pool, since its handlers overran.
+struct moved_handler {
+  std::string cell_class;
+  std::string signal;
+  friend bool operator==(const moved_handler&, const moved_handler&) = default;
 };
 
 /// Sums over a runtime's life; each number only grows, but for `cells`. Read while cells run, they are of slightly
@@ -66,18 +97,30 @@ struct runtime_metrics {
   std::uint64_t refused_dead = 0;
   std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full; counted likewise
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
-  std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out
+  std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out, or its asker ended
+  std::uint64_t offloads_skipped = 0;    ///< offloaded work that was not begun, since its cell had ended
+  std::uint64_t offloads_late = 0;       ///< results of offloaded work whose cell had ended
+  dirty_pool_metrics dirty_cpu{};        ///< of all nodes together
+  dirty_pool_metrics dirty_io{};
   std::uint64_t crash_reports_suppressed = 0;  ///< crash and supervisor reports that were counted instead of made
-  std::uint64_t crash_callback_failures = 0;   ///< exceptions that left runtime_options::on_crash
+  std::uint64_t crash_callback_failures = 0;   ///< exceptions that left on_crash or on_supervisor_report
   std::uint64_t slab_bytes = 0;                ///< address space taken for cells
   std::uint64_t turns = 0;                     ///< runs of a cell by a worker
   std::uint64_t given_same_cache = 0;          ///< cells handed to an idle worker of the same last-level cache
   std::uint64_t given_same_node = 0;           ///< to one of the same node
   std::uint64_t given_other_node = 0;          ///< to one of another node (only with steal_across_nodes)
-  std::uint64_t overruns = 0;                  ///< handlers that took longer than watch_options::limit
-  std::uint64_t take_overs = 0;                ///< workers that another thread took over from such a handler
-  std::uint64_t workers_away = 0;              ///< threads that such a handler holds now
-  std::uint64_t threads = 0;                   ///< threads of workers there are, spares among them
+  /// Timers of cells that fired, the timeouts of asks and each period of a periodic one included.
+  std::uint64_t timers_fired = 0;
+  /// How many of them fired how late, the wait in a mailbox not included: the first number is of those less than a tick
+  /// (2^19 ns, 0.52 ms) after their time, each further one of those up to twice as late, the last of all that are later
+  /// than 0.54 s.
+  std::array<std::uint64_t, timer_lateness_classes> timer_lateness{};
+  std::chrono::nanoseconds timer_lateness_max{0};  ///< of the latest of them
+  std::uint64_t timer_periods_skipped = 0;         ///< periods that fell to missed_periods::skipped
+  std::uint64_t overruns = 0;                      ///< handlers that took longer than watch_options::limit
+  std::uint64_t take_overs = 0;                    ///< workers that another thread took over from such a handler
+  std::uint64_t workers_away = 0;                  ///< threads that such a handler holds now
+  std::uint64_t threads = 0;                       ///< threads of workers there are, spares among them
   /// What made cells runnable, by the distance between the worker that did it and the worker in whose queue the cell was
   /// put: one count for each signal that found its receiver with nothing to do. (A signal to a cell that has something to do
   /// already costs no queue, whatever the distance.) Supervisors and CAF actors count like cells; a cell that goes on after
@@ -218,6 +261,10 @@ public:
   [[nodiscard]] std::vector<handler_report> handlers() const;
   /// The handlers that have exceeded the watch's limit and are running now.
   [[nodiscard]] std::vector<running_handler> overrunning() const;
+  /// The handler types that run on the dirty CPU pool though their classes do not say so. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<moved_handler> moved_handlers() const;
+  /// Handlers of that type run on workers again. False if they were not moved.
+  bool move_back(const moved_handler& which);
 
   /// From now on workers 0 to n - 1 run cells; the others keep only their timers, the cells that are pinned to them and
   /// their share of the supervisors' work, and hand everything else to workers of their node, or of any if all of the node are

@@ -24,6 +24,14 @@ struct signals {
   static constexpr bool contains = (std::is_same_v<T, Ts> || ...);
 };
 
+/// What a handler returns that is a coroutine; see karyon/cell/task.hpp.
+template <class R = void>
+class task;
+
+/// The behaviours a cell class can become.
+template <class... Bs>
+struct behaviors {};
+
 /// Sent to a linked cell that traps exits, in place of ending it: `void on(karyon::exit_signal)`.
 struct exit_signal;
 /// Sent once to a monitoring cell when the monitored one has ended: `void on(karyon::down)`.
@@ -44,6 +52,19 @@ struct answer_type<result<T>> {
   using type = T;
 };
 
+template <class R>
+struct answer_type<karyon::task<R>> : answer_type<R> {};
+
+template <class T>
+inline constexpr bool is_task = false;
+template <class R>
+inline constexpr bool is_task<karyon::task<R>> = true;
+
+template <class T>
+inline constexpr bool is_deferred = false;
+template <class R>
+inline constexpr bool is_deferred<deferred<R>> = true;
+
 template <class C, class T>
 concept handles = requires(C& c, T&& m) {
   c.on(std::move(m));
@@ -59,8 +80,8 @@ using answer_of = typename answer_type<std::remove_cvref_t<handler_return<C, T>>
 /// A class's other behaviours, installed by cell::become; null where the class's own `on` applies.
 struct behavior_table {
   /// The replacement for `on` of the signal with this position in `accepts`; null for none. Takes the cell, the payload and
-  /// a place for the answer (result<R>*, or null if nobody asked).
-  using function = void (*)(void* object, void* payload, void* answer);
+  /// where the answer goes (null if nobody asked).
+  using function = void (*)(void* object, void* payload, reply_address* reply);
   const function* functions = nullptr;
 };
 
@@ -79,33 +100,90 @@ constexpr bool uses_behaviors() noexcept {
   return requires { typename C::behaviors; };
 }
 
-/// Calls the handler of T and turns what it returns into a result<R>, or into nothing if it has deferred.
-template <class C, class T>
-void run_handler(C& c, T& payload, reply_address* reply) {
-  using returned = std::remove_cvref_t<handler_return<C, T>>;
-  using answered = answer_of<C, T>;
-  if constexpr (uses_behaviors<C>()) {
-    if (const behavior_table* b = current_behavior()) {
-      if (auto f = b->functions[index_in<T>(typename C::accepts{})]) {
-        result<answered> place = fail(errc::cell_failed, "the behaviour gave no answer");
-        f(&c, &payload, &place);
-        if (reply != nullptr) answer<answered>(*reply, std::move(place));
-        return;
-      }
-    }
+template <class C, class B, class T>
+constexpr bool behaves_as_task() noexcept {
+  if constexpr (requires(C & c, T && m) { B::on(c, std::move(m)); }) {
+    return is_task<std::remove_cvref_t<decltype(B::on(std::declval<C&>(), std::declval<T&&>()))>>;
+  } else {
+    return false;
   }
-  if constexpr (std::is_void_v<returned>) {
-    c.on(std::move(payload));
+}
+template <class C, class B, class... Ts>
+constexpr bool behavior_has_task(signals<Ts...>) noexcept {
+  return (behaves_as_task<C, B, Ts>() || ...);
+}
+template <class C, class... Bs>
+constexpr bool behaviors_have_task(behaviors<Bs...>) noexcept {
+  return (behavior_has_task<C, Bs>(typename C::accepts{}) || ...);
+}
+template <class C, class T>
+constexpr bool handler_is_task() noexcept {
+  if constexpr (handles<C, T>) {
+    return is_task<std::remove_cvref_t<handler_return<C, T>>>;
+  } else {
+    return false;
+  }
+}
+template <class C, class... Ts>
+constexpr bool has_task(signals<Ts...>) noexcept {
+  bool found = (handler_is_task<C, Ts>() || ...);
+  if constexpr (uses_behaviors<C>()) found = found || behaviors_have_task<C>(typename C::behaviors{});
+  if constexpr (requires(C & c) { c.on_start(); }) {
+    found = found || is_task<std::remove_cvref_t<decltype(std::declval<C&>().on_start())>>;
+  }
+  return found || handler_is_task<C, exit_signal>() || handler_is_task<C, down>();
+}
+
+/// Whether a handler of the class is a coroutine. Only then a signal is looked at for one that waits for it (cell::receive).
+template <class C>
+inline constexpr bool uses_tasks = has_task<C>(typename C::accepts{});
+
+/// Takes the longest waiting cell::receive for the signal with this position in `accepts` out of the cell that is running; null if
+/// there is none. It is to be given the payload.
+KARYON_API request_handler* take_receiver(std::size_t position) noexcept;
+
+/// Runs a handler that is a coroutine until it waits or returns (karyon/cell/task.hpp).
+template <class Answered, class R>
+void start_handler(karyon::task<R> handler, reply_address* reply);
+
+/// Calls a handler and sends what it returns to whoever asked, or nothing if it has deferred.
+template <class Answered, class Call>
+void settle(Call&& call, reply_address* reply) {
+  using returned = std::remove_cvref_t<decltype(call())>;
+  if constexpr (is_task<returned>) {
+    start_handler<Answered>(call(), reply);
+  } else if constexpr (is_deferred<returned>) {
+    (void)call();
+  } else if constexpr (std::is_void_v<returned> ||
+                       (std::is_void_v<Answered> && !std::is_convertible_v<returned, result<void>>)) {
+    (void)call();
+    static_assert(std::is_void_v<Answered>, "karyon: a behaviour's handler answers what the class's own answers");
     if (reply != nullptr) answer<void>(*reply, {});
-  } else if constexpr (std::is_same_v<returned, deferred<answered>>) {
-    (void)c.on(std::move(payload));
   } else {
     if (reply != nullptr) {
-      answer<answered>(*reply, c.on(std::move(payload)));
+      answer<Answered>(*reply, call());
     } else {
-      (void)c.on(std::move(payload));
+      (void)call();
     }
   }
+}
+
+/// Gives a signal to the coroutine that waits for it, or to the handler that there is for it now.
+template <class C, class T>
+void run_handler(C& c, T& payload, reply_address* reply) {
+  if constexpr (uses_tasks<C>) {
+    // A question is for its handler, which alone can answer it.
+    if (reply == nullptr) {
+      if (request_handler* waiting = take_receiver(index_in<T>(typename C::accepts{})))
+        return waiting->answer(&payload);
+    }
+  }
+  if constexpr (uses_behaviors<C>()) {
+    if (const behavior_table* b = current_behavior()) {
+      if (auto f = b->functions[index_in<T>(typename C::accepts{})]) return f(&c, &payload, reply);
+    }
+  }
+  settle<answer_of<C, T>>([&]() -> decltype(auto) { return c.on(std::move(payload)); }, reply);
 }
 
 template <class C, class T>
@@ -166,16 +244,39 @@ void discard_ask(signal* s, errc code, const exit_reason& why) noexcept {
   destroy_signal(question);
 }
 
+template <class C>
+struct declared_dirty_cpu {
+  using type = signals<>;
+};
+template <class C>
+requires requires { typename C::dirty_cpu; }
+struct declared_dirty_cpu<C> {
+  using type = typename C::dirty_cpu;
+};
+template <class C>
+struct declared_dirty_io {
+  using type = signals<>;
+};
+template <class C>
+requires requires { typename C::dirty_io; }
+struct declared_dirty_io<C> {
+  using type = typename C::dirty_io;
+};
+
 /// Where class C says that its handler of T runs.
 template <class C, class T>
 constexpr execution declared_execution() noexcept {
-  if constexpr (requires { typename C::dirty_cpu; }) {
-    if constexpr (C::dirty_cpu::template contains<T>) return execution::dirty_cpu;
-  }
-  if constexpr (requires { typename C::dirty_io; }) {
-    if constexpr (C::dirty_io::template contains<T>) return execution::dirty_io;
-  }
-  return execution::worker;
+  if (declared_dirty_cpu<C>::type::template contains<T>) return execution::dirty_cpu;
+  return declared_dirty_io<C>::type::template contains<T> ? execution::dirty_io : execution::worker;
+}
+
+template <class All, class... Ts>
+constexpr bool contains_each(signals<Ts...>) noexcept {
+  return (All::template contains<Ts> && ...);
+}
+template <class All, class... Ts>
+constexpr bool contains_none(signals<Ts...>) noexcept {
+  return !(All::template contains<Ts> || ...);
 }
 
 template <class C, class T>
@@ -194,6 +295,16 @@ inline constexpr signal_ops tell_ops{&invoke_tell<C, T>,
 template <class C, class T>
 inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,     &discard_ask<C, T>, type_name<T>(), false, false, false, 0,
                                     copying<C, T, true>(), &site_of<C, T>};
+
+/// Calls a hook, which answers nobody and may be a coroutine.
+template <class Hook>
+void run_hook(Hook&& hook) {
+  if constexpr (is_task<std::remove_cvref_t<decltype(hook())>>) {
+    start_handler<void>(hook(), nullptr);
+  } else {
+    (void)hook();
+  }
+}
 
 /// What the runtime knows of a cell class; one constant a class.
 struct class_info {
@@ -240,6 +351,14 @@ struct class_info_of {
   static_assert(handler_index<C, typename C::accepts>::all_handled,
                 "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
 
+  using dirty_cpu = typename declared_dirty_cpu<C>::type;
+  using dirty_io = typename declared_dirty_io<C>::type;
+  static_assert(contains_each<typename C::accepts>(dirty_cpu{}) && contains_each<typename C::accepts>(dirty_io{}),
+                "karyon: dirty_cpu and dirty_io name signals of the class's `accepts`");
+  static_assert(
+      contains_none<dirty_cpu>(dirty_io{}),
+      "karyon: a signal is in dirty_cpu or in dirty_io, not in both: say whether its handler computes or blocks");
+
   static_assert(sizeof(C) <= 7936, "karyon: a cell object has at most 7,936 bytes: hold large state in a container");
   static_assert(alignof(C) <= 64, "karyon: a cell object is aligned to 64 bytes at most");
   static_assert(std::is_nothrow_destructible_v<C>, "karyon: a cell's destructor must not throw");
@@ -247,13 +366,17 @@ struct class_info_of {
   static void destroy(void* object) noexcept { static_cast<C*>(object)->~C(); }
   static constexpr auto started() noexcept -> void (*)(void*) {
     if constexpr (requires(C & c) { c.on_start(); }) {
-      return [](void* object) { static_cast<C*>(object)->on_start(); };
+      return
+          [](void* object) { run_hook([object]() -> decltype(auto) { return static_cast<C*>(object)->on_start(); }); };
     } else {
       return nullptr;
     }
   }
   static constexpr auto exiting() noexcept -> void (*)(void*, const exit_reason&) {
     if constexpr (requires(C & c, const exit_reason& why) { c.on_exit(why); }) {
+      static_assert(
+          !is_task<std::remove_cvref_t<decltype(std::declval<C&>().on_exit(std::declval<const exit_reason&>()))>>,
+          "karyon: on_exit is no coroutine: the cell ends with it");
       return [](void* object, const exit_reason& why) { static_cast<C*>(object)->on_exit(why); };
     } else {
       return nullptr;
@@ -261,14 +384,18 @@ struct class_info_of {
   }
   static constexpr auto trapped_exit() noexcept -> void (*)(void*, const exit_signal&) {
     if constexpr (requires(C & c, const exit_signal& s) { c.on(s); }) {
-      return [](void* object, const exit_signal& s) { static_cast<C*>(object)->on(s); };
+      return [](void* object, const exit_signal& s) {
+        run_hook([&]() -> decltype(auto) { return static_cast<C*>(object)->on(s); });
+      };
     } else {
       return nullptr;
     }
   }
   static constexpr auto monitored_down() noexcept -> void (*)(void*, const down&) {
     if constexpr (requires(C & c, const down& d) { c.on(d); }) {
-      return [](void* object, const down& d) { static_cast<C*>(object)->on(d); };
+      return [](void* object, const down& d) {
+        run_hook([&]() -> decltype(auto) { return static_cast<C*>(object)->on(d); });
+      };
     } else {
       return nullptr;
     }

@@ -20,10 +20,10 @@ enum class errc : std::uint8_t {
   mailbox_full,          ///< The receiver's bounded mailbox is full; slow down, then try again.
   no_handler,            ///< The receiver's class declares no handler for this signal type.
   timeout,               ///< No answer within the time given; the answer, if one comes, is dropped and counted.
-  cell_failed,           ///< The asked cell terminated before it answered; the message says why.
+  cell_failed,           ///< The asked cell ended before it answered, or offloaded work threw; the message says why.
   start_failed,          ///< A constructor or start hook of a cell threw; the message has type and text.
   closed,                ///< The runtime or supervisor is stopping or has stopped.
-  would_block,           ///< A blocking call was made on a worker thread; use the asynchronous form.
+  would_block,           ///< A blocking call was made within a cell; use the asynchronous form.
   refused,               ///< The system or a policy refused (binding a thread, a limit reached).
   out_of_memory,         ///< Memory could not be had.
   unsupported,           ///< This machine or build lacks the capability.

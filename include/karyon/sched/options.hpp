@@ -2,11 +2,24 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <karyon/sched/binding.hpp>
 
 namespace karyon {
+
+/// The pools for what would hold a worker: heavy handlers (`using dirty_cpu`, `using dirty_io` of a cell class), and work given
+/// away with cell::offload. Threads are started when there is work for them, and stay until the runtime ends.
+struct dirty_options {
+  /// Threads for computation, for each NUMA node; by default as many as the node has workers. 1 to 1,024.
+  std::optional<std::uint32_t> cpu_threads{};
+  /// Threads for what blocks, for the whole runtime. 1 to 1,024.
+  std::uint32_t io_threads = 10;
+  /// How much offloaded work may wait for a thread of one pool; what comes beyond it is refused. 1 to 10,000,000. Heavy
+  /// handlers are not counted: a cell waits with one at a time.
+  std::uint32_t offload_queue_limit = 65'536;
+};
 
 /// The contract that handlers return within a millisecond, and what happens when one does not. C++ can not be preempted; but
 /// the runtime can stop waiting: another thread takes over the worker, on the same cores, and goes on with its other cells.
@@ -39,6 +52,8 @@ struct scheduler_options {
   std::chrono::microseconds spin{20};
   /// What is done about handlers that take too long.
   watch_options watch;
+  /// The pools for long work.
+  dirty_options dirty{};
 };
 
 }  // namespace karyon

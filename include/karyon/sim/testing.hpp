@@ -294,7 +294,7 @@ struct seeds {
 /// of Catch2 is such) is thrown on as it is, after the text was written to the standard error stream.
 ///
 /// The environment may choose other seeds: KARYON_SIM_SEED=n only n, KARYON_SIM_SEEDS=n so many from the first on. Throws
-/// `failure` if it holds anything else, or if it asks for no seed at all.
+/// `failure` if it holds anything else, or if it, or the code, asks for no seed at all.
 KARYON_API void for_each_seed(const seeds& which, const world_options& options,
                               const std::function<void(world&)>& body);
 KARYON_API void for_each_seed(const seeds& which, const std::function<void(world&)>& body);

@@ -67,7 +67,7 @@ public:
   [[nodiscard]] supervisor here() const;
   [[nodiscard]] std::size_t partitions() const noexcept;
 
-  /// Of all partitions.
+  /// Of all partitions: a sum of numbers that need not be of one moment.
   [[nodiscard]] std::size_t children() const noexcept;
   /// Of all children, and of the partitions themselves.
   [[nodiscard]] std::uint64_t restarts() const noexcept;

@@ -86,6 +86,7 @@ public:
   result<ordered_supervisor> start_tree(const supervisor_spec& spec, const child_options& options = {});
 
   /// Ends one child for good (by its shutdown policy, its spec forgotten); does not wait. False if it is not one of ours any more.
+  /// Throws std::bad_alloc.
   template <class C>
   bool terminate(const child<C>& c) {
     return terminate_role(detail::handle_access::of(c));
@@ -97,9 +98,12 @@ public:
   /// An exit signal to the supervisor, see ordered_supervisor::exit.
   void exit(exit_reason why);
   /// An exit signal to each child, without a message each where a child is idle; does not wait. Those started meanwhile may
-  /// be missed.
+  /// be missed. Throws std::bad_alloc.
   void exit_children(const exit_reason& why);
 
+  /// How many there are, those included that are being started or restarted. With max_children (or an intensity_share) the
+  /// number of one moment, never more than max_children. Without, a sum over the shards: each part is exact when it is read, so
+  /// only children that start or end during the call can be missed or counted twice. Any thread; O(workers).
   [[nodiscard]] std::size_t children() const noexcept;
   /// The restarts since it was made that the intensity allowed, those of them that failed included; over all its lives where a
   /// supervisor restarts it. Any thread; a sum over the shards that need not be of one moment.

@@ -23,7 +23,9 @@ enum class supervisor_context : std::uint8_t {
 struct supervisor_report {
   /// The child that it is about.
   struct child {
-    std::string id;          ///< Its spec's id, or "#1234", its number among those that were started together.
+    /// Its spec's id; or "#1234", its number among those that were started together, or among all that were started one by one;
+    /// or "tree-1234", likewise, for a supervisor.
+    std::string id;
     std::string class_name;  ///< Empty for a supervisor.
     std::uint64_t cell = 0;  ///< The id of the cell that filled the role; 0 if there was none.
     restart_type restart = restart_type::permanent;

@@ -164,7 +164,7 @@ struct stage {
   /// Everything of the cell that was due at the time of the call has come.
   void settle() {
     const std::size_t n = d.size();
-    REQUIRE(ask(try_timer{}) > 0);
+    static_cast<void>(ask(try_timer{}));  // may need no memory any more: records come from the pool
     REQUIRE(d.has(n + 1));
     REQUIRE(ask(settled{}));
   }

@@ -59,6 +59,20 @@ TEST_CASE("work is given to idle workers of its node, and never to another node"
   CHECK(rt.shutdown(long_time).complete);
 }
 
+TEST_CASE("with steal_across_nodes work is given to idle workers of other nodes as well") {
+  const topology machine = topology::from_synthetic("pack:1 numa:2 l3:1 core:1 pu:1").value();
+  runtime_options options = quiet(0);
+  options.machine = &machine;
+  options.scheduler.binding.steal_across_nodes = true;
+  runtime rt(options);
+  REQUIRE(rt.nodes() == 2);
+  // The only other worker is the other node's.
+  const auto all = rt.ask(rt.spawn_at<seeder>(placement::on_node(0)), turn{}, long_time).value();
+  CHECK(eventually([&] { return rt.metrics().given_other_node > 0; }));
+  CHECK(rt.metrics().given_same_node == 0);
+  CHECK(rt.shutdown(long_time).complete);
+}
+
 TEST_CASE("a machine that refuses a binding still runs, and says so once") {
   std::vector<std::string> said;
   std::mutex mutex;

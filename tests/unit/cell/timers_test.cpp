@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
 #include <stdexcept>
 
 #include "unit/cell/cell_testing.hpp"
@@ -202,4 +203,109 @@ TEST_CASE("a periodic signal whose copy fails ends the cell whose timer it is, w
   }
   CHECK(d.lines() == lines{"tick", "tick"});
   CHECK(eventually([&] { return rt.metrics().cells == 0; }));
+}
+
+namespace {
+
+struct heavy_load {
+  std::string text;
+  alignas(16) std::array<std::int64_t, 20> numbers{};
+};
+struct put_off {};
+
+/// Writes how late it is told that its signals are.
+class late_one : public cell {
+public:
+  using accepts = signals<ping, number, heavy_load, put_off, quit>;
+  explicit late_one(diary& d) : diary_(&d) {}
+  void on(ping) {
+    began_ = std::chrono::steady_clock::now();
+    write("ping");
+    send_after(self(this), number{1}, 2ms);
+  }
+  void on(number n) {
+    const auto told = lateness();
+    const auto by_clock = std::chrono::steady_clock::now() - began_ - 2ms;
+    write("number " + std::to_string(n.value) + (told <= by_clock ? "" : ", later than it can be"));
+    heavy_load load{"long enough to be somewhere else in memory", {}};
+    load.numbers.fill(7);
+    send_after(self(this), std::move(load), 1ms);
+    send_after(self(this), put_off{}, 3ms);
+  }
+  void on(heavy_load l) { write(l.numbers[19] == 7 ? l.text : "something else"); }
+  void on(put_off) {
+    write(put_off_ ? "put off" : "first");
+    if (!put_off_) {
+      stash(this, put_off{});
+      unstash();
+    } else {
+      throw std::runtime_error("the handler of a timer's signal");
+    }
+    put_off_ = true;
+  }
+  void on(quit) {}
+
+private:
+  void write(const std::string& what) { diary_->write(what + (lateness() > 0ns ? ": late" : ": never due")); }
+  diary* diary_;
+  std::chrono::steady_clock::time_point began_;
+  bool put_off_ = false;
+};
+
+}  // namespace
+
+TEST_CASE("what a timer has sent is known for it in its handler, and how late it is; nothing else is") {
+  diary d;
+  runtime rt(quiet());
+  const auto c = rt.spawn<late_one>(d);
+  c.send(ping{});
+  REQUIRE(d.has(5));
+  CHECK(d.lines() == lines{"ping: never due", "number 1: late", "long enough to be somewhere else in memory: late",
+                           "first: late", "put off: never due"});
+  const auto m = rt.metrics();
+  CHECK(m.timers_fired == 3);
+  std::uint64_t classes = 0;
+  for (const std::uint64_t n : m.timer_lateness) classes += n;
+  CHECK(classes == 3);
+  CHECK(m.timer_lateness_max > 0ns);
+}
+
+namespace {
+
+/// A million timers of its own.
+struct start_many {
+  int count = 0;
+};
+struct cancel_many {};
+class hoarder : public cell {
+public:
+  using accepts = signals<start_many, cancel_many, due>;
+  void on(start_many s) {
+    for (int i = 0; i < s.count; ++i) {
+      timers_.push_back(send_after(self(this), due{i}, 1h + std::chrono::microseconds((i * 7919LL) % 3'600'000'000)));
+    }
+  }
+  int on(cancel_many) {
+    int cancelled = 0;
+    // Every other one, from the last to the first; the others are left to the cell's end.
+    for (std::size_t i = timers_.size(); i >= 2; i -= 2) cancelled += cancel(timers_[i - 1]) ? 1 : 0;
+    for (std::size_t i = timers_.size(); i >= 2; i -= 2) cancelled -= cancel(timers_[i - 1]) ? 1 : 0;
+    return cancelled;
+  }
+  void on(due) {}
+
+private:
+  std::vector<timer_id> timers_;
+};
+
+}  // namespace
+
+TEST_CASE("a cell has a million timers, cancels half of them, and takes the others with it") {
+  runtime rt(quiet());
+  const auto c = rt.spawn<hoarder>();
+  c.send(start_many{1'000'000});
+  CHECK(rt.ask(c, cancel_many{}, long_time).value() == 500'000);
+  rt.exit(c, exit_reason::killed());
+  CHECK(eventually([&] { return rt.metrics().cells == 0; }));
+  CHECK(rt.metrics().timers_fired == 0);
 }

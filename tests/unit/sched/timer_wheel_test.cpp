@@ -250,3 +250,50 @@ TEST_CASE("whatever is started, cancelled and waited for, a wheel fires what an 
     comparison(seed).run(500);
   }
 }
+
+TEST_CASE("of a million timers those that are not cancelled fire once, in the order of their times, and none early") {
+  constexpr std::size_t count = 1'000'000;
+  std::mt19937 random(1);
+  worker w(12'345);
+  std::vector<numbered> timers(count);
+  std::vector<std::uint64_t> due(count);  // 0: cancelled
+  for (std::size_t i = 0; i < count; ++i) {
+    due[i] = 12'346 + random() % (std::uint32_t{1} << (8 + i % 18));
+    start(w, timers[i], static_cast<int>(i), due[i] * tick_ns);
+  }
+  std::size_t left = count;
+  for (std::size_t i = 0; i < count / 2; ++i) {
+    const std::size_t k = random() % count;
+    if (!timers[k].claim_at_home()) continue;
+    w.wheel.unlink(timers[k]);
+    due[k] = 0;
+    --left;
+  }
+  REQUIRE(w.wheel.size() == left);
+  std::size_t fired = 0;
+  std::uint64_t last = 0;
+  for (std::uint64_t now = 12'345; !w.wheel.empty();) {
+    const std::uint64_t before = now;
+    now = w.wheel.next_ns() / tick_ns + random() % 5'000;
+    for (const int number : advance(w, now)) {
+      const std::uint64_t tick = due[static_cast<std::size_t>(number)];
+      if (tick <= before || tick > now || tick < last) FAIL("timer " << number << " fired at a wrong time");
+      last = tick;
+      ++fired;
+    }
+  }
+  CHECK(fired == left);
+}
+
+TEST_CASE("what fires is told the time that the wheel was moved to, and when it was due") {
+  struct late : timer {
+    std::uint64_t lateness_ns = 0;
+  } t;
+  worker w(100);
+  t.fire = [](timer* fired, worker& on) {
+    static_cast<late*>(fired)->lateness_ns = on.wheel.advanced_to_ns() - fired->due_ns;
+  };
+  w.wheel.start(t, 103 * tick_ns - 5);
+  w.wheel.advance(150 * tick_ns + 7, w);
+  CHECK(t.lateness_ns == 47 * tick_ns + 12);
+}

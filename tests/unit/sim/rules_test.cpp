@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/sim/failure_of.hpp"
 
 using namespace std::chrono_literals;
 using namespace karyon;
 using testing::world;
+using tests::failure_of;
 
 namespace {
 
@@ -46,16 +48,6 @@ private:
 };
 
 std::vector<int> orders_of(world& w, const ref<shop>& s) { return w.runtime().ask(s, sum{}, 1s).value(); }
-
-template <class F>
-std::string failure_of(F&& f) {
-  try {
-    f();
-  } catch (const testing::failure& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 

@@ -19,10 +19,12 @@ struct meet {
 struct crash {};
 struct how_many {};
 
-/// Passes on what it hears, links and monitors those it meets, has timers, crashes when told.
+/// Passes on what it hears, links and monitors those it meets, has timers, crashes when told, does part of it away from workers.
 class gossip : public cell {
 public:
   using accepts = signals<rumour, meet, crash, how_many>;
+  using dirty_cpu = signals<crash>;
+  using dirty_io = signals<how_many>;
 
   void on(rumour r) {
     ++heard_;
@@ -34,6 +36,8 @@ public:
     friends_.push_back(m.other);
     if (friends_.size() % 3 == 0) link(m.other);
     if (friends_.size() % 3 == 1) monitor(m.other);
+    if (friends_.size() % 4 == 0)
+      offload([n = heard_] { return n / 2; }, [this](result<std::uint32_t> r) { heard_ += *r; });
   }
   void on(crash) { throw std::uint32_t{heard_}; }
   std::uint32_t on(how_many) { return heard_; }

@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/sim/failure_of.hpp"
 
 using namespace std::chrono_literals;
 using namespace karyon;
 using testing::for_each_seed;
 using testing::world;
+using tests::failure_of;
 
 namespace {
 
@@ -66,16 +68,6 @@ public:
   void on(ping) {}
 };
 
-template <class F>
-std::string failure_of(F&& f) {
-  try {
-    f();
-  } catch (const testing::failure& e) {
-    return e.what();
-  }
-  return "";
-}
-
 }  // namespace
 
 TEST_CASE("a body runs once for each seed, in a world of its own") {
@@ -96,6 +88,10 @@ TEST_CASE("the environment chooses one seed, or how many") {
   {
     const environment none(nullptr, "0");
     CHECK(failure_of([] { seeds_run({}); }).find("KARYON_SIM_SEEDS is 0") != std::string::npos);
+  }
+  {
+    const environment plain(nullptr, nullptr);
+    CHECK(failure_of([] { seeds_run({.count = 0}); }).find("a count of 0") != std::string::npos);
   }
   const environment nonsense("7x", nullptr);
   CHECK(failure_of([] { seeds_run({}); }).find("KARYON_SIM_SEED holds '7x'") != std::string::npos);

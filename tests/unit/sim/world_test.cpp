@@ -1,6 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
 #include <karyon/core/log.hpp>
-#include <karyon/sim/testing.hpp>
-#include <karyon/supervise/supervisor.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -12,27 +11,14 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/sim/world_cells.hpp"
 
 using namespace std::chrono_literals;
 using namespace karyon;
+using namespace karyon::tests;
 using testing::world;
 
 namespace {
-
-struct add {
-  std::int64_t amount;
-};
-struct total {};
-
-class counter : public cell {
-public:
-  using accepts = signals<add, total>;
-  void on(add m) { sum_ += m.amount; }
-  std::int64_t on(total) { return sum_; }
-
-private:
-  std::int64_t sum_ = 0;
-};
 
 struct note {
   int from;
@@ -48,8 +34,6 @@ public:
 private:
   std::vector<note>* heard_;
 };
-
-struct go {};
 
 class talker : public cell {
 public:
@@ -75,92 +59,10 @@ std::vector<note> overheard(world& w) {
   return heard;
 }
 
-struct tick {};
-
-/// Has a timer, and writes down when it fired.
-class clockwork : public cell {
-public:
-  using accepts = signals<tick>;
-  clockwork(world* w, std::chrono::nanoseconds delay, std::vector<std::chrono::nanoseconds>* fired, bool periodic)
-      : world_(w), delay_(delay), fired_(fired), periodic_(periodic) {}
-  void on_start() {
-    if (periodic_) {
-      send_every(self(this), tick{}, delay_);
-    } else {
-      send_after(self(this), tick{}, delay_);
-    }
-  }
-  void on(tick) { fired_->push_back(world_->now()); }
-
-private:
-  world* world_;
-  std::chrono::nanoseconds delay_;
-  std::vector<std::chrono::nanoseconds>* fired_;
-  bool periodic_;
-};
-
-struct question {};
-struct answer_never {};
-
-/// Asks somebody who never answers, and writes down when it was told so.
-class mute : public cell {
-public:
-  using accepts = signals<question>;
-  deferred<int> on(question) {
-    kept_.push_back(defer<int>());
-    return {};
-  }
-
-private:
-  std::vector<promise<int>> kept_;
-};
-
-class asker : public cell {
-public:
-  using accepts = signals<go>;
-  asker(world* w, ref<mute> whom, std::chrono::nanoseconds* told, errc* code)
-      : world_(w), whom_(whom), told_(told), code_(code) {}
-  void on(go) {
-    ask(whom_, question{}, 2h, [this](result<int> r) {
-      *told_ = world_->now();
-      *code_ = r.error().code();
-    });
-  }
-
-private:
-  world* world_;
-  ref<mute> whom_;
-  std::chrono::nanoseconds* told_;
-  errc* code_;
-};
-
-struct boom {};
-
-class fragile : public cell {
-public:
-  using accepts = signals<boom, total>;
-  explicit fragile(int* starts) : starts_(starts) { ++*starts_; }
-  void on(boom) { throw std::runtime_error("boom"); }
-  int on(total) { return *starts_; }
-
-private:
-  int* starts_;
-};
-
-struct spin {};
-
-class restless : public cell {
-public:
-  using accepts = signals<spin>;
-  void on(spin) { self(this).send(spin{}); }
-};
-
 std::size_t threads_of_this_process() {
   const std::filesystem::directory_iterator all("/proc/self/task");
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
-
-constexpr auto timer_tick = std::chrono::nanoseconds(1 << 19);
 
 }  // namespace
 
@@ -227,73 +129,6 @@ TEST_CASE("cells of an unpinned kind run on every worker of their node, pinned o
   CHECK(ran_second.size() == 1);
 }
 
-TEST_CASE("an hour passes at once, and a timer fires at its time and not before") {
-  world w(3);
-  std::vector<std::chrono::nanoseconds> fired;
-  w.runtime().spawn<clockwork>(&w, 1h, &fired, false);
-  w.run();
-  CHECK(fired.empty());
-  w.advance(1h - 1s);
-  CHECK(fired.empty());
-  CHECK(w.now() == 1h - 1s);
-  w.advance(1h);
-  REQUIRE(fired.size() == 1);
-  CHECK(fired[0] >= 1h);
-  CHECK(fired[0] <= 1h + timer_tick);
-  CHECK(w.now() == 2h - 1s);
-}
-
-TEST_CASE("timers fire in the order of their deadlines on whatever worker they are") {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    world w(seed);
-    std::vector<std::chrono::nanoseconds> fired;
-    for (int i = 20; i > 0; --i) w.runtime().spawn<clockwork>(&w, i * 10ms, &fired, false);
-    w.advance(1s);
-    REQUIRE(fired.size() == 20);
-    CHECK(std::is_sorted(fired.begin(), fired.end()));
-  }
-}
-
-TEST_CASE("a periodic timer fires once in each period that passes") {
-  world w(4);
-  std::vector<std::chrono::nanoseconds> fired;
-  w.runtime().spawn<clockwork>(&w, 100ms, &fired, true);
-  w.advance(10s + timer_tick);
-  CHECK(fired.size() == 100);
-}
-
-TEST_CASE("a question that is never answered times out after its time, which passes at once") {
-  world w(5);
-  auto m = w.runtime().spawn<mute>();
-  std::chrono::nanoseconds told{0};
-  errc code{};
-  auto a = w.runtime().spawn<asker>(&w, m, &told, &code);
-  a.send(go{});
-  CHECK(w.run_until([&] { return told != 0ns; }, 3h));
-  CHECK(told >= 2h);
-  CHECK(told <= 2h + timer_tick);
-  CHECK(code == errc::timeout);
-}
-
-TEST_CASE("a thread's question that is never answered times out in simulated time") {
-  world w(6);
-  auto m = w.runtime().spawn<mute>();
-  const auto r = w.runtime().ask(m, question{}, 30min);
-  REQUIRE_FALSE(r.has_value());
-  CHECK(r.error().code() == errc::timeout);
-  CHECK(w.now() == 30min);
-}
-
-TEST_CASE("run_until says whether what it waits for came, and how long it may wait") {
-  world w(8);
-  std::vector<std::chrono::nanoseconds> fired;
-  w.runtime().spawn<clockwork>(&w, 10s, &fired, false);
-  CHECK_FALSE(w.run_until([&] { return !fired.empty(); }, 9s));
-  CHECK(w.now() == 9s);
-  CHECK(w.run_until([&] { return !fired.empty(); }, 9s));
-  CHECK(w.now() <= 10s + timer_tick);
-}
-
 TEST_CASE("a world can be stepped, one turn at a time") {
   world w(9);
   CHECK_FALSE(w.step());
@@ -338,39 +173,6 @@ TEST_CASE("a small budget of turns is no obstacle to the end of a world with man
     for (auto& c : cells) c.send(add{1});
   }
   CHECK(std::none_of(cells.begin(), cells.end(), [](const auto& c) { return c.alive(); }));
-}
-
-TEST_CASE("time passes in turns where a test wants it, so that busy cells meet their timers") {
-  testing::world_options options;
-  options.turn_time = 10us;
-  world w(options);
-  auto r = w.runtime().spawn<restless>();
-  r.send(spin{});
-  std::vector<std::chrono::nanoseconds> fired;
-  w.runtime().spawn<clockwork>(&w, 10ms, &fired, false);
-  CHECK(w.run_until([&] { return !fired.empty(); }, 1s));
-  CHECK(w.now() >= 10ms);
-}
-
-TEST_CASE("time that turns take does not carry a busy world past the end of an advance") {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    testing::world_options options;
-    options.seed = seed;
-    options.turn_time = 10us;
-    options.turns_max = 10'000;  // 100 ms of turns
-    world w(options);
-    w.runtime().spawn<restless>().send(spin{});
-    std::vector<std::chrono::nanoseconds> fired;
-    w.runtime().spawn<clockwork>(&w, 2ms, &fired, true);
-    for (int i = 1; i <= 4; ++i) {
-      const auto before = w.now();
-      w.advance(5ms);
-      REQUIRE(w.now() >= before + 5ms);
-      REQUIRE(w.now() < before + 5ms + options.turn_time);
-    }
-    CHECK(fired.size() >= 8);
-    CHECK(fired.size() <= 10);
-  }
 }
 
 TEST_CASE("a supervisor restarts its children in a simulated world") {
@@ -421,22 +223,6 @@ TEST_CASE("a cell that ends without a turn of its own is in the trace: stopped w
   CHECK(lines_with(w, "unborn #4 ends: ") == 1);
   CHECK(lines_with(w, " s  -  ") == 1);  // on no worker
   CHECK(w.trace_hash() != before);
-}
-
-TEST_CASE("restart intensity is a matter of simulated time") {
-  const auto survives = [](std::chrono::seconds pause) {
-    world w(11);
-    int starts = 0;
-    auto tissue = w.runtime().supervise({.intensity = {2, 10s}});
-    auto c = tissue.start<fragile>(&starts);
-    for (int i = 0; i < 6; ++i) {
-      w.kill(c);
-      w.advance(pause);
-    }
-    return c.alive();
-  };
-  CHECK(survives(6s));
-  CHECK_FALSE(survives(4s));
 }
 
 TEST_CASE("killing what has ended says so") {

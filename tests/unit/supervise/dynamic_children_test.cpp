@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <any>
 #include <set>
 
@@ -379,8 +380,9 @@ namespace {
 class parent_of_informative : public cell {
 public:
   using accepts = signals<get>;
-  explicit parent_of_informative(supervisor s) {
+  parent_of_informative(runtime& rt, supervisor s) {
     start_info(std::string("mine"));
+    rt.spawn<informative>(6);
     s.start<informative>(7);
     s.start_many<informative>(2, 8);
     s.start_each<informative>(2, [](std::size_t i) { return std::tuple(static_cast<int>(i)); });
@@ -390,13 +392,17 @@ public:
 
 }  // namespace
 
-TEST_CASE("start_info of a child that is started within another's constructor is not taken for the other's") {
+TEST_CASE("start_info of a cell that is started or spawned within another's constructor is not taken for the other's") {
   runtime rt(quiet());
   auto s = rt.supervise();
-  const auto got = s.try_start<parent_of_informative>({}, s);
+  const auto got = s.try_start<parent_of_informative>({}, std::ref(rt), s);
   REQUIRE(got.has_value());
   CHECK(std::any_cast<std::string>(got->info) == "mine");
   CHECK(s.children() == 6);
+  auto app = rt.start({}).value();
+  const auto ordered = app.start_child(child_spec::of<parent_of_informative>("p", std::ref(rt), s));
+  REQUIRE(ordered.has_value());
+  CHECK(std::any_cast<std::string>(ordered->info) == "mine");
 }
 
 TEST_CASE("try_start gives what the constructor threw as an error") {
@@ -452,4 +458,32 @@ TEST_CASE("a child comes back after its back-off") {
   for (const auto& c : children) REQUIRE(eventually([&] { return rt.ask(c, get{}, long_time) == 1; }));
   CHECK(s.restarts() == 150);
   CHECK(s.children() == 50);
+}
+
+TEST_CASE("children never shows more than max_children, whoever starts, is refused or ends meanwhile") {
+  constexpr std::size_t most = 3;
+  registry r;
+  runtime rt(quiet(3));
+  auto s = rt.supervise({.intensity = {1'000'000, 5s}, .max_children = most});
+  std::atomic<bool> over{false};
+  std::atomic<std::size_t> highest{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&] {
+      while (!over) {
+        const auto got = s.try_start<ward>({}, std::ref(r), 1);
+        if (got) static_cast<void>(s.terminate(got->child));
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    while (!over) highest = std::max(highest.load(), s.children());
+  });
+  const bool enough = eventually([&] { return r.born > 500; });
+  over = true;
+  for (auto& t : threads) t.join();
+  CHECK(enough);
+  CHECK(highest <= most);
+  s.stop();
+  CHECK(s.children() == 0);
 }

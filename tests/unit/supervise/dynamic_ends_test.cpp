@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a supervisor of many children reports of the ends that it has asked for, and of its own.
+#include <optional>
+#include <stdexcept>
+#include <thread>
+
 #include "support/log_capture.hpp"
 #include "unit/supervise/ordered_testing.hpp"
 
@@ -117,6 +121,93 @@ TEST_CASE("many: a supervisor that gives up says so in OTP's words") {
       s.start<ward>(std::ref(r), 1).send(fail_hard{});
     }
     REQUIRE(s.wait_ended(long_time));
-    CHECK(log.with(": shutdown, reason shutdown: reached_max_restart_intensity, child #").size() == 1);
+    const std::string child = of_a_tree ? "child tree-" : "child #";
+    CHECK(log.with(": shutdown, reason shutdown: reached_max_restart_intensity, " + child).size() == 1);
+  }
+}
+
+// ---- significant children that are still to start ---------------------------------------------------------------------
+
+namespace {
+
+/// Its constructor says that it runs, waits at a door, and then fails or not.
+class slow_starter : public cell {
+public:
+  using accepts = signals<die>;
+  slow_starter(std::atomic<bool>& there, const door& d, bool fails) {
+    there = true;
+    d.pass();
+    if (fails) throw std::runtime_error("no room");
+  }
+  void on(const die& d) { exit(d.why); }
+};
+
+/// A supervisor with one significant child, which ends while a further one, a cell or a tree, is in its constructor.
+struct late_start {
+  late_start(bool tree, bool fails) {
+    // Not on one worker: a constructor that waits holds it up.
+    const child_options important{
+        .restart = restart_type::transient, .significant = true, .where = placement::on_worker(0)};
+    const auto first = s.start_with<ward>(important, std::ref(r), 1);
+    std::thread starter([&] {
+      if (tree) {
+        const auto slow = child_spec::of<slow_starter>("c", std::ref(there), std::ref(late), fails);
+        started = s.start_tree({.children = {slow}, .where = placement::on_worker(1)}, important).has_value();
+      } else {
+        started = s.try_start<slow_starter>(important, std::ref(there), std::ref(late), fails).has_value();
+      }
+    });
+    const bool inside = eventually([&] { return there.load(); });
+    first.send(die{exit_reason::normal()});
+    const bool gone = eventually([&] { return !first.alive(); });
+    late.open();
+    starter.join();
+    REQUIRE(inside);
+    REQUIRE(gone);
+  }
+  registry r;
+  door late;
+  std::atomic<bool> there{false};
+  bool started = false;
+  runtime rt{quiet()};
+  supervisor s = rt.supervise({.intensity = {100, 5s}, .auto_shutdown = auto_shutdown::all_significant});
+};
+
+}  // namespace
+
+TEST_CASE("a significant child that fails to start does not keep the supervisor from ending with the last that had") {
+  for (const bool tree : {false, true}) {
+    INFO("a tree: " << tree);
+    late_start stage(tree, true);
+    CHECK_FALSE(stage.started);
+    REQUIRE(stage.s.wait_ended(long_time));
+    CHECK(stage.s.ended() == exit_reason::shutdown());
+    CHECK(stage.s.children() == 0);
+  }
+}
+
+TEST_CASE("a supervisor whose last significant child ends during another's start ends with that one, too") {
+  for (const bool tree : {false, true}) {
+    INFO("a tree: " << tree);
+    const late_start stage(tree, false);
+    REQUIRE(stage.s.wait_ended(long_time));
+    CHECK(stage.rt.metrics().cells == 0);
+  }
+}
+
+TEST_CASE("a significant child that fails to start is not the last one that has ended") {
+  registry r;
+  runtime rt(quiet());
+  for (const auto automatic : {auto_shutdown::any_significant, auto_shutdown::all_significant}) {
+    const child_options important{.restart = restart_type::transient, .significant = true};
+    auto s = rt.supervise({.intensity = {100, 5s}, .auto_shutdown = automatic});
+    r.refuse_births = 2;
+    CHECK_FALSE(s.try_start<ward>(important, std::ref(r), 1).has_value());
+    CHECK_FALSE(s.start_tree({.children = {wards(r, "w")}}, important).has_value());
+    const auto c = s.start_with<ward>(important, std::ref(r), 2);
+    CHECK(rt.ask(c, get{}, long_time).value() == 2);
+    CHECK_FALSE(s.ended().has_value());
+    c.send(die{exit_reason::normal()});
+    CHECK(s.wait_ended(long_time));
   }
 }

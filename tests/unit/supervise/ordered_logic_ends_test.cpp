@@ -318,6 +318,40 @@ TEST_CASE("children that are not significant, or restarting ones, count as OTP c
   CHECK(d.overs == 0);  // ended by its supervisor
 }
 
+TEST_CASE("a significant child that is started meanwhile counts once it has started, and not if it fails to") {
+  for (const bool starts : {true, false}) {
+    ordered_driver d(rules(one_for_one, 1000, all));
+    d.with("x", transient, true).begin();
+    d.births["y"] = {birth::hangs};
+    d.start_child("y", transient, true);
+    d.ends("x", exit_reason::normal());
+    CHECK(d.overs == 0);  // as OTP's, which learns of the end when the start is done
+    if (starts) {
+      d.has_started("y");
+      CHECK(d.overs == 0);
+      d.ends("y", exit_reason::normal());
+    } else {
+      d.has_failed("y");
+    }
+    CHECK(d.overs == 1);
+    CHECK(d.errors == 0);
+  }
+}
+
+TEST_CASE("a significant child that fails to start, or is ignored, is not the last one that has ended") {
+  for (const auto automatic : {any, all}) {
+    for (const auto how : {birth::fails, birth::ignored}) {
+      for (const auto type : {transient, temporary}) {
+        ordered_driver d(rules(one_for_one, 1000, automatic));
+        d.with("p").begin();
+        d.births["y"] = {how};
+        d.start_child("y", type, true);
+        CHECK(d.overs == 0);
+      }
+    }
+  }
+}
+
 // ---- back-off -------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("with a back-off each restart waits longer, up to the maximum, and from the minimum after a long run") {

@@ -28,7 +28,7 @@ TEST_CASE("a temporary child that crashes at once is named in its report while i
     INFO(line);
     CHECK(line.find(id) != std::string::npos);
   }
-  CHECK(log.with("/root/" + id).size() >= 400);
+  CHECK(log.with("/app/" + id).size() >= 400);
 }
 
 namespace {

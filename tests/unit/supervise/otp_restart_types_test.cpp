@@ -134,16 +134,19 @@ TEST_CASE("a temporary child before the one that ended is a bystander under rest
   CHECK(a.alive());
 }
 
-TEST_CASE("the end of a temporary child takes no sibling with it, under any strategy") {
+namespace {
+
+/// Under each strategy "b" of three, of this type, ends in this way: that is what becomes of it, and its siblings stay.
+void require_no_sibling_goes(restart_type type, way w, std::optional<child_state> becomes_of_it) {
   for (const auto strategy : all_strategies) {
     INFO(name_of(strategy));
     stage st;
     runtime rt(quiet());
-    auto s = rt.start(tree_of(strategy, {plays(st, "a"), plays(st, "b", kept(temporary)), plays(st, "c")})).value();
+    auto s = rt.start(tree_of(strategy, {plays(st, "a"), plays(st, "b", kept(type)), plays(st, "c")})).value();
     const cell_ref a = now(s, "a");
     const cell_ref c = now(s, "c");
-    end_child(rt, s, "b", way::by_failure);
-    REQUIRE(becomes(s, "b", std::nullopt));
+    end_child(rt, s, "b", w);
+    REQUIRE(becomes(s, "b", becomes_of_it));
     REQUIRE(settled(s));
     CHECK(now(s, "a") == a);
     CHECK(now(s, "c") == c);
@@ -151,21 +154,14 @@ TEST_CASE("the end of a temporary child takes no sibling with it, under any stra
   }
 }
 
+}  // namespace
+
+TEST_CASE("the end of a temporary child takes no sibling with it, under any strategy") {
+  require_no_sibling_goes(temporary, way::by_failure, std::nullopt);
+}
+
 TEST_CASE("the expected end of a transient child takes no sibling with it, under any strategy") {
-  for (const auto strategy : all_strategies) {
-    INFO(name_of(strategy));
-    stage st;
-    runtime rt(quiet());
-    auto s = rt.start(tree_of(strategy, {plays(st, "a"), plays(st, "b", kept(transient)), plays(st, "c")})).value();
-    const cell_ref a = now(s, "a");
-    const cell_ref c = now(s, "c");
-    end_child(rt, s, "b", way::by_shutdown_with_words);
-    REQUIRE(becomes(s, "b", child_state::stopped));
-    REQUIRE(settled(s));
-    CHECK(now(s, "a") == a);
-    CHECK(now(s, "c") == c);
-    CHECK(s.restarts() == 0);
-  }
+  require_no_sibling_goes(transient, way::by_shutdown_with_words, child_state::stopped);
 }
 
 TEST_CASE("a child that had ended as expected is started again with its siblings") {

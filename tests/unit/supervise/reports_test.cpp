@@ -1,12 +1,16 @@
 #include "supervise/reports.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <karyon/supervise/ordered_supervisor.hpp>
 #include <karyon/supervise/supervisor_report.hpp>
 
 #include "cell/runtime_core.hpp"
@@ -162,4 +166,115 @@ TEST_CASE("the crash reports of a child have one path, and count its incarnation
   }
   CHECK(reports[0].path.front() == '/');
   CHECK(reports[0].path.substr(reports[0].path.rfind('/')) == "/#0");
+}
+
+namespace {
+
+/// What a runtime's on_supervisor_report was given.
+class received {
+public:
+  void add(const supervisor_report& r) {
+    const std::lock_guard lock(mutex_);
+    all_.push_back(r);
+  }
+  [[nodiscard]] std::vector<supervisor_report> all() const {
+    const std::lock_guard lock(mutex_);
+    return all_;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::vector<supervisor_report> all_;
+};
+
+}  // namespace
+
+TEST_CASE("the host is given each supervisor report as a value, after the log, of both kinds of supervisors") {
+  runtime_options options = quiet();
+  log_capture log;
+  received got;
+  std::atomic<bool> logged_first{true};
+  options.on_supervisor_report = [&](const supervisor_report& r) {
+    if (log.with(to_text(r)).size() != 1) logged_first = false;
+    got.add(r);
+  };
+  registry r;
+  runtime rt(options);
+  auto many = rt.supervise({.intensity = {0, 5s}});
+  const auto c = many.start<ward>(std::ref(r), 1);
+  const std::uint64_t id = c.get().id();
+  c.send(fail_hard{});
+  REQUIRE(many.wait_ended(long_time));
+  auto app = rt.start({.intensity = {0, 5s}, .children = {child_spec::of<ward>("w", std::ref(r), 2)}}).value();
+  app.find<ward>("w").send(fail_hard{});
+  REQUIRE(app.wait_ended(long_time));
+  const auto reports = got.all();
+  REQUIRE(reports.size() == 4);
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
+    CHECK(reports[i].context == supervisor_context::child_terminated);
+    CHECK(reports[i].reason == exit_reason::error("std::runtime_error", "hard"));
+    CHECK(reports[i + 1].context == supervisor_context::shutdown);
+    CHECK(reports[i + 1].offender.id == reports[i].offender.id);
+  }
+  CHECK(reports[0].offender.cell == id);
+  CHECK(reports[0].offender.id == "#0");
+  CHECK(reports[2].offender.id == "w");
+  CHECK(logged_first);
+}
+
+TEST_CASE("a callback for supervisor reports that throws is counted, and the supervisor goes on") {
+  registry r;
+  runtime_options options = quiet();
+  options.on_supervisor_report = [](const supervisor_report&) { throw 7; };
+  runtime rt(options);
+  auto s = rt.supervise(generous());
+  const auto c = s.start<ward>(std::ref(r), 1);
+  c.send(fail_hard{});
+  REQUIRE(eventually([&] { return r.born == 2; }));
+  CHECK(rt.metrics().crash_callback_failures == 1);
+  CHECK(eventually([&] { return rt.ask(c, get{}, long_time) == 1; }));
+}
+
+TEST_CASE("a callback for supervisor reports may stop the supervisor that reports") {
+  registry r;
+  std::optional<supervisor> s;
+  door there;
+  runtime_options options = quiet();
+  options.on_supervisor_report = [&](const supervisor_report&) {
+    there.pass();
+    s->stop();
+  };
+  runtime rt(options);
+  s = rt.supervise(generous());
+  const auto c = s->start<ward>(std::ref(r), 1);
+  c.send(fail_hard{});
+  there.open();
+  REQUIRE(s->wait_ended(long_time));
+  CHECK_FALSE(c.alive());
+}
+
+TEST_CASE("children that were started one by one have a number each in reports, and keep it") {
+  received got;
+  registry r;
+  runtime_options options = quiet();
+  options.on_supervisor_report = [&](const supervisor_report& report) { got.add(report); };
+  runtime rt(options);
+  auto s = rt.supervise(generous());
+  std::vector<child<ward>> children;
+  for (int i = 0; i < 3; ++i) children.push_back(s.start<ward>(std::ref(r), i));
+  children.push_back(s.start_with<ward>({.where = placement::on_worker(0)}, std::ref(r), 3));
+  const auto fail = [&](std::size_t i) {
+    const std::size_t before = got.all().size();
+    const auto now = children[i].get();
+    children[i].send(fail_hard{});
+    REQUIRE(eventually([&] { return got.all().size() == before + 1 && born_again(children[i], now); }));
+    return got.all().back().offender.id;
+  };
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    const std::string name = fail(i);
+    CHECK(name == fail(i));
+    names.insert(name);
+  }
+  CHECK(names.size() == children.size());
 }

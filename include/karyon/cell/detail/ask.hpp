@@ -65,7 +65,7 @@ struct answer_signal : signal {
   answer_signal(const signal_ops* o, std::uint64_t t, result<R>&& v) : signal(o), token(t), value(std::move(v)) {}
 };
 
-/// What a cell keeps of a question it has asked: the continuation. Lives in the asker, dies with it.
+/// What a cell keeps of a question it has asked: the continuation, or the coroutine that waits. Lives in the asker, dies with it.
 class request_handler {
 public:
   request_handler() = default;
@@ -76,6 +76,19 @@ public:
   virtual void answer(void* value) = 0;
   virtual void fail(error e) = 0;
 };
+
+/// Frees a request's handler, unless that lies in a coroutine's frame, where it may be gone once it has been called.
+struct request_release {
+  bool owned = true;
+  request_release() = default;
+  explicit request_release(bool is_owned) noexcept : owned(is_owned) {}
+  template <class T>
+  request_release(const std::default_delete<T>&) noexcept {}
+  void operator()(request_handler* h) const noexcept {
+    if (owned) delete h;
+  }
+};
+using request_ptr = std::unique_ptr<request_handler, request_release>;
 
 /// A reply to an asker outside the runtime's own kinds (a CAF actor).
 class foreign_reply {
@@ -89,24 +102,27 @@ public:
 };
 
 /// Takes the request with this number out of the cell that is running; null, and counted, if it has timed out.
-KARYON_API std::unique_ptr<request_handler> take_request(std::uint64_t token) noexcept;
+KARYON_API request_ptr take_request(std::uint64_t token) noexcept;
+
+/// Counts an answer that nobody waits for any more, if a cell gives it.
+KARYON_API void count_late_answer() noexcept;
 
 template <class R>
 inline void invoke_answer(void*, signal& s) {
   auto& answer = static_cast<answer_signal<R>&>(s);
-  if (auto handler = take_request(answer.token)) handler->answer(&answer.value);
+  if (auto handler = take_request(std::exchange(answer.token, 0))) handler->answer(&answer.value);
 }
 
+/// An answer that still has its number has come too late: the asker has ended.
 template <class R>
 inline void discard_answer(signal* s, errc, const exit_reason&) noexcept {
-  destroy_signal(static_cast<answer_signal<R>*>(s));
+  auto* const answer = static_cast<answer_signal<R>*>(s);
+  if (answer->token != 0) count_late_answer();
+  destroy_signal(answer);
 }
 
 template <class R>
 inline constexpr signal_ops answer_ops{&invoke_answer<R>, &discard_answer<R>, "karyon::answer", false, false, true};
-
-/// Counts an answer that nobody waits for any more, if a cell gives it.
-KARYON_API void count_late_answer() noexcept;
 
 template <class R>
 constexpr void check_answer() {

@@ -28,6 +28,9 @@ struct handler_site {
   execution declared = execution::worker;
   /// Its number in the runtimes' statistics; 0 until one has some of it. Whoever counts first sets it.
   std::atomic<std::uint32_t> number{0};
+  /// Not 0 if it may run elsewhere than on a worker: it is declared so, or in so many runtimes it was moved. Relaxed: says only
+  /// that it is worth a closer look.
+  std::atomic<std::uint32_t> elsewhere{declared != execution::worker ? 1u : 0u};
 };
 
 /// What can be done with a signal, fixed when it is sent: one constant table for each (receiving class, signal type).
