@@ -178,7 +178,8 @@ void bulk_sender::wake(cell_slot& slot) noexcept {
   // On a worker, waking costs next to nothing, and a pinned cell has a queue of its own.
   if (worker::current() != nullptr || slot.has(cell_slot::pinned)) return schedule_now(slot);
   constexpr std::size_t handed_over_together = 32;
-  worker* target = &core_at(&slot).workers().at(slot.home);
+  const scheduler& workers = core_at(&slot).workers();
+  worker* target = &workers.at(workers.route(slot.home));
   chain* mine = nullptr;
   for (chain& c : chains_) {
     if (c.target == target) mine = &c;

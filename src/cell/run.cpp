@@ -248,7 +248,7 @@ template <bool Observed, bool KeepsLast, bool Sampled>
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, n);
       settle(n);
-      core.schedule(slot);
+      core.schedule_again(slot);
       running = nullptr;
       return;
     }

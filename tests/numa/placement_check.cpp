@@ -78,6 +78,7 @@ constexpr std::array checks{
     named_check{"slots", &check_slots},
     named_check{"signals", &check_signals},
     named_check{"memory", &check_memory},
+    named_check{"migration", &check_migration},
     named_check{"stealing", &check_stealing},
     named_check{"supervision", &check_supervision},
 };

@@ -248,12 +248,11 @@ TEST_CASE("cells that always have something to do do not keep another from answe
 }
 
 TEST_CASE("options that can not work are refused with a sentence") {
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 3; ++i) {
     runtime_options o = quiet();
     if (i == 0) o.scheduler.signals_per_turn = 0;
     if (i == 1) o.scheduler.signals_per_turn = 1'000'001;
     if (i == 2) o.scheduler.spin = -1us;
-    if (i == 3) o.scheduler.binding.workers = workers_max + 1;
     try {
       runtime rt(o);
       FAIL("a runtime with option set " << i);
