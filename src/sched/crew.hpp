@@ -41,6 +41,7 @@ public:
     const void* seen_whom = nullptr;
     unsigned seen_worker = 0;
     std::uint8_t stage = 0;
+    std::uint64_t used_cpu_ns = 0;  // of the thread, at last_seen_ns; 0: not asked in this turn
   };
 
   crew(pulse& clock, std::size_t spares_max) : pulse_(clock), spares_max_(spares_max) {}
