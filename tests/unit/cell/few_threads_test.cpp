@@ -18,7 +18,7 @@
 #include <karyon/supervise/supervisor.hpp>
 
 #include "support/log_capture.hpp"
-#include "unit/cell/cell_testing.hpp"
+#include "unit/cell/placement_testing.hpp"
 
 namespace {
 
@@ -116,16 +116,12 @@ bool works(runtime& rt) {
   std::vector<child<echo>> children;
   for (int i = 0; i < 20; ++i) children.push_back(s.start<echo>());
   children.front().send(quit{});
-  bool all = true;
-  for (std::uint32_t w = 0; w < rt.workers(); ++w) {
-    all = all && rt.ask(rt.spawn_at<echo>(placement::on_worker(w)), number{7}, long_time).value_or(0) == 7;
-  }
-  for (std::uint32_t n = 0; n < rt.nodes(); ++n) {
-    all = all && rt.ask(rt.spawn_at<echo>(placement::on_node(n)), number{8}, long_time).value_or(0) == 8;
-  }
-  for (const auto& c : children) {
-    all = all && eventually([&] { return rt.ask(c, number{9}, long_time).value_or(0) == 9; });
-  }
+  bool all = eventually([&] { return rt.ask(children.front(), number{7}, long_time).value_or(0) == 7; });
+  std::vector<ref<echo>> cells;
+  for (std::uint32_t w = 0; w < rt.workers(); ++w) cells.push_back(rt.spawn_at<echo>(placement::on_worker(w)));
+  for (std::uint32_t n = 0; n < rt.nodes(); ++n) cells.push_back(rt.spawn_at<echo>(placement::on_node(n)));
+  for (const auto& answer : ask_each(rt, cells, number{8})) all = all && answer.value_or(0) == 8;
+  for (const auto& answer : ask_each(rt, children, number{9})) all = all && answer.value_or(0) == 9;
   return all && rt.shutdown(long_time).complete;
 }
 

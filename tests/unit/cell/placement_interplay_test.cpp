@@ -8,22 +8,13 @@
 
 #include <karyon/cell/task.hpp>
 
-#include "sched/worker.hpp"
-#include "unit/cell/cell_testing.hpp"
+#include "unit/cell/placement_testing.hpp"
 
 using namespace karyon;
 using namespace karyon::tests;
 using namespace std::chrono_literals;
 
 namespace {
-
-constexpr std::uint32_t no_worker = ~std::uint32_t{0};
-
-/// The worker that the calling thread is.
-std::uint32_t here() {
-  const auto* w = karyon::detail::worker::current();
-  return w != nullptr ? w->index() : no_worker;
-}
 
 /// With a limit that handlers do not exceed because the machine is busy.
 runtime_options on(const topology& machine, std::chrono::microseconds limit = 20ms) {
@@ -34,7 +25,6 @@ runtime_options on(const topology& machine, std::chrono::microseconds limit = 20
   return o;
 }
 topology one_node() { return topology::from_synthetic("pack:1 numa:1 l3:1 core:2 pu:1").value(); }
-topology two_nodes() { return topology::from_synthetic("pack:1 numa:2 l3:1 core:2 pu:1").value(); }
 
 std::uint32_t node_of(const runtime& rt, std::uint32_t worker) {
   return worker == no_worker ? no_worker : rt.plan().workers[worker].node;
@@ -246,7 +236,11 @@ TEST_CASE(
   REQUIRE(eventually([&] { return waiting == 1 && rt.metrics().dirty_cpu.queued == 7; }));
   REQUIRE(rt.set_workers(1).has_value());
   open.open();
-  for (const auto& c : all) CHECK(eventually([&] { return rt.ask(c, where{}, long_time).value() == 0; }));
+  CHECK(eventually([&] {
+    bool all_on_0 = true;
+    for (const auto& w : ask_each(rt, all, where{})) all_on_0 = all_on_0 && w.value() == 0;
+    return all_on_0;
+  }));
   CHECK(waiting == 8);
 }
 
@@ -423,11 +417,10 @@ TEST_CASE(
   tally sum;
   const auto finished = [&] {
     sum = {};
-    for (const auto& c : all) {
-      const tally t = rt.ask(c, get{}, long_time).value();
-      sum.hops += t.hops;
-      sum.finished += t.finished;
-      sum.disordered += t.disordered;
+    for (const auto& t : ask_each(rt, all, get{})) {
+      sum.hops += t.value().hops;
+      sum.finished += t.value().finished;
+      sum.disordered += t.value().disordered;
     }
     return sum.finished == cells;
   };
