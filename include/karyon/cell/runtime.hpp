@@ -130,7 +130,7 @@ struct runtime_metrics {
   std::uint64_t woken_same_cache = 0;        ///< another worker under the same last-level cache
   std::uint64_t woken_same_node = 0;         ///< another cache of the same NUMA node
   std::uint64_t woken_other_node = 0;        ///< across nodes
-  std::uint64_t woken_from_outside = 0;      ///< by threads that are none of this runtime's workers
+  std::uint64_t woken_from_outside = 0;      ///< by threads that are no workers: yours, the dirty pools'
   std::uint64_t rehomed = 0;                 ///< cells whose home has followed the load to another worker of their node
   std::uint64_t forwarded = 0;               ///< cells that switched-off workers have handed on
   std::uint64_t rebound = 0;                 ///< workers bound to another unit, since theirs was taken away

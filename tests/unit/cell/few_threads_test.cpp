@@ -360,6 +360,29 @@ TEST_CASE("a thread that takes over a worker whose unit is gone goes to what is 
   CHECK(log.with("unbound").empty());
 }
 
+TEST_CASE(
+    "a worker whose handler does not return waits while the system has no thread to take it over, and no longer") {
+  runtime_options options = quiet(1);
+  options.scheduler.watch.stacks = false;
+  log_capture log;
+  door open;
+  runtime rt(options);
+  const auto beside = rt.spawn<echo>();
+  REQUIRE(rt.ask(beside, number{1}, long_time).value() == 1);
+  threads_left = 0;
+  rt.spawn<holder>(open).send(ping{});
+  CHECK(eventually([&] { return !log.with("no thread is left to take one over").empty(); }));
+  auto answer = rt.ask_async(beside, number{2});
+  CHECK_FALSE(answer.ready());
+  CHECK(rt.metrics().take_overs == 0);
+  threads_left = no_limit;
+  CHECK(answer.get(long_time).value() == 2);
+  CHECK(eventually([&] { return rt.metrics().take_overs == 1; }));
+  open.open();
+  CHECK(works(rt));
+  CHECK(log.with("no thread is left to take one over").size() == 1);
+}
+
 TEST_CASE("no number of workers is one a core, and one is enough") {
   const auto cores = make_binding_plan(topology::detect().value()).value().workers.size();
   for (const std::uint32_t n : {0u, 1u}) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Placement in motion where it meets the rest: workers that are taken over, dirty pools, coroutines, timers.
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <memory>
@@ -39,12 +40,13 @@ struct hold {
 };
 struct where {};
 struct thread_id {};
+struct units {};
 struct told {};
 
 /// Holds its worker until the door opens.
 class holder : public cell {
 public:
-  using accepts = signals<hold, where, thread_id, number, told>;
+  using accepts = signals<hold, where, thread_id, units, number, told>;
   holder(const door& d, std::atomic<int>& holding) : door_(&d), holding_(&holding) {}
   void on(hold h) {
     holding_->fetch_add(1);
@@ -55,6 +57,16 @@ public:
   }
   std::uint32_t on(where) { return here(); }
   int on(thread_id) { return gettid(); }
+  std::vector<int> on(units) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof set, &set);
+    std::vector<int> all;
+    for (int u = 0; u < CPU_SETSIZE; ++u) {
+      if (CPU_ISSET(u, &set)) all.push_back(u);
+    }
+    return all;
+  }
   void on(number n) { numbers_.append(std::to_string(n.value)).append(moved_ ? "+ " : " "); }
   std::string on(told) { return numbers_; }
 
@@ -137,7 +149,7 @@ TEST_CASE("a cell whose handler lost its worker migrates when the handler is thr
   REQUIRE(all_back(rt));
 }
 
-TEST_CASE("a spare thread that has run a worker of the node is taken before others") {
+TEST_CASE("a spare thread that has run a worker of the node is taken before others, and runs on that worker's unit") {
   // One worker a node. Both are held, and let go one after the other: then there is a spare that has run each.
   const topology machine = topology::from_synthetic("pack:1 numa:2 core:1 pu:1").value();
   for (const std::uint32_t first : {0u, 1u}) {
@@ -147,10 +159,12 @@ TEST_CASE("a spare thread that has run a worker of the node is taken before othe
     door doors[2];
     door last;
     int threads[2];
+    std::vector<int> bound_to[2];
     ref<holder> cells[2];
     for (std::uint32_t w = 0; w < 2; ++w) {
       cells[w] = rt.spawn_at<holder>(placement::on_worker(w), doors[w], holding);
       threads[w] = rt.ask(cells[w], thread_id{}, long_time).value();
+      bound_to[w] = rt.ask(cells[w], units{}, long_time).value();
       cells[w].send(hold{});
     }
     REQUIRE(eventually([&] { return rt.metrics().take_overs == 2; }));
@@ -162,9 +176,11 @@ TEST_CASE("a spare thread that has run a worker of the node is taken before othe
     const auto again = rt.spawn_at<holder>(placement::on_worker(first), last, holding);
     const auto beside = rt.spawn_at<holder>(placement::on_worker(first), last, holding);
     CHECK(rt.ask(beside, thread_id{}, long_time).value() != threads[first]);
+    CHECK(rt.ask(beside, units{}, long_time).value() == bound_to[first]);
     again.send(hold{});
     REQUIRE(eventually([&] { return rt.metrics().take_overs == 3; }));
     CHECK(rt.ask(beside, thread_id{}, long_time).value() == threads[first]);
+    CHECK(rt.ask(beside, units{}, long_time).value() == bound_to[first]);
     last.open();
     REQUIRE(all_back(rt));
     CHECK(rt.metrics().threads == 4);
