@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <new>
+#include <string>
 
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
+#include "cell/migration.hpp"
 #include "cell/runtime_core.hpp"
 #include "core/programmer_error.hpp"
 
@@ -111,6 +113,16 @@ void cell::unstash() noexcept {
 std::pmr::memory_resource* cell::memory() { return &detail::memory_of(*slot_); }
 
 void cell::memory_quota(std::size_t bytes) { static_cast<detail::cell_memory*>(memory())->quota = bytes; }
+
+result<void> cell::migrate_to(std::uint32_t node) {
+  if (result<void> known = detail::check_node(detail::core_of(slot_), node); !known) return known;
+  if (slot_->has(detail::cell_slot::pinned)) {
+    return fail(errc::refused, "this cell is pinned to worker " + std::to_string(slot_->home) + ", and stays there");
+  }
+  const detail::address at = slot_->at();
+  detail::deliver(at.slot, at.number, detail::make_signal<detail::migration_request>(node));
+  return {};
+}
 
 cell_stats cell::stats() const noexcept { return detail::stats_of(*slot_); }
 

@@ -246,7 +246,8 @@ void bulk_sender::wake(cell_slot& slot) noexcept {
     return schedule_now(slot);
   }
   constexpr std::size_t handed_over_together = 32;
-  worker* target = &core_at(&slot).workers().at(slot.home);
+  const scheduler& workers = core_at(&slot).workers();
+  worker* target = &workers.at(workers.route(slot.home));
   chain* mine = nullptr;
   for (chain& c : chains_) {
     if (c.target == target) mine = &c;

@@ -95,6 +95,11 @@ public:
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::size_t peak() const noexcept { return peak_; }
   [[nodiscard]] bool over_quota() const noexcept { return over_quota_; }
+  /// Calls `visit(first byte, bytes)` for each allocation, header included.
+  template <class F>
+  void for_each_block(F&& visit) const {
+    for (block* b = first_; b != nullptr; b = b->next) visit(reinterpret_cast<std::byte*>(b) - b->padding, b->bytes);
+  }
 
   /// For a coroutine's frame, aligned to 16: from the heap of signals, which costs less. Throws as allocate.
   [[nodiscard]] void* allocate_frame(std::size_t bytes);

@@ -12,6 +12,7 @@
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/links.hpp"
+#include "cell/migration.hpp"
 #include "cell/observer.hpp"
 #include "cell/runtime_core.hpp"
 
@@ -129,6 +130,7 @@ void release_slot(cell_slot& s) noexcept {
   // A slot whose incarnations have used up the inbox word's tag is never given to another class or role (inbox.hpp): it
   // stays out of the slabs, a few hundred bytes in 262,143 lives.
   if (s.number() >= inbox_word::tag_max) return;
+  if (core.has_migrated()) return_pages(s);
   const covered here;
   worker_state* local = core.local();
   core.slabs().release(&s, local != nullptr ? &local->cache : nullptr);

@@ -197,7 +197,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
     if (waiting != nullptr && gives_way(slot, *waiting, started)) {
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, 0);
-      core.schedule(slot);
+      core.schedule_again(slot);
       running = nullptr;
       return;
     }
@@ -245,7 +245,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
         // A sender is shortening the list: others run meanwhile, and perhaps the sender, which may wait for this very core.
         if (slot.inbox.is_trimmed()) {
           sched_yield();
-          core.schedule(slot);
+          core.schedule_again(slot);
           running = nullptr;
           return;
         }
@@ -290,7 +290,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, n);
       settle(n);
-      core.schedule(slot);
+      core.schedule_again(slot);
       running = nullptr;
       return;
     }

@@ -1,6 +1,10 @@
 #include <karyon/cell/runtime.hpp>
 
+#include <string>
+#include <utility>
+
 #include "cell/lifecycle.hpp"
+#include "cell/migration.hpp"
 #include "cell/runtime_core.hpp"
 
 namespace karyon {
@@ -48,6 +52,30 @@ result<cell_stats> runtime::inspect(const cell_ref& whom, std::chrono::nanosecon
   const detail::address& a = detail::handle_access::of(whom);
   detail::deliver(a.slot, a.number, question.release());
   return answer.get(timeout);
+}
+
+result<void> runtime::set_workers(unsigned n) {
+  detail::scheduler& workers = core_->workers();
+  if (n == 0 || n > workers.size()) {
+    return fail(errc::invalid_argument, std::to_string(n) + " workers are asked for: this runtime can run on 1 to " +
+                                            std::to_string(workers.size()));
+  }
+  workers.set_active(n);
+  return {};
+}
+
+unsigned runtime::active_workers() const noexcept { return core_->workers().active(); }
+
+future<migration_report> runtime::migrate(const cell_ref& whom, std::uint32_t node) {
+  detail::signal_ptr<detail::migration_request> request(detail::make_signal<detail::migration_request>(node));
+  future<migration_report> report(request->reply);
+  if (result<void> known = detail::check_node(*core_, node); !known) {
+    detail::answer<migration_report>(request->reply, tl::unexpected<error>(std::move(known).error()));
+    return report;
+  }
+  const detail::address& a = detail::handle_access::of(whom);
+  detail::deliver(a.slot, a.number, request.release());
+  return report;
 }
 
 unsigned runtime::workers() const noexcept { return core_->workers().size(); }

@@ -2,18 +2,38 @@
 
 #include <algorithm>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "cell/away.hpp"
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
+#include "cell/migration.hpp"
 #include "core/programmer_error.hpp"
 #include "sched/wait.hpp"
 
 namespace karyon::detail {
 
 namespace {
+
+/// The plan for these bindings; where they ask for what can not be, for as much of it as can, and one line in the log.
+result<binding_plan> possible_plan(const topology& machine, binding_options wanted) {
+  result<binding_plan> plan = make_binding_plan(machine, wanted);
+  if (plan) return plan;
+  std::string instead;
+  if (wanted.workers > workers_max) {
+    wanted.workers = 0;
+    instead = "one worker a core";
+  }
+  if (!wanted.nodes.empty() && !make_binding_plan(machine, wanted)) {
+    wanted.nodes.clear();
+    instead += (instead.empty() ? "" : ", ") + std::string("all nodes");
+  }
+  if (instead.empty()) return plan;
+  log(log_level::warn, "scheduler options: " + plan.error().message() + "; the runtime takes " + instead + " instead");
+  return make_binding_plan(machine, wanted);
+}
 
 void check_watch(const watch_options& watch) {
   using namespace std::chrono_literals;
@@ -46,8 +66,8 @@ binding_plan plan_for(const runtime_options& options) {
     throw runtime_error(error(errc::invalid_argument, "dirty.offload_queue_limit must be between 1 and 10,000,000"));
   }
   result<binding_plan> plan = [&]() -> result<binding_plan> {
-    if (options.machine != nullptr) return make_binding_plan(*options.machine, s.binding);
-    return topology::detect().and_then([&](const topology& machine) { return make_binding_plan(machine, s.binding); });
+    if (options.machine != nullptr) return possible_plan(*options.machine, s.binding);
+    return topology::detect().and_then([&](const topology& machine) { return possible_plan(machine, s.binding); });
   }();
   if (!plan) throw runtime_error(plan.error());
   return *std::move(plan);
@@ -88,6 +108,9 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
     log(log_level::warn,
         "workers can not be taken over from handlers that do not return: this system refuses membarrier(2)");
   };
+  hooks.binding_lost = [](const error& e) { log(log_level::warn, e.message()); };
+  hooks.workers_lost = [](const error& e) { log(log_level::warn, e.message()); };
+  hooks.rehome = &rehome_cell;
   scheduler_ = std::make_unique<scheduler>(plan_for(options), options.scheduler, std::move(hooks));
   scheduler_->user = this;
   scheduler_->run_away = &run_away_cell;
@@ -96,7 +119,14 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
   slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);
   for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->attach(states_[i].cache, scheduler_->at(i).node());
   for (unsigned i = 0; i < scheduler_->size(); ++i) scheduler_->at(i).user = &states_[i];
-  backend_ = std::make_unique<actor_backend>(*scheduler_);
+  try {
+    backend_ = std::make_unique<actor_backend>(*scheduler_);
+  } catch (const std::system_error& e) {
+    throw runtime_error(
+        error(errc::refused, "the runtime can not start, since the system gives this process no threads (" +
+                                 std::string(e.what()) +
+                                 "): raise its limit of processes (ulimit -u, a container's pids limit)"));
+  }
 }
 
 void guardian::write_default_path(const guardian&, const cell_slot* child, std::string& path) {
@@ -187,6 +217,7 @@ runtime_metrics runtime_core::metrics() const {
   }
   m.workers_away = scheduler_->threads().away();
   m.threads = scheduler_->threads().size();
+  add_placement(m);
   return m;
 }
 
@@ -227,8 +258,7 @@ runtime_core::place runtime_core::choose(placement where) {
                                                        ": this runtime has " + std::to_string(scheduler_->nodes()) +
                                                        " nodes, counted from 0"));
       }
-      home = scheduler_->next_worker(where.index);
-      break;
+      return {where.index, static_cast<std::uint16_t>(scheduler_->next_worker(where.index)), false};
     case placement::kind::worker:
       if (where.index >= scheduler_->size()) {
         throw runtime_error(error(errc::not_found, "placement on worker " + std::to_string(where.index) +
@@ -350,11 +380,12 @@ std::uint64_t runtime_core::running_on_pools() const noexcept {
   return pools.look(dirty_kind::cpu).running + pools.look(dirty_kind::io).running;
 }
 
-void runtime_core::schedule_particular(cell_slot& s) noexcept {
+void runtime_core::schedule_particular(cell_slot& s, bool again) noexcept {
   const bool pinned = s.has(cell_slot::pinned);
   if (s.info.load(std::memory_order_relaxed)->needs.run == priority::high) {
-    return scheduler_->schedule_high(&s.run_link, s.home, pinned);
+    return scheduler_->schedule_high(&s.run_link, s.home, pinned, again);
   }
+  if (again) return scheduler_->schedule_again(&s.run_link, s.home, pinned);
   scheduler_->schedule(&s.run_link, s.home, pinned);
 }
 

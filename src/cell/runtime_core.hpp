@@ -54,6 +54,10 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> conflated{0};
   std::atomic<std::uint64_t> slowed{0};
   std::atomic<std::uint64_t> late_answers{0};
+  std::atomic<std::uint64_t> migrations{0};
+  std::atomic<std::uint64_t> migration_pages_moved{0};
+  std::atomic<std::uint64_t> migration_pages_shared{0};
+  std::atomic<std::uint64_t> migration_pages_refused{0};
   std::atomic<std::uint64_t> periods_skipped{0};
 };
 
@@ -168,9 +172,20 @@ public:
 
   void schedule(cell_slot& s) noexcept {
     if (s.has(cell_slot::particular)) [[unlikely]]
-      return schedule_particular(s);
+      return schedule_particular(s, false);
     scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned));
   }
+  /// For a cell whose turn is over, though it has signals left.
+  void schedule_again(cell_slot& s) noexcept {
+    if (s.has(cell_slot::particular)) [[unlikely]]
+      return schedule_particular(s, true);
+    scheduler_->schedule_again(&s.run_link, s.home, s.has(cell_slot::pinned));
+  }
+
+  /// Whether any cell of this runtime was ever moved to another node, so that slots may be away from theirs. Relaxed: who
+  /// moves or releases a slot owns it, and has got it from where this was set.
+  [[nodiscard]] bool has_migrated() const noexcept { return has_migrated_.load(std::memory_order_relaxed); }
+  void note_migration() noexcept { has_migrated_.store(true, std::memory_order_relaxed); }
 
   /// A cell has ended abnormally, with `mailbox` signals not handled: into the log and to the host, or counted if there
   /// are too many. On the slot's worker, before its links are gone.
@@ -186,8 +201,9 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
-  void schedule_particular(cell_slot& s) noexcept;
+  void schedule_particular(cell_slot& s, bool again) noexcept;
   void add_timers(runtime_metrics& to) const noexcept;
+  void add_placement(runtime_metrics& m) const noexcept;
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
   /// Cells that wait for a thread of a dirty pool look at their mailboxes again: they may have been told to end.
@@ -216,6 +232,7 @@ private:
   std::atomic<std::uint64_t> offloads_skipped_{0};
   std::atomic<std::uint64_t> offloads_late_{0};
   std::atomic<std::uint64_t> crash_callback_failures_{0};
+  std::atomic<bool> has_migrated_{false};
   std::atomic<bool> closing_{false};
   std::mutex participants_mutex_;
   std::vector<std::shared_ptr<shutdown_participant>>

@@ -18,6 +18,20 @@ namespace karyon::detail {
 struct cell_extras;
 struct cell_slot;
 
+/// A field that one thread at a time writes and any may read, as a hint. No operation orders anything.
+template <class T>
+class hint_field {
+public:
+  operator T() const noexcept { return value_.load(std::memory_order_relaxed); }  // NOLINT: reads as the field it is
+  hint_field& operator=(T value) noexcept {
+    value_.store(value, std::memory_order_relaxed);
+    return *this;
+  }
+
+private:
+  std::atomic<T> value_;
+};
+
 /// Whoever looks after a supervised cell: told of each end of an incarnation, on the thread where it ended, after all
 /// of its cleanup. From that call on the slot is the guardian's, with the reason in `why()`.
 struct guardian {
@@ -55,7 +69,7 @@ struct alignas(64) cell_slot {
     exit_reason ended_why;  // after the end, for the guardian
   };
   std::atomic<std::uint32_t> incarnation;  // anyone reads
-  std::uint16_t home;                      // worker
+  hint_field<std::uint16_t> home;          // worker; anyone reads, for their neighbours' votes (migration.cpp)
   std::uint8_t flags;
   std::atomic<std::uint8_t> keeper_bits;  // the guardian's
   union {

@@ -1,14 +1,17 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <karyon/core/export.hpp>
 #include <karyon/sched/binding.hpp>
 
 #include "sched/parker.hpp"
+#include "sched/placement.hpp"
 #include "sched/pulse.hpp"
 #include "sched/remote_queue.hpp"
 #include "sched/run_queue.hpp"
@@ -37,6 +40,9 @@ struct alignas(64) worker_domain {
 /// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same domain that sees the
 /// domain's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
 /// worker's queue, so running a task costs no atomic operation.
+///
+/// A worker can be switched off at run time (scheduler::set_active): it hands over what is not pinned (shed), and neither asks
+/// for work nor gets any.
 class KARYON_API worker {
 public:
   worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain);
@@ -68,6 +74,11 @@ public:
     high_inbox_.push(t);
     parker_.wake();
   }
+
+  /// This worker's thread only: a task that it has pushed had a turn before, and was not woken.
+  void count_requeued() noexcept { ++requeued_; }
+  /// This worker's thread only: it has made a task runnable that is pushed to worker `to`.
+  void count_wake(unsigned to) noexcept { add(counters_.woken[distance_to_[to]], 1); }
 
   /// The coarse clock; compare two reads to learn that a tick has passed.
   [[nodiscard]] std::uint64_t ticks() const noexcept { return pulse_.ticks(); }
@@ -101,6 +112,12 @@ public:
     std::atomic<std::uint64_t> donated_node{0};    ///< the same, to others of the node
     std::atomic<std::uint64_t> donated_remote{0};  ///< the same, to other nodes
     std::atomic<std::uint64_t> sleeps{0};
+    /// Tasks that this worker's thread has made runnable, by how far away they were put (wake_distance).
+    std::array<std::atomic<std::uint64_t>, 4> woken{};
+    std::atomic<std::uint64_t> taken{0};      ///< tasks that came through its inboxes, from whomever
+    std::atomic<std::uint64_t> forwarded{0};  ///< tasks handed to others while switched off
+    std::atomic<std::uint64_t> rehomed{0};    ///< tasks whose home became the worker that they were given to
+    std::atomic<std::uint64_t> rebound{0};    ///< times that its thread was bound anew, its unit having been taken away
   };
   [[nodiscard]] const counters& stats() const noexcept { return counters_; }
 
@@ -122,9 +139,17 @@ private:
   [[nodiscard]] task* pick_high() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
   void after_tick();
+  void measure_distances();
+  void bind_thread() noexcept;
+  void look_at_binding() noexcept;
+  void publish() noexcept;
+  void shed() noexcept;
+  void forward(task* t) noexcept;
+  void rehome(task* t, unsigned to) noexcept;
   void donate(bool also_sleepers) noexcept;
   bool donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) noexcept;
   void idle();
+  void sleep(std::uint64_t due_ns) noexcept;
   [[nodiscard]] bool spin_for_work(std::uint64_t for_ns, bool yielding) noexcept;
   [[nodiscard]] bool spin_in_turn() noexcept;
   [[nodiscard]] bool has_remote_work() const noexcept;
@@ -139,7 +164,8 @@ private:
   worker_domain& domain_;
   pulse& pulse_;
   const unsigned index_;
-  const worker_binding binding_;
+  worker_binding binding_;  // the scheduler's, until the threads are let go
+  bool off_ = false;        // what it knows of being switched off; looked up at each tick and before it sleeps
   run_queue queue_;
   run_queue high_;  // tasks of high priority, of both sources
   run_queue pinned_;
@@ -151,6 +177,14 @@ private:
   std::uint64_t seen_tick_ = 0;
   timer_wheel wheel_;
   counters counters_;
+  std::uint64_t taken_count_ = 0;
+  std::uint64_t requeued_ = 0;             // of what was pushed to queue_ and pinned_: not woken
+  std::uint64_t next_look_tick_ = 0;       // at the binding
+  std::uint64_t next_look_ns_ = 0;         // the same, after sleeps, in which there may be no ticks
+  std::optional<std::uint32_t> unit_;      // where its threads are to be bound: the plan's, or what was left
+  bool bound_ = false;                     // the thread that holds it is
+  std::vector<std::uint8_t> distance_to_;  // by worker; constant
+  donation_balance balance_;               // its part for others is atomic
 
   // Shared.
   remote_queue inbox_;

@@ -229,6 +229,9 @@ protected:
   /// with `memory_limit`, also if the handler catches it. 0: no quota.
   void memory_quota(std::size_t bytes);
   [[nodiscard]] cell_stats stats() const noexcept;
+  /// Moves this cell to NUMA node `node` of the plan, after the current handler (runtime::migrate has the details). Errors:
+  /// not_found (no such node), refused (it is pinned). Throws std::bad_alloc.
+  result<void> migrate_to(std::uint32_t node);
 
 private:
   friend struct detail::cell_access;
