@@ -299,7 +299,9 @@ private:
 
 figure takeover(work const& asked) {
   karyon::set_log_level(karyon::log_level::off);
-  auto& rt = start_runtime(asked);
+  karyon::runtime_options options;
+  options.scheduler.watch.move = false;  // the same handler is to overrun all the time
+  auto& rt = start_runtime(asked, options);
   auto const here = karyon::placement::on_worker(0);
   auto const beside = rt.spawn_at<neighbour>(here);
   auto const first = rt.spawn_at<hog>(here, beside);

@@ -55,7 +55,9 @@ unsigned runtime::nodes() const noexcept { return core_->workers().nodes(); }
 const binding_plan& runtime::plan() const noexcept { return core_->workers().plan(); }
 runtime_metrics runtime::metrics() const { return core_->metrics(); }
 shutdown_report runtime::shutdown(std::chrono::milliseconds deadline) { return core_->shutdown(deadline); }
-std::vector<handler_report> runtime::handlers() const { return core_->overruns().reports(); }
+std::vector<handler_report> runtime::handlers() const {
+  return core_->overruns().reports([this](const detail::handler_site& site) { return core_->place_of(site); });
+}
 std::vector<running_handler> runtime::overrunning() const { return core_->overruns().running(detail::monotonic_ns()); }
 bool runtime::on_worker() noexcept { return detail::in_runtime(); }
 
@@ -71,6 +73,7 @@ bool runtime::move_back(const moved_handler& which) {
   bool done = false;
   core_->moved().for_each([&](detail::handler_site& site) {
     if (site.cell_class == which.cell_class && site.signal == which.signal) {
+      core_->overruns().keep_on_workers(site);  // first, or the watch could move it again in between
       done = core_->moved().remove(site) || done;
     }
   });

@@ -23,6 +23,12 @@ void check_watch(const watch_options& watch) {
   if (watch.spare_threads > 4096) {
     throw runtime_error(error(errc::invalid_argument, "watch.spare_threads must be at most 4,096"));
   }
+  if (watch.move_after == 0 || watch.move_after > 1'000'000) {
+    throw runtime_error(error(errc::invalid_argument, "watch.move_after must be between 1 and 1,000,000"));
+  }
+  if (watch.move_within < 1ms || watch.move_within > 1h) {
+    throw runtime_error(error(errc::invalid_argument, "watch.move_within must be between 1 ms and one hour"));
+  }
 }
 
 binding_plan plan_for(const runtime_options& options) {
@@ -65,7 +71,9 @@ std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
 }  // namespace
 
 runtime_core::runtime_core(runtime& owner, const runtime_options& options)
-    : owner_(owner), options_(options), overruns_(options.scheduler.watch) {
+    : owner_(owner),
+      options_(options),
+      overruns_(options.scheduler.watch, [this](handler_site& site) { return move_to_dirty(site); }) {
   scheduler_hooks hooks;
   hooks.binding_refused = [](const error& e) {
     log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));
@@ -180,6 +188,7 @@ runtime_metrics runtime_core::metrics() const {
   if (const watch* w = scheduler_->watched()) {
     m.overruns = w->overruns();
     m.take_overs = w->take_overs();
+    m.handlers_moved = overruns_.moved();
   }
   m.workers_away = scheduler_->threads().away();
   m.threads = scheduler_->threads().size();

@@ -24,6 +24,8 @@ struct cell_access;
 template <class Handle, class T>
 struct ask_awaitable;
 struct sleep_awaitable;
+template <class Work>
+struct offload_awaitable;
 template <class T, bool Timed>
 struct receive_awaitable;
 }  // namespace detail
@@ -171,6 +173,14 @@ protected:
   template <class Handle, class T>
   [[nodiscard]] detail::ask_awaitable<Handle, T> ask(const Handle& whom, T&& question,
                                                      std::chrono::nanoseconds timeout);
+  /// Goes on with what `work()` returned on a thread of the dirty CPU pool: `result<R> r = co_await offload(work);` Otherwise as
+  /// offload above: what it throws is in the result, and it can not be interrupted; when this cell ends first, its result is
+  /// dropped and counted. One allocation less.
+  template <class Work>
+  [[nodiscard]] detail::offload_awaitable<Work> offload(Work&& work);
+  /// The same for work that blocks: on a thread of the dirty I/O pool.
+  template <class Work>
+  [[nodiscard]] detail::offload_awaitable<Work> offload_io(Work&& work);
   /// Goes on once `time` has passed; as exact as send_after. nanoseconds::max(): never.
   [[nodiscard]] detail::sleep_awaitable sleep_for(std::chrono::nanoseconds time);
   /// Goes on with the next signal T that is sent to this cell, which then does not reach its handler: `order o = co_await

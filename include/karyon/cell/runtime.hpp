@@ -117,6 +117,7 @@ struct runtime_metrics {
   std::chrono::nanoseconds timer_lateness_max{0};  ///< of the latest of them
   std::uint64_t timer_periods_skipped = 0;         ///< periods that fell to missed_periods::skipped
   std::uint64_t overruns = 0;                      ///< handlers that took longer than watch_options::limit
+  std::uint64_t handlers_moved = 0;                ///< handler types moved to the dirty CPU pool (watch_options::move)
   std::uint64_t take_overs = 0;                    ///< workers that another thread took over from such a handler
   std::uint64_t workers_away = 0;                  ///< threads that such a handler holds now
   std::uint64_t threads = 0;                       ///< threads of workers there are, spares among them
@@ -242,7 +243,7 @@ public:
   [[nodiscard]] std::vector<running_handler> overrunning() const;
   /// The handler types that run on the dirty CPU pool though their classes do not say so. Throws std::bad_alloc.
   [[nodiscard]] std::vector<moved_handler> moved_handlers() const;
-  /// Handlers of that type run on workers again. False if they were not moved.
+  /// Handlers of that type run on workers again, and are not moved by the watch any more. False if they were not moved.
   bool move_back(const moved_handler& which);
 
   /// Ends all cells: asks them (`shutdown`), waits up to `deadline`, kills the rest; every signal not handled is

@@ -14,6 +14,7 @@ runtime_options watched(std::uint32_t workers) {
   runtime_options o = quiet(workers);
   o.scheduler.watch.take_over = true;
   o.scheduler.watch.stacks = false;
+  o.scheduler.watch.move = false;  // or nothing would be left to be taken over
   return o;
 }
 
