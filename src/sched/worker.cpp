@@ -204,11 +204,7 @@ void worker::start_timer(timer& t, std::uint64_t deadline_ns) noexcept {
 }
 
 void worker::retire_timer(timer& t) noexcept {
-  if (current_worker == this) {
-    wheel_.unlink(t);
-    t.release(&t, *this);
-    return;
-  }
+  if (current_worker == this) return release_timer(t);
   // Release pairs with the acquire in release_cancelled: the record's content is complete when the owner frees it.
   timer* head = cancelled_.load(std::memory_order_relaxed);
   do {
@@ -216,7 +212,16 @@ void worker::retire_timer(timer& t) noexcept {
   } while (!cancelled_.compare_exchange_weak(head, &t, std::memory_order_release, std::memory_order_relaxed));
 }
 
+void worker::release_retired() noexcept {
+  if (retired_count_ == 0) return;
+  for (timer*& place : retired_) {
+    if (timer* const t = std::exchange(place, nullptr)) release_timer(*t);
+  }
+  retired_count_ = 0;
+}
+
 void worker::release_cancelled() noexcept {
+  release_retired();
   // A look that comes too early is made up for at the next tick; the exchange is retire_timer's partner.
   if (cancelled_.load(std::memory_order_relaxed) == nullptr) return;
   timer* t = cancelled_.exchange(nullptr, std::memory_order_acquire);

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <karyon/core/export.hpp>
@@ -76,18 +78,18 @@ public:
       wheel_.advance(now_ns, *this);  // an empty wheel's time stands still: nothing but its catching up
     wheel_.start(t, deadline_ns);
   }
-  /// This worker's thread only: takes a timer of this worker's wheel out, which then belongs to the caller. False if it has
-  /// fired. `release` is not called.
-  [[nodiscard]] bool take_timer(timer& t) noexcept {
-    if (!t.claim_at_home()) return false;
-    wheel_.unlink(t);
-    return true;
-  }
   /// Within a timer's `fire`: the time that it fires at.
   [[nodiscard]] std::uint64_t firing_ns() const noexcept { return wheel_.advanced_to_ns(); }
   /// Any thread, after winning `claim(timer::cancelled)`: takes the timer out, then calls its `release` (at once on
   /// this worker's own thread, else at the worker's next turn).
   void retire_timer(timer& t) noexcept;
+  /// This worker's thread only, otherwise the same: takes the timer out and calls its `release` some cancels later, or at the next
+  /// tick. In between the lines of its neighbours in the wheel arrive. Its `release` must not come here.
+  void retire_timer_soon(timer& t) noexcept {
+    timer_wheel::fetch_for_unlink(t);
+    timer*& place = retired_[retired_count_++ % retired_.size()];
+    if (timer* const earlier = std::exchange(place, &t)) release_timer(*earlier);
+  }
 
   /// Counters for metrics; written by the worker alone, read by anyone (relaxed).
   struct counters {
@@ -124,6 +126,11 @@ private:
   [[nodiscard]] bool has_remote_work() const noexcept;
   void look_no_more() noexcept;
   void release_cancelled() noexcept;
+  void release_retired() noexcept;
+  void release_timer(timer& t) noexcept {
+    wheel_.unlink(t);
+    t.release(&t, *this);
+  }
   void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
@@ -143,6 +150,8 @@ private:
   std::uint64_t turns_ = 0;
   std::uint64_t seen_tick_ = 0;
   timer_wheel wheel_;
+  std::array<timer*, 16> retired_{};  // cancelled here, and not taken out yet
+  std::size_t retired_count_ = 0;     // since all were
   counters counters_;
 
   // Shared.
