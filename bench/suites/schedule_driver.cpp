@@ -112,7 +112,9 @@ private:
 
 /// With `owners` the timers belong to so many cells, which take turns.
 void replace_timers(work const& asked) {
-  auto& rt = start_runtime(asked);
+  karyon::runtime_options options;
+  options.scheduler.watch.move = false;  // a batch takes long on a slow machine, and is to stay where the timers are
+  auto& rt = start_runtime(asked, options);
   auto const owners = asked.option("owners", 1);
   auto const rounds = std::max<std::uint64_t>(1, asked.operations / timekeeper::batch / owners);
   std::vector<karyon::ref<timekeeper>> cells;

@@ -168,9 +168,9 @@ TEST_CASE("while handlers hold all workers the other cells go on") {
       CHECK(rt.ask(s, get{}, long_time).value_or(-1) == i + 1);
     }
   }
-  CHECK(rt.metrics().take_overs == 2);
-  CHECK(rt.metrics().workers_away == 2);
-  CHECK(rt.overrunning().size() == 2);
+  CHECK(rt.metrics().take_overs >= 2);  // more where the system puts a thread aside in the middle of a sink's handler
+  CHECK(eventually([&] { return rt.metrics().workers_away == 2; }));
+  CHECK(eventually([&] { return rt.overrunning().size() == 2; }));
   open.open();
   CHECK(all_back(rt));
   CHECK(eventually([&] { return rt.overrunning().empty(); }));
