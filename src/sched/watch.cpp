@@ -81,12 +81,12 @@ std::uint64_t watch::look(std::uint64_t now_ns) {
     if (m.seen_number == 0) return;
     if (m.stage == within && running_ns >= limit_ns_ && m.seen_what != nullptr) {
       m.stage = over;
-      overruns_.fetch_add(1, std::memory_order_relaxed);
       if (hooks_.begins) {
         overrun o = describe(m, now_ns);
         o.kept_waiting = was_kept_waiting(m, now_ns);
         hooks_.begins(o);
       }
+      overruns_.fetch_add(1, std::memory_order_release);  // with overruns(): whoever sees it counted finds it told of
     } else if (m.stage == over && running_ns >= std::max(named_after_ns, limit_ns_)) {
       m.stage = long_over;
       if (hooks_.goes_on) hooks_.goes_on(describe(m, now_ns));

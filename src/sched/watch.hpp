@@ -41,7 +41,7 @@ public:
   /// Looks at all threads; returns after how many nanoseconds it wants to look again at the latest.
   [[nodiscard]] std::uint64_t look(std::uint64_t now_ns);
 
-  [[nodiscard]] std::uint64_t overruns() const noexcept { return overruns_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t overruns() const noexcept { return overruns_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t take_overs() const noexcept { return take_overs_.load(std::memory_order_relaxed); }
 
   /// A handler that never returns is told of a second time after so long.
