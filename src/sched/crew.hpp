@@ -44,6 +44,7 @@ public:
     std::uint64_t processor_ns = 0;        // what its own clock said, and when: once a turn, where it lasts
     std::uint64_t processor_noted_ns = 0;  // 0: not yet
     std::uint8_t stage = 0;
+    std::uint64_t used_cpu_ns = 0;  // of the thread, at last_seen_ns; 0: not asked in this turn
   };
 
   crew(pulse& clock, std::size_t spares_max) : pulse_(clock), spares_max_(spares_max) {}

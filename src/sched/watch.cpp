@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sched/thread_usage.hpp"
 #include "sched/worker.hpp"
 
 namespace karyon::detail {
@@ -95,17 +96,32 @@ std::uint64_t watch::look(std::uint64_t now_ns) {
   return next_ns;
 }
 
+void watch::leave_out_waiting(crew::member& m, std::uint64_t now_ns) noexcept {
+  // From the second look at a turn on: most turns are over by then, and cost no question.
+  if (m.first_seen_ns == now_ns) return;
+  const std::uint64_t used = thread_usage::cpu_ns(m.thread.native_handle());
+  if (m.used_cpu_ns != 0) {
+    const std::uint64_t passed = now_ns - m.last_seen_ns;
+    const std::uint64_t ran = used - m.used_cpu_ns;
+    // One that sleeps or waits for a lock has not used its core either, but it is what keeps the worker.
+    if (ran < passed / 2 && thread_usage::is_runnable(m.tid)) m.first_seen_ns += passed - ran;
+  }
+  m.used_cpu_ns = used;
+}
+
 void watch::look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_ns) {
   const seat::look seen = m.place.seen();
   if (seen.number == 0 || seen.number != m.seen_number) {
     if (m.seen_number != 0 && m.stage != within && hooks_.ended) hooks_.ended(describe(m, m.last_seen_ns));
     m.seen_number = seen.number;
     m.first_seen_ns = now_ns;
+    m.used_cpu_ns = 0;
     m.stage = within;
     m.processor_noted_ns = 0;
     m.seen_whom = seen.whom;
     if (m.serves != nullptr) m.seen_worker = m.serves->index();
   }
+  if (m.seen_number != 0 && m.stage == within) leave_out_waiting(m, now_ns);
   m.last_seen_ns = now_ns;
   // At the first look at a turn it may still be what ran in the turn before.
   if (m.stage == within) m.seen_what = seen.what;

@@ -16,7 +16,7 @@ struct overrun {
   const void* what = nullptr;  // as the scheduler's user has told the seat
   const void* whom = nullptr;
   unsigned worker = 0;
-  std::uint64_t running_ns = 0;  // since it was first seen, so at least so long
+  std::uint64_t running_ns = 0;  // since it was first seen, so at least so long; without what it waited for a core
   int tid = 0;                   // of the thread that runs it
   bool kept_waiting = false;  // the thread would have run, and got next to no processor in the last part of that time
 };
@@ -26,7 +26,8 @@ struct overrun {
 ///
 /// A handler is an overrun once it has been seen for `limit`; as looks are half a millisecond apart (and one is put in
 /// when a limit is about to pass), one is found at the latest half a millisecond after the limit, and one that returns
-/// within that half is not.
+/// within that half is not. Time in which its thread was seen to wait for a core does not count: on a machine with more to
+/// do than cores nothing is gained by a second thread, and the handler is not to blame.
 class KARYON_API watch {
 public:
   struct hooks {
@@ -49,6 +50,7 @@ public:
 
 private:
   void look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_ns);
+  static void leave_out_waiting(crew::member& m, std::uint64_t now_ns) noexcept;
   [[nodiscard]] static overrun describe(const crew::member& m, std::uint64_t now_ns) noexcept;
   void note_processor_time(crew::member& m, std::uint64_t now_ns) const noexcept;
 

@@ -18,7 +18,7 @@
 namespace karyon::tests {
 
 /// Far longer than anything here takes: reaching it is a failure, not a measurement.
-inline constexpr std::chrono::seconds long_time{20};
+inline constexpr std::chrono::seconds long_time{60};
 
 /// Waits until `condition` holds, and lets others run meanwhile; false if it did not within a long time.
 template <class Condition>
