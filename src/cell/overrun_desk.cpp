@@ -109,7 +109,7 @@ void overrun_desk::begins(const overrun& o) noexcept {
   } catch (...) {  // no memory: it is counted all the same
   }
   tell(o, r);
-  if (r != nullptr && move_after_ != 0 && !o.kept_waiting) count_repeat(*r, *ops_of(o).site);
+  if (r != nullptr && move_after_ != 0) count_repeat(*r, *ops_of(o).site);
 }
 
 void overrun_desk::tell(const overrun& o, handler_record* r) noexcept {

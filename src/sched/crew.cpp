@@ -47,7 +47,6 @@ void crew::stop() noexcept {
 
 void crew::serve(member& m) noexcept {
   m.tid = gettid();
-  if (pthread_getcpuclockid(pthread_self(), &m.processor_time) != 0) m.processor_time = CLOCK_MONOTONIC;
   while (true) {
     worker* const w = m.assigned.exchange(nullptr, std::memory_order_seq_cst);
     if (w != nullptr) {

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <time.h>
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +28,7 @@ public:
     std::atomic<worker*> assigned{nullptr};  // crew: the worker to run next; seq_cst with bed, as the parker asks
     worker* serves = nullptr;                // the crew's mutex; null for one that has lost its worker, and for spares
     bool away = false;                       // the crew's mutex; has lost its worker and has not come back yet
-    int tid = 0;                             // the system's number, and
-    clockid_t processor_time{};  // the thread's own clock; both written by the thread before it first takes a worker
+    int tid = 0;  // the system's number; written by the thread before it first takes a worker
     std::thread thread;
 
     // The watch's notes on the handler that it last saw here.
@@ -41,8 +38,6 @@ public:
     const void* seen_what = nullptr;
     const void* seen_whom = nullptr;
     unsigned seen_worker = 0;
-    std::uint64_t processor_ns = 0;        // what its own clock said, and when: once a turn, where it lasts
-    std::uint64_t processor_noted_ns = 0;  // 0: not yet
     std::uint8_t stage = 0;
     std::uint64_t used_cpu_ns = 0;  // of the thread, at last_seen_ns; 0: not asked in this turn
   };

@@ -1,11 +1,6 @@
 #include "sched/watch.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 
 #include "sched/thread_usage.hpp"
@@ -15,34 +10,6 @@ namespace karyon::detail {
 
 namespace {
 enum stage : std::uint8_t { within, over, long_over };
-
-/// What the thread has used of a processor so far; 0 where nobody knows.
-std::uint64_t processor_ns(const crew::member& m) noexcept {
-  timespec used{};
-  if (clock_gettime(m.processor_time, &used) != 0) return 0;
-  return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(used.tv_nsec);
-}
-
-/// Whether the thread is ready to run, or runs: not asleep in the system. False where the system does not tell.
-bool is_runnable(int tid) noexcept {
-  char text[512];
-  std::snprintf(text, sizeof text, "/proc/self/task/%d/stat", tid);
-  const int file = ::open(text, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  const ssize_t n = ::read(file, text, sizeof text - 1);
-  ::close(file);
-  text[n > 0 ? n : 0] = '\0';
-  const char* const name_end = std::strrchr(text, ')');  // "1234 (name) R ..."
-  return name_end != nullptr && name_end[1] == ' ' && name_end[2] == 'R';
-}
-
-/// Whether a handler that has not returned did not get on for want of a processor: in the time since its thread's clock was
-/// noted it was not asleep, and has had less than a quarter of that time.
-bool was_kept_waiting(const crew::member& m, std::uint64_t now_ns) noexcept {
-  if (m.processor_noted_ns == 0 || now_ns <= m.processor_noted_ns) return false;
-  const std::uint64_t used_ns = processor_ns(m) - m.processor_ns;
-  return used_ns < (now_ns - m.processor_noted_ns) / 4 && is_runnable(m.tid);
-}
 }  // namespace
 
 watch::watch(crew& threads, const watch_options& options, hooks told)
@@ -52,15 +19,7 @@ watch::watch(crew& threads, const watch_options& options, hooks told)
       hooks_(std::move(told)) {}
 
 overrun watch::describe(const crew::member& m, std::uint64_t now_ns) noexcept {
-  return {m.seen_what, m.seen_whom, m.seen_worker, now_ns - m.first_seen_ns, m.tid, false};
-}
-
-void watch::note_processor_time(crew::member& m, std::uint64_t now_ns) const noexcept {
-  // A system call: only for what lasts from one look to the next. With a limit as short as that, from the first one.
-  const bool lasts = m.first_seen_ns != now_ns;
-  if (m.processor_noted_ns != 0 || (!lasts && limit_ns_ > pulse::tick_ns)) return;
-  m.processor_ns = processor_ns(m);
-  m.processor_noted_ns = now_ns;
+  return {m.seen_what, m.seen_whom, m.seen_worker, now_ns - m.first_seen_ns, m.tid};
 }
 
 std::uint64_t watch::look(std::uint64_t now_ns) {
@@ -82,11 +41,7 @@ std::uint64_t watch::look(std::uint64_t now_ns) {
     if (m.seen_number == 0) return;
     if (m.stage == within && running_ns >= limit_ns_ && m.seen_what != nullptr) {
       m.stage = over;
-      if (hooks_.begins) {
-        overrun o = describe(m, now_ns);
-        o.kept_waiting = was_kept_waiting(m, now_ns);
-        hooks_.begins(o);
-      }
+      if (hooks_.begins) hooks_.begins(describe(m, now_ns));
       overruns_.fetch_add(1, std::memory_order_release);  // with overruns(): whoever sees it counted finds it told of
     } else if (m.stage == over && running_ns >= std::max(named_after_ns, limit_ns_)) {
       m.stage = long_over;
@@ -117,7 +72,6 @@ void watch::look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_n
     m.first_seen_ns = now_ns;
     m.used_cpu_ns = 0;
     m.stage = within;
-    m.processor_noted_ns = 0;
     m.seen_whom = seen.whom;
     if (m.serves != nullptr) m.seen_worker = m.serves->index();
   }
@@ -128,7 +82,6 @@ void watch::look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_n
   if (m.seen_number == 0) return;
   const std::uint64_t running_ns = now_ns - m.first_seen_ns;
   if (running_ns < limit_ns_) {
-    note_processor_time(m, now_ns);
     next_ns = std::min(next_ns, limit_ns_ - running_ns);
   } else if (take_over_ && m.serves != nullptr) {
     wanted_.push_back(&m);

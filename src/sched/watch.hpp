@@ -18,7 +18,6 @@ struct overrun {
   unsigned worker = 0;
   std::uint64_t running_ns = 0;  // since it was first seen, so at least so long; without what it waited for a core
   int tid = 0;                   // of the thread that runs it
-  bool kept_waiting = false;  // the thread would have run, and got next to no processor in the last part of that time
 };
 
 /// Looks at each tick of the pulse what the workers' threads are at: finds handlers that do not return, has their workers
@@ -52,7 +51,6 @@ private:
   void look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_ns);
   static void leave_out_waiting(crew::member& m, std::uint64_t now_ns) noexcept;
   [[nodiscard]] static overrun describe(const crew::member& m, std::uint64_t now_ns) noexcept;
-  void note_processor_time(crew::member& m, std::uint64_t now_ns) const noexcept;
 
   crew& threads_;
   const bool take_over_;

@@ -41,8 +41,7 @@ struct watch_options {
   /// Whether a handler type that overruns again and again is moved: from then on its handlers run on the dirty CPU pool, as if
   /// the class had declared it (execution.hpp), in this runtime and until runtime::move_back. One line in the log says so.
   bool move = true;
-  /// A type is moved at this overrun within `move_within`, counted from the first of them. 1 to 1,000,000. An overrun counts
-  /// only if the handler has computed or was blocked: a thread for which the system had no processor is not its doing.
+  /// A type is moved at this overrun within `move_within`, counted from the first of them. 1 to 1,000,000.
   std::uint32_t move_after = 16;
   /// 1 ms to one hour.
   std::chrono::milliseconds move_within{10'000};
