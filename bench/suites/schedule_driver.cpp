@@ -486,8 +486,8 @@ private:
 
 figure coroutine_ask(work const& asked) {
   auto& rt = start_runtime(asked);
-  auto const here = karyon::placement::on_worker(0);
-  auto const client = rt.spawn_at<asker>(here, rt.spawn_at<answerer>(here));
+  auto const home = karyon::placement::on_worker(0);
+  auto const client = rt.spawn_at<asker>(home, rt.spawn_at<answerer>(home));
   std::int64_t begin = 0;
   for (auto const count : {asked.operations / 10 + 1, asked.operations}) {
     all_arrived.arm(1);

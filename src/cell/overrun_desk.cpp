@@ -109,7 +109,9 @@ void overrun_desk::begins(const overrun& o) noexcept {
   } catch (...) {  // no memory: it is counted all the same
   }
   tell(o, r);
-  if (r != nullptr && move_after_ != 0) count_repeat(*r, *ops_of(o).site);
+  // Only what is known to be the handler's own doing: on a machine that has no core for the watch either, the first look at a
+  // turn may be long ago, and says nothing.
+  if (r != nullptr && move_after_ != 0 && o.own_ns >= limit_ns_ / 4) count_repeat(*r, *ops_of(o).site);
 }
 
 void overrun_desk::tell(const overrun& o, handler_record* r) noexcept {

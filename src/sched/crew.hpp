@@ -40,6 +40,7 @@ public:
     unsigned seen_worker = 0;
     std::uint8_t stage = 0;
     std::uint64_t used_cpu_ns = 0;  // of the thread, at last_seen_ns; 0: not asked in this turn
+    std::uint64_t own_ns = 0;       // of this turn: seen to compute, or to be blocked
   };
 
   crew(pulse& clock, std::size_t spares_max) : pulse_(clock), spares_max_(spares_max) {}

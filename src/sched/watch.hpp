@@ -18,6 +18,7 @@ struct overrun {
   unsigned worker = 0;
   std::uint64_t running_ns = 0;  // since it was first seen, so at least so long; without what it waited for a core
   int tid = 0;                   // of the thread that runs it
+  std::uint64_t own_ns = 0;      // how much of that time it was seen to compute or to be blocked; no more than is known
 };
 
 /// Looks at each tick of the pulse what the workers' threads are at: finds handlers that do not return, has their workers
