@@ -1,5 +1,6 @@
 include_guard(GLOBAL)
 
+set(KARYON_ORGANELLE_HEADERS "${CMAKE_CURRENT_LIST_DIR}/../include")  # of a source tree
 set(KARYON_ORGANELLE_CHECKSUM_SCRIPT "${CMAKE_CURRENT_LIST_DIR}/KaryonChecksum.cmake")
 
 # karyon_add_organelle(<name> SOURCES <file>... [LIBRARIES <target>...] [DESTINATION <directory>])
@@ -26,10 +27,10 @@ function(karyon_add_organelle name)
     VISIBILITY_INLINES_HIDDEN ON
     SKIP_BUILD_RPATH ON)
   target_link_options(${name} PRIVATE -Wl,--build-id=sha1 -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
-  if(PROJECT_NAME STREQUAL "karyon")
-    target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/include")
+  if(TARGET karyon::organelle)  # its header alone: an organelle is not linked with its host
+    target_include_directories(${name} PRIVATE $<TARGET_PROPERTY:karyon::organelle,INTERFACE_INCLUDE_DIRECTORIES>)
   else()
-    target_link_libraries(${name} PRIVATE $<COMPILE_ONLY:karyon::organelle>)
+    target_include_directories(${name} PRIVATE "${KARYON_ORGANELLE_HEADERS}")
   endif()
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
   add_custom_command(OUTPUT "${file}.sha256"

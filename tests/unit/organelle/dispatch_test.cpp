@@ -182,23 +182,28 @@ TEST_CASE("a string lent to a call on another thread may change at once") {
   CHECK(d.lines().front() == "a text that is too long for any short string");
 }
 
+namespace {
+
+class waiter : public cell {
+public:
+  using accepts = signals<word, quit>;
+  explicit waiter(organelle_function f) : wait_(std::move(f)) {}
+  void on(const word&) {
+    wait_().then(this, [](organelle_result) { std::abort(); });
+  }
+  void on(quit) { exit(); }
+
+private:
+  organelle_function wait_;
+};
+
+}  // namespace
+
 TEST_CASE("a call is cancelled when its cell ends") {
   const organelle tally = load_tally();
   const auto counters = tally.function("seen").value();
   runtime rt(quiet());
 
-  class waiter : public cell {
-  public:
-    using accepts = signals<word, quit>;
-    explicit waiter(organelle_function f) : wait_(std::move(f)) {}
-    void on(const word&) {
-      wait_().then(this, [](organelle_result) { std::abort(); });
-    }
-    void on(quit) { exit(); }
-
-  private:
-    organelle_function wait_;
-  };
   const auto w = rt.spawn<waiter>(tally.function("wait").value());
   w.send(word{});
   REQUIRE(eventually([&] { return rt.metrics().dirty_cpu.running > 0; }));
@@ -327,20 +332,25 @@ TEST_CASE("a runtime ends while calls of its cells run, and leaves nothing behin
   CHECK(eventually([&] { return seen(counters, 0) == 0; }));
 }
 
-TEST_CASE("a handle travels in signals and keeps its object in the mailbox") {
-  struct carry {
-    handle object;
-  };
-  static_assert(is_sendable<carry> && is_sendable<view> && is_sendable<columns> && is_sendable<organelle_function>);
-  class holder : public cell {
-  public:
-    using accepts = signals<carry, get>;
-    void on(carry c) { object_ = std::move(c.object); }
-    carry on(get) { return {std::move(object_)}; }
+namespace {
 
-  private:
-    handle object_;
-  };
+struct carry {
+  handle object;
+};
+class holder : public cell {
+public:
+  using accepts = signals<carry, get>;
+  void on(carry c) { object_ = std::move(c.object); }
+  carry on(get) { return {std::move(object_)}; }
+
+private:
+  handle object_;
+};
+
+}  // namespace
+
+TEST_CASE("a handle travels in signals and keeps its object in the mailbox") {
+  static_assert(is_sendable<carry> && is_sendable<view> && is_sendable<columns> && is_sendable<organelle_function>);
   const organelle tally = load_tally();
   runtime rt(quiet());
   handle t = tally.function("new").value()("a").now()->get<handle>().value();

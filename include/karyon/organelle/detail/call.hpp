@@ -23,16 +23,22 @@ class function_core;
 // ---- Arguments as the boundary has them. They are borrowed: nothing is counted or copied as long as the call stays here.
 
 [[nodiscard]] inline karyon_value lend(std::monostate) noexcept { return {KARYON_NONE, 0, {.u64 = 0}}; }
-[[nodiscard]] inline karyon_value lend(bool b) noexcept { return {KARYON_BOOLEAN, 0, {.u64 = b ? 1U : 0U}}; }
-template <std::integral T>
+// Templates, so that nothing becomes a boolean or a number that is none.
+template <class T>
+requires std::is_arithmetic_v<T> || std::is_enum_v<T>
 [[nodiscard]] karyon_value lend(T number) noexcept {
-  if constexpr (std::is_signed_v<T>) {
+  if constexpr (std::is_enum_v<T>) {
+    return lend(static_cast<std::underlying_type_t<T>>(number));
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return {KARYON_BOOLEAN, 0, {.u64 = number ? 1U : 0U}};
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return {KARYON_F64, 0, {.f64 = static_cast<double>(number)}};
+  } else if constexpr (std::is_signed_v<T>) {
     return {KARYON_I64, 0, {.i64 = number}};
   } else {
     return {KARYON_U64, 0, {.u64 = number}};
   }
 }
-[[nodiscard]] inline karyon_value lend(double number) noexcept { return {KARYON_F64, 0, {.f64 = number}}; }
 [[nodiscard]] inline karyon_value lend(const handle& h) noexcept {
   return h ? karyon_value{KARYON_RESOURCE, 0, {.resource = h.object()}} : lend(std::monostate());
 }
@@ -59,7 +65,8 @@ template <class T>
 [[nodiscard]] inline karyon_value lend(const columns& c) noexcept {
   return {KARYON_COLUMNS, 0, {.columns = {c.schema(), c.array(), c.owner().object()}}};
 }
-[[nodiscard]] inline karyon_value lend(const organelle_value& value) noexcept {
+template <std::same_as<organelle_value> T>
+[[nodiscard]] karyon_value lend(const T& value) noexcept {
   return std::visit([](const auto& v) { return lend(v); }, value);
 }
 
