@@ -131,17 +131,27 @@ load_result<sealed_organelle> check_sealed(sealed_bytes bytes, const std::string
 }  // namespace detail
 
 const std::vector<std::string_view>& allowed_libraries() {
-  static const std::vector<std::string_view> names = {"libc.so.6",
-                                                      "libm.so.6",
-                                                      "libpthread.so.0",
-                                                      "libdl.so.2",
-                                                      "librt.so.1",
-                                                      "libgcc_s.so.1",
-                                                      "libstdc++.so.6",
-                                                      "libatomic.so.1",
-                                                      "ld-linux-x86-64.so.2",
-                                                      "ld-linux-aarch64.so.1",
-                                                      "ld-linux-riscv64-lp64d.so.1"};
+  static const std::vector<std::string_view> names = {
+    "libc.so.6",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+    "libatomic.so.1",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+    "ld-linux-riscv64-lp64d.so.1",
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    // A host that is instrumented loads libraries that are: gcc's runtimes (clang links its own into the program).
+    "libasan.so.6",
+    "libasan.so.8",
+    "libubsan.so.1",
+    "libtsan.so.0",
+    "libtsan.so.2",
+#endif
+  };
   return names;
 }
 

@@ -14,7 +14,8 @@ TEST_CASE("without calls the estimate is what is declared") {
 TEST_CASE("the estimate follows what calls took, up at once and down slowly") {
   call_estimator e;
   e.observe(1000, 100'000);
-  CHECK(e.estimate_ns(1000) == 100'001);
+  CHECK(e.estimate_ns(1000) > 99'000);
+  CHECK(e.estimate_ns(1000) < 101'000);
   e.observe(1000, 100);
   CHECK(e.estimate_ns(1000) > 90'000);
   for (int i = 0; i < 200; ++i) e.observe(1000, 100);
