@@ -134,7 +134,12 @@ public:
   void answer(void* value) override {
     const auto then = std::move(then_);
     const auto& offloaded = *static_cast<result<void>*>(value);
-    call_->hand_over_monitors(self_);
+    try {
+      call_->hand_over_monitors(self_);
+    } catch (...) {  // std::bad_alloc: it ends the cell, of which they are to hear
+      call_->abandon();
+      throw;
+    }
     learn_switch();
     if (offloaded) return then->go_on(std::move(call_->result));
     then->go_on(tl::unexpected<organelle_error>(organelle_error(offloaded.error())));
