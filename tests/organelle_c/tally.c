@@ -129,6 +129,12 @@ static karyon_status wait_for_cancel(karyon_call* call) {
   return karyon_fail(call->error, KARYON_CANCELLED, "nobody waits any more");
 }
 
+/* watch_and_wait(tally): both of them */
+static karyon_status watch_and_wait(karyon_call* call) {
+  const karyon_status watched = watch(call);
+  return watched == KARYON_OK ? wait_for_cancel(call) : watched;
+}
+
 /* count(n, each) -> parts: the numbers below n in steps of `each` for each call, whatever its budget: n / each batches. */
 struct counting {
   uint64_t next;
@@ -241,6 +247,7 @@ static const karyon_function functions[] = {
     {"spin_here", "uu", "i", spin, CLAIMED(1), KARYON_RUN_INLINE, 0},
     {"spin_away", "uu", "i", spin, CLAIMED(1), KARYON_RUN_DIRTY_CPU, 0},
     {"wait", "", "", wait_for_cancel, NO_COST, KARYON_RUN_DIRTY_CPU, 0},
+    {"watch_and_wait", "r", "", watch_and_wait, NO_COST, KARYON_RUN_DIRTY_CPU, 0},
     {"count", "uu", "i", count, CLAIMED(0), KARYON_RUN_AUTO, KARYON_RESUMABLE},
     {"count_here", "uu", "i", count, CLAIMED(0), KARYON_RUN_INLINE, KARYON_RESUMABLE},
     {"count_away", "uu", "i", count, CLAIMED(0), KARYON_RUN_DIRTY_CPU, KARYON_RESUMABLE},

@@ -256,6 +256,20 @@ TEST_CASE("a resource that watches a cell hears once of its end, however often a
   CHECK(seen(counters, 1) == downs);
 }
 
+TEST_CASE("a resource hears of the end of a cell whose call still runs") {
+  const organelle tally = load_tally();
+  const auto counters = tally.function("seen").value();
+  const handle t = tally.function("new").value()("a").now()->get<handle>().value();
+  runtime rt(quiet());
+  const auto w = rt.spawn<watching>(std::vector{tally.function("watch_and_wait").value()}, t);
+  w.send(ping{});
+  REQUIRE(eventually([&] { return rt.metrics().dirty_cpu.running > 0; }));
+  rt.exit(w, exit_reason::killed());
+  CHECK(eventually([&] { return seen(counters, 2) == 1; }));
+  CHECK(eventually([&] { return t.use_count() == 1; }));
+  CHECK(seen(counters, 1) == 1);
+}
+
 TEST_CASE("a resource that is gone, or has taken its monitors back, hears of nothing") {
   const organelle tally = load_tally();
   const auto counters = tally.function("seen").value();
