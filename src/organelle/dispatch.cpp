@@ -215,7 +215,7 @@ bool run_auto(function_core& f, cell_slot* self, call_in_progress& call) {
   const std::uint64_t limit = simulated ? assumed_switch_ns : threshold_ns(f);
   const std::uint64_t expected = simulated ? call.declared_ns : f.estimator.estimate_ns(call.declared_ns);
   if (expected > limit) return false;
-  if (simulated || !is_measured(expected, limit)) {
+  if (simulated || !(is_measured(expected, limit) || f.estimator.suspects(call.declared_ns))) {
     if (run_here(f, self, call, limit)) return true;
   } else {
     const std::uint64_t begin = monotonic_ns();

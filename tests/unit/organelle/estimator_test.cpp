@@ -11,8 +11,9 @@ TEST_CASE("without calls the estimate is what is declared") {
   CHECK(e.estimate_ns(1000) == 1000);
 }
 
-TEST_CASE("the estimate follows what calls took, up at once and down slowly") {
+TEST_CASE("the estimate follows what calls took, up quickly and down slowly") {
   call_estimator e;
+  e.observe(1000, 100'000);
   e.observe(1000, 100'000);
   CHECK(e.estimate_ns(1000) > 99'000);
   CHECK(e.estimate_ns(1000) < 101'000);
@@ -20,8 +21,26 @@ TEST_CASE("the estimate follows what calls took, up at once and down slowly") {
   CHECK(e.estimate_ns(1000) > 90'000);
   for (int i = 0; i < 200; ++i) e.observe(1000, 100);
   CHECK(e.estimate_ns(1000) < 200);
+}
+
+TEST_CASE("one time that is far too long is taken for chance, a second one soon after is not") {
+  call_estimator e;
+  e.observe(1000, 1000);
+  CHECK_FALSE(e.suspects(1000));
   e.observe(1000, 1'000'000);
-  CHECK(e.estimate_ns(1000) > 400'000);
+  CHECK(e.suspects(1000));
+  CHECK(e.estimate_ns(1000) < 1100);
+  SECTION("soon after") {
+    for (int i = 0; i < 20; ++i) e.observe(1000, 1000);
+    e.observe(1000, 1'000'000);
+    CHECK(e.estimate_ns(1000) > 400'000);
+  }
+  SECTION("long after") {
+    for (int i = 0; i < 40; ++i) e.observe(1000, 1000);
+    CHECK_FALSE(e.suspects(1000));
+    e.observe(1000, 1'000'000);
+    CHECK(e.estimate_ns(1000) < 1100);
+  }
 }
 
 TEST_CASE("calls of other declared lengths have a correction of their own") {
