@@ -70,6 +70,7 @@ private:
 
 template <class Codec>
 figure encoded_handoff(work const& asked) {
+  set_log_level(log_level::off);  // handlers that encode for seconds are named there
   auto& rt = start_runtime(asked);
   auto const times = asked.option("times", 1);
   auto const a = rt.spawn<encoding_holder<Codec>>(make_edges(6'250'000));

@@ -15,7 +15,7 @@ namespace karyon::detail {
 /// exponentially weighted moving average (as TCP's round-trip estimate): the classes let it follow a model that is right for short
 /// calls and wrong for long ones. A class without samples takes the ratio of the nearest that has some, a shorter one first.
 ///
-/// The average rises faster than it falls (1/2 and 1/16): a call that turns out long has held a worker, one that turns out short has
+/// The average rises faster than it falls (1/4 and 1/8): a call that turns out long has held a worker, one that turns out short has
 /// only paid for a switch.
 ///
 /// A single time beyond eight times what was expected counts for nothing: most often the system has run somebody else meanwhile, and a
@@ -52,7 +52,7 @@ public:
     std::atomic<float>& known = ratios_[at];
     const float old = known.load(std::memory_order_relaxed);
     if (old == 0.0F) return known.store(seen, std::memory_order_relaxed);
-    const float weight = seen > old ? 0.5F : 0.0625F;
+    const float weight = seen > old ? 0.25F : 0.125F;
     const float next = old + (seen - old) * weight;
     // Readers on other cores need not fetch the line for what changes nothing.
     if (next > old * 1.01F || next < old * 0.99F) known.store(next, std::memory_order_relaxed);
