@@ -15,6 +15,7 @@ karyon_require(CAF libcaf-dev "CAF 0.17.6, the actor system under the cells" 0.1
 karyon_require(Hwloc libhwloc-dev "the machine's topology" 2.4)
 karyon_require(mimalloc libmimalloc-dev "the allocator of cells and signals")
 karyon_require(spdlog libspdlog-dev "the log")
+karyon_require(OpenSSL libssl-dev "the checksums and signatures of native libraries" 3.0 COMPONENTS Crypto)
 karyon_require(tl-expected libexpected-dev "the result type of public functions")
 if(KARYON_BUILD_TOOLS OR KARYON_BUILD_BENCH)
   karyon_require(CLI11 libcli11-dev "command lines")

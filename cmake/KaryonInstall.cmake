@@ -35,5 +35,7 @@ install(FILES
   "${PROJECT_BINARY_DIR}/karyonConfigVersion.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/FindCAF.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/FindHwloc.cmake"
+  "${PROJECT_SOURCE_DIR}/cmake/KaryonChecksum.cmake"
+  "${PROJECT_SOURCE_DIR}/cmake/KaryonOrganelle.cmake"
   DESTINATION "${config_dir}")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -253,6 +253,47 @@ struct timer_choice {
   std::uint64_t delay_ms() { return 60'000 + below(540'000); }
 };
 
+// Actors that never rest: each sends itself a signal whenever it handles one.
+
+/// How often each of them has had a signal; each writes its own.
+inline std::vector<std::atomic<std::uint64_t>> heard;
+
+inline std::uint64_t heard_by_all() {
+  std::uint64_t sum = 0;
+  for (auto const& one : heard) {
+    sum += one.load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+/// Signals that they handle in so many nanoseconds, a second.
+inline double rate(std::int64_t for_ns) {
+  auto const before = heard_by_all();
+  auto const begin = now_ns();
+  std::this_thread::sleep_for(std::chrono::nanoseconds{for_ns});
+  auto const handled = heard_by_all() - before;
+  return static_cast<double>(handled) * 1e9 / static_cast<double>(now_ns() - begin);
+}
+
+/// How many of them handle nothing while they handle so many signals each on the average.
+inline std::uint64_t starved_meanwhile(std::uint64_t signals_each) {
+  std::vector<std::uint64_t> before;
+  before.reserve(heard.size());
+  auto enough = heard.size() * signals_each;
+  for (auto const& one : heard) {
+    before.push_back(one.load(std::memory_order_relaxed));
+    enough += before.back();
+  }
+  while (heard_by_all() < enough) {
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+  }
+  std::uint64_t starved = 0;
+  for (std::size_t i = 0; i < heard.size(); ++i) {
+    starved += heard[i].load(std::memory_order_relaxed) == before[i] ? 1 : 0;
+  }
+  return starved;
+}
+
 /// The `index`-th of `parts` shares of `total`, as even as can be.
 inline std::uint64_t share(std::uint64_t total, std::uint64_t parts, std::uint64_t index) {
   return total / parts + (index < total % parts ? 1 : 0);

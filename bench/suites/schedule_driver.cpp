@@ -112,7 +112,9 @@ private:
 
 /// With `owners` the timers belong to so many cells, which take turns.
 void replace_timers(work const& asked) {
-  auto& rt = start_runtime(asked);
+  karyon::runtime_options options;
+  options.scheduler.watch.move = false;  // a batch takes long on a slow machine, and is to stay where the timers are
+  auto& rt = start_runtime(asked, options);
   auto const owners = asked.option("owners", 1);
   auto const rounds = std::max<std::uint64_t>(1, asked.operations / timekeeper::batch / owners);
   std::vector<karyon::ref<timekeeper>> cells;
@@ -150,9 +152,6 @@ figure timer_cancel(work const& asked) {
 
 // --- cells that never rest -------------------------------------------------------------------------------------------
 
-/// How often each of the restless cells has had a signal; each writes its own.
-std::vector<std::atomic<std::uint64_t>> heard;
-
 class restless : public karyon::cell {
 public:
   using accepts = karyon::signals<tick>;
@@ -179,14 +178,6 @@ void start_restless(karyon::runtime& rt, std::uint64_t count) {
   }
 }
 
-std::uint64_t heard_by_all() {
-  std::uint64_t sum = 0;
-  for (auto const& one : heard) {
-    sum += one.load(std::memory_order_relaxed);
-  }
-  return sum;
-}
-
 figure fair_p99(work const& asked) {
   auto& rt = start_runtime(asked);
   auto const whom = rt.spawn<answerer>();
@@ -207,19 +198,7 @@ figure starved(work const& asked) {
   auto& rt = start_runtime(asked);
   start_restless(rt, asked.cells);
   settle();
-  std::vector<std::uint64_t> before(asked.cells);
-  for (std::uint64_t i = 0; i < asked.cells; ++i) {
-    before[i] = heard[i].load(std::memory_order_relaxed);
-  }
-  auto const enough = heard_by_all() + asked.cells * asked.operations;
-  while (heard_by_all() < enough) {
-    std::this_thread::sleep_for(std::chrono::milliseconds{100});
-  }
-  std::uint64_t starved_cells = 0;
-  for (std::uint64_t i = 0; i < asked.cells; ++i) {
-    starved_cells += heard[i].load(std::memory_order_relaxed) == before[i] ? 1 : 0;
-  }
-  return {"cells", static_cast<double>(starved_cells)};
+  return {"cells", static_cast<double>(starved_meanwhile(asked.operations))};
 }
 
 // --- handlers that do not return -------------------------------------------------------------------------------------
@@ -236,15 +215,6 @@ public:
     }
   }
 };
-
-/// Signals handled by the restless cells in so many nanoseconds, a second.
-double rate(std::int64_t for_ns) {
-  auto const before = heard_by_all();
-  auto const begin = now_ns();
-  std::this_thread::sleep_for(std::chrono::nanoseconds{for_ns});
-  auto const handled = heard_by_all() - before;
-  return static_cast<double>(handled) * 1e9 / static_cast<double>(now_ns() - begin);
-}
 
 figure spinner_throughput(work const& asked) {
   karyon::set_log_level(karyon::log_level::off);  // what does not return is reported, and does not by intent
@@ -299,7 +269,9 @@ private:
 
 figure takeover(work const& asked) {
   karyon::set_log_level(karyon::log_level::off);
-  auto& rt = start_runtime(asked);
+  karyon::runtime_options options;
+  options.scheduler.watch.move = false;  // the same handler is to overrun all the time
+  auto& rt = start_runtime(asked, options);
   auto const here = karyon::placement::on_worker(0);
   auto const beside = rt.spawn_at<neighbour>(here);
   auto const first = rt.spawn_at<hog>(here, beside);
@@ -489,6 +461,43 @@ figure dirty_switch(work const& asked) {
   return {"us", per(now_ns() - begin, asked.operations) / 1000};
 }
 
+// --- coroutines ------------------------------------------------------------------------------------------------------
+
+struct ask_times {
+  std::uint64_t count;
+};
+
+/// Asks the next question when the answer to the last is there, in one coroutine; each ask arms its timeout.
+class asker : public karyon::cell {
+public:
+  using accepts = karyon::signals<ask_times>;
+  explicit asker(karyon::ref<answerer> server) : server_(server) {}
+  karyon::task<> on(ask_times times) {
+    for (auto left = times.count; left > 0; --left) {
+      auto const answer = co_await ask(server_, question{}, 1s);
+      verify(answer == 42, "coroutine_ask: a wrong answer");
+    }
+    all_arrived.arrive();
+  }
+
+private:
+  karyon::ref<answerer> server_;
+};
+
+figure coroutine_ask(work const& asked) {
+  auto& rt = start_runtime(asked);
+  auto const home = karyon::placement::on_worker(0);
+  auto const client = rt.spawn_at<asker>(home, rt.spawn_at<answerer>(home));
+  std::int64_t begin = 0;
+  for (auto const count : {asked.operations / 10 + 1, asked.operations}) {
+    all_arrived.arm(1);
+    begin = now_ns();
+    client.send(ask_times{count});
+    all_arrived.await();
+  }
+  return {"ns", per(now_ns() - begin, asked.operations)};
+}
+
 constexpr scenario scenarios[] = {
     {"timer_start", timer_start},
     {"timer_cancel", timer_cancel},
@@ -499,6 +508,7 @@ constexpr scenario scenarios[] = {
     {"watch_overhead", watch_overhead},
     {"steal", steal},
     {"dirty_switch", dirty_switch},
+    {"coroutine_ask", coroutine_ask},
 };
 
 }  // namespace

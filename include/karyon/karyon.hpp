@@ -10,6 +10,7 @@
 #include <karyon/core/log.hpp>
 #include <karyon/core/result.hpp>
 #include <karyon/core/version.hpp>
+#include <karyon/organelle/organelle.hpp>
 #include <karyon/sched/options.hpp>
 #include <karyon/supervise/ordered_supervisor.hpp>
 #include <karyon/supervise/partitioned_supervisor.hpp>

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <new>
+#include <string>
 
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
+#include "cell/migration.hpp"
 #include "cell/runtime_core.hpp"
 #include "core/programmer_error.hpp"
 
@@ -54,12 +56,13 @@ error unanswered(errc code, const exit_reason& why) noexcept {
 
 cell_stats stats_of(cell_slot& s) {
   cell_stats stats;
-  if (signal* arrived = s.inbox.take_all()) pending_append(s, arrived);
+  take_in(s);
   stats.handled = s.handled + (running != nullptr && running->slot == &s ? running->unsettled : 0);
-  for (const signal* n = s.pending_tail; n != nullptr;) {
-    ++stats.mailbox;
-    n = n->next == s.pending_tail ? nullptr : n->next;
-  }
+  const auto count = [&stats](const signal* tail) {
+    for (const signal* n = tail; n != nullptr; n = n->next == tail ? nullptr : n->next) ++stats.mailbox;
+  };
+  count(s.pending_tail);
+  if (s.extras != nullptr && s.extras->waiting != nullptr) count(s.extras->waiting->high_tail);
   stats.slot_bytes = slot_bytes_of(*s.info.load(std::memory_order_relaxed));
   if (s.has(cell_slot::in_role)) stats.restarts = s.number() - s.role.load(std::memory_order_relaxed);
   stats.worker = s.home;
@@ -102,6 +105,7 @@ void cell::unstash() noexcept {
     s->next = newest;
     newest = s;
   }
+  if (const auto& b = slot_->extras->waiting) b->users += static_cast<std::uint32_t>(stash.size());
   detail::pending_push_behind_urgent(*slot_, newest);
   stash.clear();
 }
@@ -109,6 +113,16 @@ void cell::unstash() noexcept {
 std::pmr::memory_resource* cell::memory() { return &detail::memory_of(*slot_); }
 
 void cell::memory_quota(std::size_t bytes) { static_cast<detail::cell_memory*>(memory())->quota = bytes; }
+
+result<void> cell::migrate_to(std::uint32_t node) {
+  if (result<void> known = detail::check_node(detail::core_of(slot_), node); !known) return known;
+  if (slot_->has(detail::cell_slot::pinned)) {
+    return fail(errc::refused, "this cell is pinned to worker " + std::to_string(slot_->home) + ", and stays there");
+  }
+  const detail::address at = slot_->at();
+  detail::deliver(at.slot, at.number, detail::make_signal<detail::migration_request>(node));
+  return {};
+}
 
 cell_stats cell::stats() const noexcept { return detail::stats_of(*slot_); }
 

@@ -28,7 +28,7 @@ void* allocate_frame(std::size_t bytes) {
 void free_frame(void* frame) noexcept { cell_memory::free_frame(frame); }
 
 void refuse_second_wait() noexcept {
-  programmer_error("a task, or an ask, is awaited once: this one was already, or was moved from");
+  programmer_error("a task, an ask or offloaded work is awaited once: this one was already, or was moved from");
 }
 
 // ---- handlers that wait ----------------------------------------------------------------------------------------------
@@ -59,6 +59,11 @@ void destroy_suspended(cell_extras& e, const exit_reason& why) noexcept {
 std::uint64_t add_awaited_request(cell_slot* self, request_handler& waiting, std::chrono::nanoseconds timeout) {
   require_turn_of(self);
   return add_request(self, request_ptr(&waiting, request_release(false)), timeout);
+}
+
+void begin_awaited_offload(cell_slot* self, execution pool, request_handler& waiting, std::unique_ptr<offloaded> work) {
+  require_turn_of(self);
+  begin_offload(self, pool, request_ptr(&waiting, request_release(false)), std::move(work));
 }
 
 // ---- coroutines that wait for a signal ---------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
+#include <array>
 #include <new>
 #include <utility>
 
 #include <karyon/cell/broadcast.hpp>
 
+#include "cell/backlog.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
@@ -16,6 +18,7 @@ const char* to_string(send_result r) noexcept {
     case send_result::restarting: return "restarting";
     case send_result::full: return "full";
     case send_result::no_handler: return "no_handler";
+    case send_result::dropped: return "dropped";
   }
   return "unknown";
 }
@@ -27,14 +30,13 @@ namespace {
 errc code_of(send_result r) noexcept {
   switch (r) {
     case send_result::restarting: return errc::restarting;
-    case send_result::full: return errc::mailbox_full;
+    case send_result::full:
+    case send_result::dropped: return errc::mailbox_full;
     default: return errc::dead;
   }
 }
 
-/// Refusals are counted where the sender is: the receiver's runtime may be long gone.
-std::atomic<std::uint64_t> refused_outside_dead{0};
-std::atomic<std::uint64_t> refused_outside_full{0};
+constexpr std::size_t losses = 6;
 
 /// The runtime that the calling thread belongs to, or null.
 runtime_core* core_of_this_thread() noexcept {
@@ -42,38 +44,98 @@ runtime_core* core_of_this_thread() noexcept {
   return running != nullptr ? running->core : nullptr;
 }
 
-void count_refusal(bool full) noexcept {
+/// What a sender's doing loses is counted where the sender is: the receiver's runtime may be long gone.
+std::array<std::atomic<std::uint64_t>, losses> outside{};
+
+void count_loss(loss cause, std::uint64_t n = 1) noexcept {
+  // By loss.
+  constexpr std::array<std::atomic<std::uint64_t> cell_counters::*, losses> inside{
+      &cell_counters::refused_dead,   &cell_counters::refused_full, &cell_counters::dropped_newest,
+      &cell_counters::dropped_oldest, &cell_counters::conflated,    &cell_counters::dropped_dead};
+  const auto i = static_cast<std::size_t>(cause);
   const covered here;
   if (runtime_core* core = core_of_this_thread()) {
-    core->count(full ? &cell_counters::refused_full : &cell_counters::refused_dead);
+    core->count(inside[i], n);
   } else {
-    (full ? refused_outside_full : refused_outside_dead).fetch_add(1, std::memory_order_relaxed);
-    if (current_observer != nullptr) current_observer->refused_outside();
+    outside[i].fetch_add(n, std::memory_order_relaxed);
+    if (current_observer != nullptr) current_observer->lost_outside(cause, n);
+  }
+}
+
+loss loss_of(send_result r) noexcept {
+  switch (r) {
+    case send_result::full: return loss::full;
+    case send_result::dropped: return loss::newest;
+    default: return loss::dead;
   }
 }
 
 send_result refuse(signal* s, send_result why) noexcept {
-  if (!s->ops->internal) count_refusal(why == send_result::full);
+  if (!s->ops->internal) count_loss(loss_of(why));
   s->ops->discard(s, code_of(why), exit_reason(exit_reason::kind::no_cell));
   return why;
 }
 
 runtime_core& core_at(cell_slot* slot) noexcept { return *static_cast<runtime_core*>(slab_store::context_of(slot)); }
 
+/// A cell of a class that asked for it ends its turn after this handler (run_turn), because it has brought `receiver` near its
+/// limit. Its own mailbox is none of that: only its handlers can empty it.
+void note_overrun(cell_slot& receiver) noexcept {
+  run_context* sender = running;
+  if (sender == nullptr || sender->slot == &receiver) return;
+  if (!sender->slot->info.load(std::memory_order_relaxed)->needs.slows) return;
+  sender->overran = receiver.at();
+  sender->turn = 0;
+}
+
+/// The tenant of `seen` drops what waits: takes the oldest out for it, or what newer ones replace. False if nothing is gained.
+/// Not wait-free for others: who finds a trim under way is refused, and the owner leaves the mailbox alone until it is over.
+bool make_room(cell_slot& slot, std::uint32_t limit, std::uint64_t seen) noexcept {
+  signal* const newest = slot.inbox.begin_trim(inbox_word::tag_of(seen));
+  if (newest == nullptr) return false;
+  shortened r = shorten(newest, limit);
+  count_loss(loss::conflated, r.conflated);
+  count_loss(loss::oldest, r.dropped);
+  // Before others are let in, so that what lies in memory stays bounded.
+  while (r.lost != nullptr) discard_overflow(std::exchange(r.lost, r.lost->next));
+  slot.queued.fetch_sub(r.conflated + r.dropped, std::memory_order_relaxed);
+  const bool given_back = slot.inbox.end_trim(inbox_word::tag_of(seen), r.kept);
+  // The cell has ended meanwhile, so what it would have discarded or kept (mailbox_policy) is lost with it.
+  while (!given_back && r.kept != nullptr) {
+    signal* const lost = std::exchange(r.kept, r.kept->next);
+    if (!lost->ops->internal) {
+      slot.queued.fetch_sub(1, std::memory_order_relaxed);
+      count_loss(loss::dropped_dead);
+    }
+    lost->ops->discard(lost, errc::dead, exit_reason(exit_reason::kind::no_cell));
+  }
+  return given_back && r.conflated + r.dropped != 0;
+}
+
+/// Counted already, as one of `before` + 1, and the mailbox is nearly full, or full: `accepted` if there is a place all the same.
+[[gnu::noinline]] send_result reserve_when_crowded(cell_slot& slot, const class_info& info, std::uint32_t before,
+                                                   std::uint64_t seen, send_result if_gone) noexcept {
+  note_overrun(slot);
+  const std::uint32_t limit = info.mailbox_limit;
+  if (before < limit) return send_result::accepted;
+  if (info.needs.drops_waiting() && (before < limits_in_memory * limit || make_room(slot, limit, seen))) {
+    return send_result::accepted;
+  }
+  slot.queued.fetch_sub(1, std::memory_order_relaxed);
+  // The limit that refuses may be that of a successor in the slot.
+  if (inbox_word::tag_of(slot.inbox.look()) != inbox_word::tag_of(seen)) return if_gone;
+  return info.needs.on_overflow == overflow::drop_newest ? send_result::dropped : send_result::full;
+}
+
 /// A bounded mailbox counts before it links; the count may briefly exceed the limit while refused senders back out.
 /// Relaxed is enough: `queued` is a count and nothing else. Every change is a read-modify-write, which works on the last
 /// value there is, so no two senders get the same place and no place is lost; the signal itself is handed over by the
-/// inbox word. Whether the limit read is that of `seen`'s tenant shows in the push that follows, or in full_or_gone.
-bool reserve_place(cell_slot& slot) noexcept {
-  const std::uint32_t limit = slot.info.load(std::memory_order_relaxed)->mailbox_limit;
-  if (slot.queued.fetch_add(1, std::memory_order_relaxed) < limit) return true;
-  slot.queued.fetch_sub(1, std::memory_order_relaxed);
-  return false;
-}
-
-/// The limit that refused a signal may be that of a successor in the slot.
-send_result full_or_gone(const cell_slot& slot, std::uint64_t seen, send_result if_gone) noexcept {
-  return inbox_word::tag_of(slot.inbox.look()) == inbox_word::tag_of(seen) ? send_result::full : if_gone;
+/// inbox word. Whether the limit read is that of `seen`'s tenant shows in the push that follows, or in what follows here.
+inline send_result reserve_place(cell_slot& slot, std::uint64_t seen, send_result if_gone) noexcept {
+  const class_info& info = *slot.info.load(std::memory_order_relaxed);
+  const std::uint32_t before = slot.queued.fetch_add(1, std::memory_order_relaxed);
+  if (before < crowded_from(info.mailbox_limit)) return send_result::accepted;
+  return reserve_when_crowded(slot, info, before, seen, if_gone);
 }
 
 /// `wake` is called with the slot if the signal made the cell runnable; the caller owns the cell then.
@@ -83,7 +145,10 @@ inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, 
   // Waking an idle cell writes its hot line too: fetch it while the word is being changed. Not of a busy one, which needs it.
   if (inbox_word::is_idle(seen)) prefetch_for_write(&slot.run_link);
   const bool counted = inbox_word::is_bounded(seen) && !s->ops->internal;
-  if (counted && !reserve_place(slot)) return refuse(s, full_or_gone(slot, seen, if_gone));
+  if (counted) {
+    const send_result place = reserve_place(slot, seen, if_gone);
+    if (!ok(place)) return refuse(s, place);
+  }
   switch (slot.inbox.push(s, seen)) {
     case inbox_word::push_result::queued: return send_result::accepted;
     case inbox_word::push_result::owner:
@@ -138,7 +203,8 @@ inline void schedule_now(cell_slot& slot) noexcept {
   // A wave of exits (a supervisor's, an operator's) shares its worker with the cells that it does not concern: in the lane of
   // pinned tasks it gets its share of the turns, and does not stand as one long queue before them.
   const bool own_lane = slot.pending_tail != nullptr && slot.pending_tail->ops->urgent;
-  core.workers().schedule(&slot.run_link, slot.home, own_lane || slot.has(cell_slot::pinned));
+  if (own_lane) return core.workers().schedule(&slot.run_link, slot.home, true);
+  core.schedule(slot);
 }
 
 }  // namespace
@@ -148,8 +214,8 @@ void count_late_answer() noexcept {
   if (runtime_core* core = core_of_this_thread()) core->count(&cell_counters::late_answers);
 }
 
-std::uint64_t refused_outside(bool full) noexcept {
-  return (full ? refused_outside_full : refused_outside_dead).load(std::memory_order_relaxed);
+std::uint64_t lost_outside(loss cause) noexcept {
+  return outside[static_cast<std::size_t>(cause)].load(std::memory_order_relaxed);
 }
 
 send_result deliver(cell_slot* slot, std::uint32_t generation, signal* s) noexcept {
@@ -175,10 +241,13 @@ send_result bulk_sender::send(const address& to, bool role, signal* s) noexcept 
 }
 
 void bulk_sender::wake(cell_slot& slot) noexcept {
-  // On a worker, waking costs next to nothing, and a pinned cell has a queue of its own.
-  if (worker::current() != nullptr || slot.has(cell_slot::pinned)) return schedule_now(slot);
+  // On a worker, waking costs next to nothing, and pinned cells and those of high priority have queues of their own.
+  if (worker::current() != nullptr || slot.has(cell_slot::pinned) || slot.has(cell_slot::particular)) {
+    return schedule_now(slot);
+  }
   constexpr std::size_t handed_over_together = 32;
-  worker* target = &core_at(&slot).workers().at(slot.home);
+  const scheduler& workers = core_at(&slot).workers();
+  worker* target = &workers.at(workers.route(slot.home));
   chain* mine = nullptr;
   for (chain& c : chains_) {
     if (c.target == target) mine = &c;
@@ -210,7 +279,7 @@ void bulk_sender::flush() noexcept {
 
 send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) {
   const auto dead = [] {
-    count_refusal(false);
+    count_loss(loss::dead);
     return send_result::dead;
   };
   if (a.slot == nullptr) return dead();

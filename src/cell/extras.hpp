@@ -12,6 +12,7 @@
 
 #include <karyon/cell/cell.hpp>
 
+#include "cell/backlog.hpp"
 #include "cell/links.hpp"
 #include "cell/slot.hpp"
 #include "sched/timer_wheel.hpp"
@@ -94,6 +95,11 @@ public:
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::size_t peak() const noexcept { return peak_; }
   [[nodiscard]] bool over_quota() const noexcept { return over_quota_; }
+  /// Calls `visit(first byte, bytes)` for each allocation, header included.
+  template <class F>
+  void for_each_block(F&& visit) const {
+    for (block* b = first_; b != nullptr; b = b->next) visit(reinterpret_cast<std::byte*>(b) - b->padding, b->bytes);
+  }
 
   /// For a coroutine's frame, aligned to 16: from the heap of signals, which costs less. Throws as allocate.
   [[nodiscard]] void* allocate_frame(std::size_t bytes);
@@ -174,6 +180,7 @@ struct cell_extras {
   handle_table<pending_request> requests;
   handle_table<cell_timer*> timers;
   std::vector<signal*> stash;
+  std::unique_ptr<backlog> waiting;
   const behavior_table* behavior = nullptr;
   std::unique_ptr<cell_memory> memory;
   coroutine_base* suspended = nullptr;  // handlers that wait, the newest first

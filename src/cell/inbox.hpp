@@ -19,6 +19,7 @@ namespace karyon::detail {
 ///   0   vacant   no tenant accepts signals: refuse
 ///   1   idle     the cell waits; nobody owns it
 ///   2   active   somebody owns the cell: it is being constructed, waits in one run queue, or runs
+///   3   trimmed  active, and a sender has the list, to shorten it (bounded mailboxes that drop what waits)
 ///   b            the mailbox is bounded: senders count first (cell_slot::queued)
 ///
 ///   from                to                          by              operation            order (partner)
@@ -29,6 +30,14 @@ namespace karyon::detail {
 ///   active(g, list)     active(g, empty)            owner           take_all: exchange   acquire (push: release)
 ///   active(g, empty)    idle(g)                     owner           go_idle: CAS         release (push: acquire)
 ///   active(g, list)     vacant(g)                   owner           close: exchange      acq_rel
+///   active(g, list)     trimmed(g, empty)           any sender      begin_trim: CAS      acquire (push: release)
+///   trimmed(g, list)    trimmed(g, signal -> list)  any sender      push: CAS            release (end_trim: acquire)
+///   trimmed(g, list)    trimmed(g, empty)           its trimmer     end_trim: CAS        acquire (push: release)
+///   trimmed(g, empty)   active(g, shorter list)     its trimmer     end_trim: CAS        release (take_all: acquire)
+///   trimmed(g, list)    vacant(g)                   owner           close: exchange      acq_rel
+///
+/// While a sender trims, the owner takes nothing, or it would see newer signals before older ones, and does not go idle; it
+/// lets other cells run meanwhile.
 ///
 /// Whoever makes idle -> active owns the cell from then on and must get it run; the signal it brought is handed over
 /// beside the word (cell_slot::pending_tail), so a lone signal costs its receiver no exchange. Because the incarnation is
@@ -68,6 +77,7 @@ public:
           }
           break;
         case active:
+        case trimmed:
           s->next = list_of(seen);
           if (word_.compare_exchange_weak(seen, (seen & ~list_mask) | pack(s), std::memory_order_release,
                                           std::memory_order_acquire)) {
@@ -95,12 +105,25 @@ public:
     // Only the list can change under an owner, so the word without it is known.
     return list_of(word_.exchange(seen & ~list_mask, std::memory_order_acquire));
   }
+  /// Owner of a mailbox that senders may trim: the same; null while one does.
+  [[nodiscard]] signal* take_all_untrimmed() noexcept {
+    std::uint64_t seen = word_.load(std::memory_order_relaxed);
+    while ((seen & list_mask) != 0 && (seen & state_mask) == active) {
+      if (word_.compare_exchange_weak(seen, seen & ~list_mask, std::memory_order_acquire, std::memory_order_relaxed)) {
+        return list_of(seen);
+      }
+    }
+    return nullptr;
+  }
+  [[nodiscard]] bool is_trimmed() const noexcept {
+    return (word_.load(std::memory_order_relaxed) & state_mask) == trimmed;
+  }
   [[nodiscard]] bool has_signals() const noexcept { return (word_.load(std::memory_order_relaxed) & list_mask) != 0; }
 
   /// Owner: gives the cell up. False if a signal has come in the meantime; the caller still owns the cell then.
   [[nodiscard]] bool go_idle() noexcept {
     std::uint64_t seen = word_.load(std::memory_order_relaxed);
-    if ((seen & list_mask) != 0) return false;
+    if ((seen & (list_mask | trimmed_bit)) != 0) return false;
     return word_.compare_exchange_strong(seen, (seen & ~state_mask) | idle, std::memory_order_release,
                                          std::memory_order_relaxed);
   }
@@ -116,11 +139,49 @@ public:
     return list_of(word_.exchange(tag_of(seen) << tag_shift, std::memory_order_acq_rel));
   }
 
+  /// Any sender that has seen the tenant with tag `tag` accept: takes the list, newest first, so as to give a part of it back
+  /// with end_trim. Null if there is nothing to shorten, another does it, or the tenant has changed.
+  [[nodiscard]] signal* begin_trim(std::uint64_t tag) noexcept {
+    std::uint64_t seen = word_.load(std::memory_order_relaxed);
+    while (tag_of(seen) == tag && (seen & state_mask) == active && (seen & list_mask) != 0) {
+      if (word_.compare_exchange_weak(seen, (seen & ~(list_mask | state_mask)) | trimmed, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+        return list_of(seen);
+      }
+    }
+    return nullptr;
+  }
+  /// Whoever began: gives back a list, newest first, not empty, beneath what has come in meanwhile. False if the tenant has gone:
+  /// then `newest` is set to the list with what was joined to it, and all of it is still the caller's.
+  [[nodiscard]] bool end_trim(std::uint64_t tag, signal*& newest) noexcept {
+    std::uint64_t seen = word_.load(std::memory_order_relaxed);
+    while (tag_of(seen) == tag && (seen & state_mask) == trimmed) {
+      if ((seen & list_mask) == 0) {
+        if (word_.compare_exchange_weak(seen, (seen & ~state_mask) | active | pack(newest), std::memory_order_release,
+                                        std::memory_order_relaxed)) {
+          return true;
+        }
+      } else if (word_.compare_exchange_weak(seen, seen & ~list_mask, std::memory_order_acquire,
+                                             std::memory_order_relaxed)) {
+        // Taken out first and joined in private: the owner may close, and walk what the word holds, at any moment.
+        signal* const later = list_of(seen);
+        signal* last = later;
+        while (last->next != nullptr) last = last->next;
+        last->next = newest;
+        newest = later;
+        seen &= ~list_mask;
+      }
+    }
+    return false;
+  }
+
 private:
   static constexpr std::uint64_t state_mask = 3;
   static constexpr std::uint64_t vacant = 0;
   static constexpr std::uint64_t idle = 1;
   static constexpr std::uint64_t active = 2;
+  static constexpr std::uint64_t trimmed = 3;
+  static constexpr std::uint64_t trimmed_bit = 1;  // of the two states that an owner meets, active and trimmed
   static constexpr std::uint64_t list_mask = ((std::uint64_t{1} << tag_shift) - 1) & ~std::uint64_t{7};
 
   // User-space addresses have 47 bits and signals are aligned to 16 bytes: 43 bits remain.

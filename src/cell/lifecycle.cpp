@@ -12,6 +12,7 @@
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/links.hpp"
+#include "cell/migration.hpp"
 #include "cell/observer.hpp"
 #include "cell/runtime_core.hpp"
 
@@ -110,6 +111,7 @@ void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
   s.extras = nullptr;
   s.set(cell_slot::starting, info.started != nullptr);
   s.set(cell_slot::trapping, false);
+  s.set(cell_slot::particular, info.needs.any || info.needs.run != priority::normal);
   // `queued` stays: a sender that counted for an earlier incarnation may still be about to take that back.
   // Released by open: whoever sees the new word sees the number and the class.
   s.incarnation.store(n, std::memory_order_relaxed);
@@ -128,6 +130,7 @@ void release_slot(cell_slot& s) noexcept {
   // A slot whose incarnations have used up the inbox word's tag is never given to another class or role (inbox.hpp): it
   // stays out of the slabs, a few hundred bytes in 262,143 lives.
   if (s.number() >= inbox_word::tag_max) return;
+  if (core.has_migrated()) return_pages(s);
   const covered here;
   worker_state* local = core.local();
   core.slabs().release(&s, local != nullptr ? &local->cache : nullptr);
@@ -209,6 +212,7 @@ struct mailbox_rest {
 mailbox_rest empty_mailbox(cell_slot& s, signal* newest, cell_extras* extras, signal* last,
                            const exit_reason& why) noexcept {
   mailbox_rest rest;
+  if (extras != nullptr && extras->waiting != nullptr) gather(s, *extras->waiting);
   if (!s.has(cell_slot::keeps_mailbox)) {
     rest.users = rest.dropped = discard_mailbox(s, newest, extras, why);
     return rest;

@@ -1,10 +1,22 @@
 #pragma once
 
+#include <cstdint>
+
 #include <karyon/cell/exit_reason.hpp>
 
 #include "cell/slot.hpp"
 
 namespace karyon::detail {
+
+/// How a signal of the user's is lost by a sender's doing.
+enum class loss : std::uint8_t {
+  dead,          ///< refused: dead or restarting
+  full,          ///< refused
+  newest,        ///< dropped at the send
+  oldest,        ///< accepted before, dropped to make room
+  conflated,     ///< accepted before, replaced by a newer one
+  dropped_dead,  ///< accepted before; the receiver has ended while a sender was making room
+};
 
 /// Looks on, and interferes, while the cells of a runtime run: for simulations. A runtime has one if its thread had one set
 /// when it was made; its cells then run through another function, so that those of all others pay nothing.
@@ -19,8 +31,8 @@ public:
   [[nodiscard]] virtual bool admits(cell_slot& s, signal& what) noexcept = 0;
   /// The incarnation is about to end: in its turn, or without one, by its guardian or because its constructor has thrown.
   virtual void ends(cell_slot& s, const exit_reason& why) noexcept = 0;
-  /// A signal that this thread sent as nobody's worker was refused.
-  virtual void refused_outside() noexcept = 0;
+  /// So many signals were lost by what this thread did as nobody's worker.
+  virtual void lost_outside(loss cause, std::uint64_t n) noexcept = 0;
 
 protected:
   cell_observer() = default;

@@ -60,8 +60,7 @@ error queue_full() noexcept {
 
 }  // namespace
 
-void begin_offload(cell_slot* self, execution pool, std::unique_ptr<request_handler> then,
-                   std::unique_ptr<offloaded> work) {
+void begin_offload(cell_slot* self, execution pool, request_ptr then, std::unique_ptr<offloaded> work) {
   runtime_core& core = core_of(self);
   auto* const job = new offload_job(core, self->at(), std::move(work));
   try {

@@ -15,6 +15,7 @@ namespace karyon::detail {
 const signal_ops start_hook_ops{nullptr, nullptr, "on_start"};
 const signal_ops exit_hook_ops{nullptr, nullptr, "on_exit"};
 const signal_ops constructor_ops{nullptr, nullptr, "constructor"};
+const signal_ops overflow_ops{nullptr, nullptr, "mailbox overflow"};
 
 namespace {
 
@@ -55,9 +56,12 @@ void handler_record::sample(std::uint64_t ns) noexcept {
   sampled[i].fetch_add(1, std::memory_order_relaxed);
 }
 
-overrun_desk::overrun_desk(const watch_options& options)
+overrun_desk::overrun_desk(const watch_options& options, mover move)
     : stacks_(options.stacks),
       limit_ns_(static_cast<std::uint64_t>(options.limit.count()) * 1000),
+      move_after_(options.move ? options.move_after : 0),
+      move_within_ns_(static_cast<std::uint64_t>(options.move_within.count()) * 1'000'000),
+      move_(std::move(move)),
       budget_(reports_per_second, reports_per_second) {}
 
 overrun_desk::~overrun_desk() {
@@ -105,6 +109,13 @@ void overrun_desk::begins(const overrun& o) noexcept {
     running_.push_back({o, monotonic_ns() - o.running_ns, slot != nullptr ? slot->number() : 0});
   } catch (...) {  // no memory: it is counted all the same
   }
+  tell(o, r);
+  // Only what is known to be the handler's own doing: on a machine that has no core for the watch either, the first look at a
+  // turn may be long ago, and says nothing.
+  if (r != nullptr && move_after_ != 0 && o.own_ns >= limit_ns_ / 4) count_repeat(*r, *ops_of(o).site);
+}
+
+void overrun_desk::tell(const overrun& o, handler_record* r) noexcept {
   if (r != nullptr && r->reported.exchange(true, std::memory_order_relaxed)) return;
   if (!budget_.allow(monotonic_ns()) || !log_enabled(log_level::warn)) return;
   try {
@@ -117,6 +128,32 @@ void overrun_desk::begins(const overrun& o) noexcept {
     log(log_level::warn, text);
   } catch (...) {  // no memory for its words
   }
+}
+
+void overrun_desk::count_repeat(handler_record& r, handler_site& site) noexcept {
+  const std::uint64_t now_ns = monotonic_ns();
+  if (r.repeats == 0 || now_ns - r.repeats_since_ns > move_within_ns_) {
+    r.repeats = 0;
+    r.repeats_since_ns = now_ns;
+  }
+  if (++r.repeats < move_after_) return;
+  const std::uint32_t repeats = std::exchange(r.repeats, 0);
+  if (r.stays.load(std::memory_order_relaxed) || !move_(site)) return;
+  moved_.fetch_add(1, std::memory_order_relaxed);
+  // Not under the budget of reports: it happens once a type.
+  if (!log_enabled(log_level::warn)) return;
+  try {
+    std::string text("handlers of ");
+    text.append(site.signal).append(" in ").append(site.cell_class).append(" have overrun ");
+    text.append(std::to_string(repeats)).append(" times within ").append(in_ms(now_ns - r.repeats_since_ns));
+    text.append(": from now on they run on the dirty CPU pool (runtime::move_back undoes it; watch.move = false)");
+    log(log_level::warn, text);
+  } catch (...) {  // no memory for its words
+  }
+}
+
+void overrun_desk::keep_on_workers(handler_site& site) noexcept {
+  if (handler_record* r = record_of(site)) r->stays.store(true, std::memory_order_relaxed);
 }
 
 void overrun_desk::goes_on(const overrun& o) noexcept {
@@ -146,7 +183,8 @@ void overrun_desk::ended(const overrun& o) noexcept {
   }
 }
 
-std::vector<handler_report> overrun_desk::reports() const {
+std::vector<handler_report> overrun_desk::reports(
+    const std::function<execution(const handler_site&)>& place_of_handlers) const {
   std::vector<handler_report> all;
   for (const auto& place : chunks_) {
     const chunk* c = place.load(std::memory_order_acquire);
@@ -162,6 +200,7 @@ std::vector<handler_report> overrun_desk::reports() const {
       }
       report.overruns = r.overruns.load(std::memory_order_relaxed);
       report.longest_overrun = std::chrono::nanoseconds(r.longest_ns.load(std::memory_order_relaxed));
+      report.runs_on = place_of_handlers(*site);
     }
   }
   return all;

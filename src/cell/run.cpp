@@ -1,6 +1,9 @@
+#include <sched.h>
+
 #include <utility>
 
 #include "cell/away.hpp"
+#include "cell/backlog.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/observer.hpp"
@@ -8,7 +11,8 @@
 
 namespace karyon::detail {
 
-thread_local constinit run_context* running = nullptr;
+// The model once more: GCC forgets that of the declaration here, and calls a function twice a turn to find the variable.
+thread_local constinit run_context* running __attribute__((tls_model("initial-exec"))) = nullptr;
 thread_local constinit cell_observer* current_observer = nullptr;
 
 reply_address*& current_question() noexcept {
@@ -125,7 +129,12 @@ inline bool leaves_worker(const runtime_core& core, const signal& s) noexcept {
 
 /// `s`, whose handler runs elsewhere, is to be handled next: puts it back, and says whether it is still next, now that all is
 /// looked at which has arrived. Urgent signals are not to wait for a pool.
-[[gnu::noinline]] bool put_back_heavy(cell_slot& slot, signal* s) noexcept {
+template <bool Needs>
+[[gnu::noinline]] bool put_back_heavy(cell_slot& slot, backlog* waiting, signal* s) noexcept {
+  if constexpr (Needs) {
+    put_back(slot, waiting, s);
+    return true;  // all was looked at right before
+  }
   pending_push_front(slot, s);
   if (slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
   return slot.pending_tail->next == s;
@@ -159,23 +168,43 @@ template <bool KeepsLast>
   running = nullptr;
 }
 
-/// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept).
+/// The turn has ended because a receiver is nearly full (note_overrun).
+void remember_overrun(const run_context& context, backlog* b) noexcept {
+  if (context.overran.slot == nullptr) return;
+  context.core->count(&cell_counters::slowed);
+  if (b == nullptr) return;  // no memory for more than this once
+  b->overran = context.overran;
+  b->turns_given = 0;
+}
+
+/// `Observed`: with an observer, in a simulation. `KeepsLast`: a failing signal stays (mailbox_policy::kept). `Needs`: the class has
+/// turn_needs.
 ///
 /// Between the places marked "covered" nothing of the worker's is touched, by whatever this calls: another thread may run it.
-/// `here`: null where nobody watches. `Sampled`: the first handler is timed, for the histogram of its type.
-template <bool Observed, bool KeepsLast, bool Sampled>
-[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w, seat* const here) {
+/// `here`: null where nobody watches. `Sampled`: the first handler is timed, for the histogram of its type, if `sample`.
+template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
+[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w, seat* const here, bool sample = Sampled) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
   auto& counters = static_cast<worker_state*>(w.user)->counters;
   if constexpr (Observed) core.observer()->runs(slot);
-  const std::uint32_t turn = w.owner().signals_per_turn();
+  context.turn = w.owner().signals_per_turn();
   const std::uint64_t started = w.ticks();
+  backlog* const waiting = Needs ? backlog_of(slot) : nullptr;
+  if constexpr (Needs) {
+    if (here != nullptr) here->now(&overflow_ops);  // of what is dropped, the destructors are the user's
+    if (waiting != nullptr && gives_way(slot, *waiting, started)) {
+      if (here != nullptr && !here->leave()) [[unlikely]]
+        return finish_lost_turn(context, slot, *here, 0);
+      core.schedule_again(slot);
+      running = nullptr;
+      return;
+    }
+  }
   const bool bounded = slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0;
   std::uint64_t settled = started;
   std::uint32_t n = 0;
-  bool sample = Sampled;
 
   if (slot.has(cell_slot::starting)) {
     slot.set(cell_slot::starting, false);
@@ -195,11 +224,14 @@ template <bool Observed, bool KeepsLast, bool Sampled>
     settled = now;
   };
   while (!context.doomed) {
-    signal* s = pending_pop(slot);
+    if (Needs && here != nullptr) here->now(&overflow_ops);
+    signal* s = Needs ? next_signal(slot, waiting) : pending_pop(slot);
     if (s == nullptr) {
-      if (signal* list = slot.inbox.take_all()) {
-        pending_append(slot, list);
-        continue;
+      if constexpr (!Needs) {
+        if (signal* list = slot.inbox.take_all()) {
+          pending_append(slot, list);
+          continue;
+        }
       }
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, n);
@@ -209,11 +241,20 @@ template <bool Observed, bool KeepsLast, bool Sampled>
         running = nullptr;
         return;
       }
+      if constexpr (Needs) {
+        // A sender is shortening the list: others run meanwhile, and perhaps the sender, which may wait for this very core.
+        if (slot.inbox.is_trimmed()) {
+          sched_yield();
+          core.schedule_again(slot);
+          running = nullptr;
+          return;
+        }
+      }
       if (here != nullptr) here->expose();
       continue;
     }
     if (leaves_worker(core, *s)) [[unlikely]] {
-      if (!put_back_heavy(slot, s)) continue;
+      if (!put_back_heavy<Needs>(slot, waiting, s)) continue;
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, n);
       settle(n);
@@ -222,7 +263,7 @@ template <bool Observed, bool KeepsLast, bool Sampled>
         running = nullptr;
         return;
       }
-      s = pending_pop(slot);  // no thread: here
+      s = Needs ? take_put_back(slot, waiting) : pending_pop(slot);  // no thread: here
       if (here != nullptr) here->expose();
     }
     if (!s->ops->internal) {
@@ -243,17 +284,18 @@ template <bool Observed, bool KeepsLast, bool Sampled>
     } else {
       handle<KeepsLast>(context, slot, s);
     }
-    if (n >= turn || w.ticks() != started) {
+    if (n >= context.turn || w.ticks() != started) {
       if (context.doomed) break;
+      if constexpr (Needs) remember_overrun(context, waiting);
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, n);
       settle(n);
-      core.schedule(slot);
+      core.schedule_again(slot);
       running = nullptr;
       return;
     }
     // Urgent signals overtake: look for them now and then while a backlog is worked off.
-    if ((n & 15u) == 0 && slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
+    if (!Needs && (n & 15u) == 0 && slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
   }
   if (here != nullptr && !here->cover()) [[unlikely]]
     return finish_lost_turn(context, slot, *here, n);
@@ -264,13 +306,19 @@ template <bool Observed, bool KeepsLast, bool Sampled>
   running = nullptr;
 }
 
-// Apart, so that cells without the policy, nearly all, and turns without a sample pay one look for them.
+// Apart, so that nearly all cells, which have no such policies, and turns without a sample pay one look at their flags.
 template <bool Observed>
-[[gnu::noinline]] void run_keeping_turn(cell_slot& slot, worker& w, seat* here) {
-  run_turn<Observed, true, false>(slot, w, here);
+[[gnu::noinline]] void run_particular_turn(cell_slot& slot, worker& w, seat* here, bool sample) {
+  const bool needs = slot.info.load(std::memory_order_relaxed)->needs.any;
+  if (slot.has(cell_slot::keeps_last)) {
+    if (needs) return run_turn<Observed, true, !Observed, true>(slot, w, here, sample);
+    return run_turn<Observed, true, !Observed, false>(slot, w, here, sample);
+  }
+  if (needs) return run_turn<Observed, false, !Observed, true>(slot, w, here, sample);
+  run_turn<Observed, false, !Observed, false>(slot, w, here, sample);
 }
 [[gnu::noinline]] void run_sampled_turn(cell_slot& slot, worker& w, seat* here) {
-  run_turn<false, false, true>(slot, w, here);
+  run_turn<false, false, true, false>(slot, w, here);
 }
 
 }  // namespace
@@ -282,9 +330,6 @@ namespace {
 /// Handles a heavy signal, the cell's next.
 void handle_away(run_context& context, cell_slot& slot, signal* s) noexcept {
   runtime_core& core = *context.core;
-  if (slot.info.load(std::memory_order_relaxed)->mailbox_limit != 0) {
-    slot.queued.fetch_sub(1, std::memory_order_relaxed);
-  }
   if (cell_observer* o = core.observer(); o != nullptr && !o->admits(slot, *s)) return;
   context.unsettled = 1;
   const std::uint64_t began_ns = monotonic_ns();
@@ -298,6 +343,18 @@ void handle_away(run_context& context, cell_slot& slot, signal* s) noexcept {
   // Not by the pulse, which rests while only pools are busy.
   slot.busy_ticks += static_cast<std::uint32_t>((monotonic_ns() - began_ns) / pulse::tick_ns);
   core.count(&cell_counters::handled);
+}
+
+/// The signal that the cell was sent here for, which is its next one also if its mailbox overflows. Null if something urgent has come
+/// before it: that is for the cell's worker.
+signal* take_heavy(cell_slot& slot, const class_info& info, backlog* waiting) noexcept {
+  const signal* const first = slot.pending_tail->next;
+  if (slot.inbox.has_signals()) take_in(slot);
+  if (slot.pending_tail->next != first) return nullptr;
+  signal* s = info.needs.any ? take_put_back(slot, waiting) : pending_pop(slot);
+  if (info.mailbox_limit != 0) slot.queued.fetch_sub(1, std::memory_order_relaxed);
+  if (info.needs.any) drop_excess(slot, waiting);
+  return s;
 }
 
 }  // namespace
@@ -318,19 +375,15 @@ void run_away_cell(task* t) noexcept {
   run_context context(slot, core);
   running = &context;
   if (cell_observer* o = core.observer()) o->runs(slot);
-  // The signal that it was sent here for is next, unless something urgent has come: that is for its worker.
-  if (slot.inbox.has_signals()) pending_append(slot, slot.inbox.take_all());
-  signal* s = pending_pop(slot);
-  if (leaves_worker(core, *s)) {
-    handle_away(context, slot, s);
-  } else {
-    pending_push_front(slot, s);
-  }
+  const class_info& info = *slot.info.load(std::memory_order_relaxed);
+  backlog* const waiting = info.needs.any ? backlog_of(slot) : nullptr;
+  if (signal* s = take_heavy(slot, info, waiting)) handle_away(context, slot, s);
   if (context.doomed) {
     if (cell_observer* o = core.observer()) o->ends(slot, context.why);
     finish_cell(context);
     running = nullptr;
   } else {
+    remember_overrun(context, waiting);
     running = nullptr;
     core.schedule(slot);
   }
@@ -348,17 +401,18 @@ void run_cell(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
   seat* const here = current_seat;
   const bool sampled = here != nullptr && here->begin_turn(&slot) % turns_a_sample == 0;
-  if (slot.has(cell_slot::keeps_last)) [[unlikely]]
-    return run_keeping_turn<false>(slot, w, here);
+  if (slot.has(cell_slot::keeps_last) || slot.has(cell_slot::particular)) [[unlikely]]
+    return run_particular_turn<false>(slot, w, here, sampled);
   if (sampled) [[unlikely]]
     return run_sampled_turn(slot, w, here);
-  run_turn<false, false, false>(slot, w, here);
+  run_turn<false, false, false, false>(slot, w, here);
 }
 
 void run_observed_cell(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
-  if (slot.has(cell_slot::keeps_last)) return run_keeping_turn<true>(slot, w, nullptr);
-  run_turn<true, false, false>(slot, w, nullptr);
+  if (slot.has(cell_slot::keeps_last) || slot.has(cell_slot::particular))
+    return run_particular_turn<true>(slot, w, nullptr, false);
+  run_turn<true, false, false, false>(slot, w, nullptr);
 }
 
 }  // namespace karyon::detail

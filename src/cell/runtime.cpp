@@ -1,6 +1,10 @@
 #include <karyon/cell/runtime.hpp>
 
+#include <string>
+#include <utility>
+
 #include "cell/lifecycle.hpp"
+#include "cell/migration.hpp"
 #include "cell/runtime_core.hpp"
 
 namespace karyon {
@@ -50,12 +54,38 @@ result<cell_stats> runtime::inspect(const cell_ref& whom, std::chrono::nanosecon
   return answer.get(timeout);
 }
 
+result<void> runtime::set_workers(unsigned n) {
+  detail::scheduler& workers = core_->workers();
+  if (n == 0 || n > workers.size()) {
+    return fail(errc::invalid_argument, std::to_string(n) + " workers are asked for: this runtime can run on 1 to " +
+                                            std::to_string(workers.size()));
+  }
+  workers.set_active(n);
+  return {};
+}
+
+unsigned runtime::active_workers() const noexcept { return core_->workers().active(); }
+
+future<migration_report> runtime::migrate(const cell_ref& whom, std::uint32_t node) {
+  detail::signal_ptr<detail::migration_request> request(detail::make_signal<detail::migration_request>(node));
+  future<migration_report> report(request->reply);
+  if (result<void> known = detail::check_node(*core_, node); !known) {
+    detail::answer<migration_report>(request->reply, tl::unexpected<error>(std::move(known).error()));
+    return report;
+  }
+  const detail::address& a = detail::handle_access::of(whom);
+  detail::deliver(a.slot, a.number, request.release());
+  return report;
+}
+
 unsigned runtime::workers() const noexcept { return core_->workers().size(); }
 unsigned runtime::nodes() const noexcept { return core_->workers().nodes(); }
 const binding_plan& runtime::plan() const noexcept { return core_->workers().plan(); }
 runtime_metrics runtime::metrics() const { return core_->metrics(); }
 shutdown_report runtime::shutdown(std::chrono::milliseconds deadline) { return core_->shutdown(deadline); }
-std::vector<handler_report> runtime::handlers() const { return core_->overruns().reports(); }
+std::vector<handler_report> runtime::handlers() const {
+  return core_->overruns().reports([this](const detail::handler_site& site) { return core_->place_of(site); });
+}
 std::vector<running_handler> runtime::overrunning() const { return core_->overruns().running(detail::monotonic_ns()); }
 bool runtime::on_worker() noexcept { return detail::in_runtime(); }
 
@@ -71,6 +101,7 @@ bool runtime::move_back(const moved_handler& which) {
   bool done = false;
   core_->moved().for_each([&](detail::handler_site& site) {
     if (site.cell_class == which.cell_class && site.signal == which.signal) {
+      core_->overruns().keep_on_workers(site);  // first, or the watch could move it again in between
       done = core_->moved().remove(site) || done;
     }
   });

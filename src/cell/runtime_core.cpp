@@ -2,18 +2,38 @@
 
 #include <algorithm>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "cell/away.hpp"
 #include "cell/backend.hpp"
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
+#include "cell/migration.hpp"
 #include "core/programmer_error.hpp"
 #include "sched/wait.hpp"
 
 namespace karyon::detail {
 
 namespace {
+
+/// The plan for these bindings; where they ask for what can not be, for as much of it as can, and one line in the log.
+result<binding_plan> possible_plan(const topology& machine, binding_options wanted) {
+  result<binding_plan> plan = make_binding_plan(machine, wanted);
+  if (plan) return plan;
+  std::string instead;
+  if (wanted.workers > workers_max) {
+    wanted.workers = 0;
+    instead = "one worker a core";
+  }
+  if (!wanted.nodes.empty() && !make_binding_plan(machine, wanted)) {
+    wanted.nodes.clear();
+    instead += (instead.empty() ? "" : ", ") + std::string("all nodes");
+  }
+  if (instead.empty()) return plan;
+  log(log_level::warn, "scheduler options: " + plan.error().message() + "; the runtime takes " + instead + " instead");
+  return make_binding_plan(machine, wanted);
+}
 
 void check_watch(const watch_options& watch) {
   using namespace std::chrono_literals;
@@ -22,6 +42,12 @@ void check_watch(const watch_options& watch) {
   }
   if (watch.spare_threads > 4096) {
     throw runtime_error(error(errc::invalid_argument, "watch.spare_threads must be at most 4,096"));
+  }
+  if (watch.move_after == 0 || watch.move_after > 1'000'000) {
+    throw runtime_error(error(errc::invalid_argument, "watch.move_after must be between 1 and 1,000,000"));
+  }
+  if (watch.move_within < 1ms || watch.move_within > 1h) {
+    throw runtime_error(error(errc::invalid_argument, "watch.move_within must be between 1 ms and one hour"));
   }
 }
 
@@ -46,8 +72,8 @@ binding_plan plan_for(const runtime_options& options) {
     throw runtime_error(error(errc::invalid_argument, "dirty.offload_queue_limit must be between 1 and 10,000,000"));
   }
   result<binding_plan> plan = [&]() -> result<binding_plan> {
-    if (options.machine != nullptr) return make_binding_plan(*options.machine, s.binding);
-    return topology::detect().and_then([&](const topology& machine) { return make_binding_plan(machine, s.binding); });
+    if (options.machine != nullptr) return possible_plan(*options.machine, s.binding);
+    return topology::detect().and_then([&](const topology& machine) { return possible_plan(machine, s.binding); });
   }();
   if (!plan) throw runtime_error(plan.error());
   return *std::move(plan);
@@ -65,7 +91,9 @@ std::vector<slab_store::node> slab_nodes(const binding_plan& plan) {
 }  // namespace
 
 runtime_core::runtime_core(runtime& owner, const runtime_options& options)
-    : owner_(owner), options_(options), overruns_(options.scheduler.watch) {
+    : owner_(owner),
+      options_(options),
+      overruns_(options.scheduler.watch, [this](handler_site& site) { return move_to_dirty(site); }) {
   scheduler_hooks hooks;
   hooks.binding_refused = [](const error& e) {
     log(log_level::warn, "workers run unbound, since the system refuses to bind them: " + to_string(e));
@@ -88,6 +116,9 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
     log(log_level::warn,
         "workers can not be taken over from handlers that do not return: this system refuses membarrier(2)");
   };
+  hooks.binding_lost = [](const error& e) { log(log_level::warn, e.message()); };
+  hooks.workers_lost = [](const error& e) { log(log_level::warn, e.message()); };
+  hooks.rehome = &rehome_cell;
   scheduler_ = std::make_unique<scheduler>(plan_for(options), options.scheduler, std::move(hooks));
   scheduler_->user = this;
   scheduler_->run_away = &run_away_cell;
@@ -96,7 +127,14 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
   slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);
   for (unsigned i = 0; i < scheduler_->size(); ++i) slabs_->attach(states_[i].cache, scheduler_->at(i).node());
   for (unsigned i = 0; i < scheduler_->size(); ++i) scheduler_->at(i).user = &states_[i];
-  backend_ = std::make_unique<actor_backend>(*scheduler_);
+  try {
+    backend_ = std::make_unique<actor_backend>(*scheduler_);
+  } catch (const std::system_error& e) {
+    throw runtime_error(
+        error(errc::refused, "the runtime can not start, since the system gives this process no threads (" +
+                                 std::string(e.what()) +
+                                 "): raise its limit of processes (ulimit -u, a container's pids limit)"));
+  }
 }
 
 void guardian::write_default_path(const guardian&, const cell_slot* child, std::string& path) {
@@ -157,9 +195,13 @@ runtime_metrics runtime_core::metrics() const {
   m.handled = sum(&cell_counters::handled);
   m.restarts = sum(&cell_counters::restarts);
   m.failures = sum(&cell_counters::failures);
-  m.dropped_dead = sum(&cell_counters::dropped_dead);
-  m.refused_dead = sum(&cell_counters::refused_dead) + refused_outside(false);
-  m.refused_full = sum(&cell_counters::refused_full) + refused_outside(true);
+  m.dropped_dead = sum(&cell_counters::dropped_dead) + lost_outside(loss::dropped_dead);
+  m.refused_dead = sum(&cell_counters::refused_dead) + lost_outside(loss::dead);
+  m.refused_full = sum(&cell_counters::refused_full) + lost_outside(loss::full);
+  m.dropped_newest = sum(&cell_counters::dropped_newest) + lost_outside(loss::newest);
+  m.dropped_oldest = sum(&cell_counters::dropped_oldest) + lost_outside(loss::oldest);
+  m.conflated = sum(&cell_counters::conflated) + lost_outside(loss::conflated);
+  m.slowed = sum(&cell_counters::slowed);
   m.refused_no_handler = sum(&cell_counters::refused_no_handler);
   m.late_answers = sum(&cell_counters::late_answers);
   m.crash_reports_suppressed = reports_->suppressed();
@@ -180,9 +222,11 @@ runtime_metrics runtime_core::metrics() const {
   if (const watch* w = scheduler_->watched()) {
     m.overruns = w->overruns();
     m.take_overs = w->take_overs();
+    m.handlers_moved = overruns_.moved();
   }
   m.workers_away = scheduler_->threads().away();
   m.threads = scheduler_->threads().size();
+  add_placement(m);
   return m;
 }
 
@@ -223,8 +267,7 @@ runtime_core::place runtime_core::choose(placement where) {
                                                        ": this runtime has " + std::to_string(scheduler_->nodes()) +
                                                        " nodes, counted from 0"));
       }
-      home = scheduler_->next_worker(where.index);
-      break;
+      return {where.index, static_cast<std::uint16_t>(scheduler_->next_worker(where.index)), false};
     case placement::kind::worker:
       if (where.index >= scheduler_->size()) {
         throw runtime_error(error(errc::not_found, "placement on worker " + std::to_string(where.index) +
@@ -344,6 +387,15 @@ void runtime_core::remove_participant(const shutdown_participant& p) noexcept {
 std::uint64_t runtime_core::running_on_pools() const noexcept {
   const dirty_pools& pools = scheduler_->dirty();
   return pools.look(dirty_kind::cpu).running + pools.look(dirty_kind::io).running;
+}
+
+void runtime_core::schedule_particular(cell_slot& s, bool again) noexcept {
+  const bool pinned = s.has(cell_slot::pinned);
+  if (s.info.load(std::memory_order_relaxed)->needs.run == priority::high) {
+    return scheduler_->schedule_high(&s.run_link, s.home, pinned, again);
+  }
+  if (again) return scheduler_->schedule_again(&s.run_link, s.home, pinned);
+  scheduler_->schedule(&s.run_link, s.home, pinned);
 }
 
 void runtime_core::recall_from_pools() noexcept {

@@ -49,7 +49,15 @@ struct alignas(64) cell_counters {
   std::atomic<std::uint64_t> refused_dead{0};
   std::atomic<std::uint64_t> refused_full{0};
   std::atomic<std::uint64_t> refused_no_handler{0};
+  std::atomic<std::uint64_t> dropped_newest{0};
+  std::atomic<std::uint64_t> dropped_oldest{0};
+  std::atomic<std::uint64_t> conflated{0};
+  std::atomic<std::uint64_t> slowed{0};
   std::atomic<std::uint64_t> late_answers{0};
+  std::atomic<std::uint64_t> migrations{0};
+  std::atomic<std::uint64_t> migration_pages_moved{0};
+  std::atomic<std::uint64_t> migration_pages_shared{0};
+  std::atomic<std::uint64_t> migration_pages_refused{0};
   std::atomic<std::uint64_t> periods_skipped{0};
 };
 
@@ -162,7 +170,22 @@ public:
     (how == offload_loss::late ? offloads_late_ : offloads_skipped_).fetch_add(1, std::memory_order_relaxed);
   }
 
-  void schedule(cell_slot& s) noexcept { scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned)); }
+  void schedule(cell_slot& s) noexcept {
+    if (s.has(cell_slot::particular)) [[unlikely]]
+      return schedule_particular(s, false);
+    scheduler_->schedule(&s.run_link, s.home, s.has(cell_slot::pinned));
+  }
+  /// For a cell whose turn is over, though it has signals left.
+  void schedule_again(cell_slot& s) noexcept {
+    if (s.has(cell_slot::particular)) [[unlikely]]
+      return schedule_particular(s, true);
+    scheduler_->schedule_again(&s.run_link, s.home, s.has(cell_slot::pinned));
+  }
+
+  /// Whether any cell of this runtime was ever moved to another node, so that slots may be away from theirs. Relaxed: who
+  /// moves or releases a slot owns it, and has got it from where this was set.
+  [[nodiscard]] bool has_migrated() const noexcept { return has_migrated_.load(std::memory_order_relaxed); }
+  void note_migration() noexcept { has_migrated_.store(true, std::memory_order_relaxed); }
 
   /// A cell has ended abnormally, with `mailbox` signals not handled: into the log and to the host, or counted if there
   /// are too many. On the slot's worker, before its links are gone.
@@ -178,7 +201,9 @@ public:
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
 private:
+  void schedule_particular(cell_slot& s, bool again) noexcept;
   void add_timers(runtime_metrics& to) const noexcept;
+  void add_placement(runtime_metrics& m) const noexcept;
   [[nodiscard]] crash_report describe_crash(cell_slot& s, const exit_reason& why, std::string_view handling,
                                             std::uint64_t mailbox) const;
   /// Cells that wait for a thread of a dirty pool look at their mailboxes again: they may have been told to end.
@@ -207,6 +232,7 @@ private:
   std::atomic<std::uint64_t> offloads_skipped_{0};
   std::atomic<std::uint64_t> offloads_late_{0};
   std::atomic<std::uint64_t> crash_callback_failures_{0};
+  std::atomic<bool> has_migrated_{false};
   std::atomic<bool> closing_{false};
   std::mutex participants_mutex_;
   std::vector<std::shared_ptr<shutdown_participant>>
@@ -216,8 +242,8 @@ private:
   shutdown_report report_;  // shutdown_mutex_
 };
 
-/// How many signals were refused to senders that are nobody's workers, for a full mailbox or a dead receiver (deliver.cpp).
-[[nodiscard]] std::uint64_t refused_outside(bool full) noexcept;
+/// How many signals were lost in this way by what senders did that are nobody's workers (deliver.cpp).
+[[nodiscard]] std::uint64_t lost_outside(loss cause) noexcept;
 
 /// What a cell has used; its owner only, between signals or within its own (cell.cpp).
 [[nodiscard]] cell_stats stats_of(cell_slot& s);
@@ -238,7 +264,9 @@ struct run_context {
   bool doomed = false;
   bool in_place = false;        // ended by its guardian, in whose turn this is
   std::uint32_t unsettled = 0;  // signals of this turn that the slot's count does not have yet
+  std::uint32_t turn = 0;       // signals of this turn, at the most
   bool closing = false;         // past the cancelling of timers: the cell starts nothing any more
+  address overran;              // a receiver that it found nearly full, if its class has slow_when_full
   exit_reason why;
 };
 extern KARYON_API thread_local constinit run_context* running __attribute__((tls_model("initial-exec")));

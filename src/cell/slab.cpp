@@ -74,6 +74,7 @@ slab_chunk* map_chunk(const chunk_pool::key& k, bool huge) {
   // A machine that backs everything by huge pages would make 2 MiB resident for a runtime's first cell.
   if (!huge) ::madvise(base, slab_chunk_bytes, MADV_NOHUGEPAGE);
   auto* rest = ::new (base + rest_offset) slab_rest{};
+  rest->small_pages.store(!huge, std::memory_order_relaxed);
   auto* chunk = ::new (base + slab_chunk::offset_in(reinterpret_cast<std::uintptr_t>(base))) slab_chunk{};
   chunk->rest = rest;
   chunk->slot_bytes = static_cast<std::uint32_t>(k.slot_bytes);

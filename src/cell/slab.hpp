@@ -172,6 +172,14 @@ public:
   template <class Visitor>
   void for_each_slot(Visitor&& visit) const;
 
+  /// Calls `visit(void*)` for every initialised slot of the slot's own chunk that has a byte in [begin, end). Any thread.
+  template <class Visitor>
+  static void for_each_neighbour(const void* slot, const std::byte* begin, const std::byte* end, Visitor&& visit);
+  /// The node that the slot belongs to, and goes back to when it is released.
+  [[nodiscard]] static std::uint32_t node_of(const void* slot) noexcept { return slab_chunk::of(slot).node; }
+  /// Where the first slot of the slot's chunk is: before it lies the chunk's header.
+  [[nodiscard]] static const std::byte* first_of(const void* slot) noexcept;
+
   [[nodiscard]] std::uint64_t bytes_mapped() const noexcept { return bytes_mapped_.load(std::memory_order_relaxed); }
   /// How many slots were ever carved; they stay.
   [[nodiscard]] std::uint64_t slots_carved() const noexcept { return slots_carved_.load(std::memory_order_relaxed); }
@@ -219,10 +227,31 @@ private:
 struct slab_rest {
   static constexpr std::size_t words = slab_chunk_bytes / slot_bytes_min / 64;
 
-  slab_chunk* next;       // of the same depot, or of the pool; set before the chunk is seen there
-  std::uint32_t claimed;  // slots given out for carving, from the front; the depot's lock
+  slab_chunk* next;               // of the same depot, or of the pool; set before the chunk is seen there
+  std::uint32_t claimed;          // slots given out for carving, from the front; the depot's lock
+  std::atomic<bool> small_pages;  // no huge page in the chunk; once true it stays so (migration.cpp)
   std::array<std::atomic<std::uint64_t>, words> initialised;  // one bit a slot; set by its carver, read by anyone
 };
+
+inline const std::byte* slab_store::first_of(const void* slot) noexcept {
+  const std::uintptr_t base = reinterpret_cast<std::uintptr_t>(slot) & ~(slab_chunk_bytes - 1);
+  return reinterpret_cast<const std::byte*>(base) + slab_chunk::of(slot).first_slot;
+}
+
+template <class Visitor>
+void slab_store::for_each_neighbour(const void* slot, const std::byte* begin, const std::byte* end, Visitor&& visit) {
+  const slab_chunk& chunk = slab_chunk::of(slot);
+  const std::byte* const first = first_of(slot);
+  const std::size_t from = begin > first ? static_cast<std::size_t>(begin - first) / chunk.slot_bytes : 0;
+  for (std::size_t i = from; i < chunk.slots; ++i) {
+    const std::byte* const at = first + i * chunk.slot_bytes;
+    if (at >= end) return;
+    // With initialise's release: the slot is ready.
+    if ((chunk.rest->initialised[i / 64].load(std::memory_order_acquire) >> (i % 64) & 1u) != 0) {
+      visit(const_cast<std::byte*>(at));
+    }
+  }
+}
 
 template <class Visitor>
 void slab_store::for_each_slot(Visitor&& visit) const {

@@ -18,6 +18,20 @@ namespace karyon::detail {
 struct cell_extras;
 struct cell_slot;
 
+/// A field that one thread at a time writes and any may read, as a hint. No operation orders anything.
+template <class T>
+class hint_field {
+public:
+  operator T() const noexcept { return value_.load(std::memory_order_relaxed); }  // NOLINT: reads as the field it is
+  hint_field& operator=(T value) noexcept {
+    value_.store(value, std::memory_order_relaxed);
+    return *this;
+  }
+
+private:
+  std::atomic<T> value_;
+};
+
 /// Whoever looks after a supervised cell: told of each end of an incarnation, on the thread where it ended, after all
 /// of its cleanup. From that call on the slot is the guardian's, with the reason in `why()`.
 struct guardian {
@@ -55,7 +69,7 @@ struct alignas(64) cell_slot {
     exit_reason ended_why;  // after the end, for the guardian
   };
   std::atomic<std::uint32_t> incarnation;  // anyone reads
-  std::uint16_t home;                      // worker
+  hint_field<std::uint16_t> home;          // worker; anyone reads, for their neighbours' votes (migration.cpp)
   std::uint8_t flags;
   std::atomic<std::uint8_t> keeper_bits;  // the guardian's
   union {
@@ -80,6 +94,7 @@ struct alignas(64) cell_slot {
     keeps_mailbox = 16,  // the end leaves the user's signals to the next incarnation (mailbox_policy)
     keeps_last = 32,     // and the one that it died of, too
     holds_kept = 64,     // there are such signals
+    particular = 128,    // its class has turn_needs, or a priority
   };
 
   cell_slot() = delete;
@@ -122,27 +137,32 @@ inline address cell_slot::at() noexcept { return {this, number()}; }
 
 // ---- the taken signals of a cell (owner only) -----------------------------------------------------------------------
 
-[[nodiscard]] inline signal* pending_pop(cell_slot& s) noexcept {
-  signal* tail = s.pending_tail;
+/// A circular list by its tail: tail->next is the oldest.
+[[nodiscard]] inline signal* ring_pop(signal*& tail_of) noexcept {
+  signal* tail = tail_of;
   if (tail == nullptr) return nullptr;
   signal* oldest = tail->next;
   if (oldest == tail) {
-    s.pending_tail = nullptr;
+    tail_of = nullptr;
   } else {
     tail->next = oldest->next;
   }
   return oldest;
 }
 
-inline void pending_push_back(cell_slot& s, signal* n) noexcept {
-  if (s.pending_tail == nullptr) {
+inline void ring_push_back(signal*& tail_of, signal* n) noexcept {
+  if (tail_of == nullptr) {
     n->next = n;
   } else {
-    n->next = s.pending_tail->next;
-    s.pending_tail->next = n;
+    n->next = tail_of->next;
+    tail_of->next = n;
   }
-  s.pending_tail = n;
+  tail_of = n;
 }
+
+[[nodiscard]] inline signal* pending_pop(cell_slot& s) noexcept { return ring_pop(s.pending_tail); }
+
+inline void pending_push_back(cell_slot& s, signal* n) noexcept { ring_push_back(s.pending_tail, n); }
 
 inline void pending_push_front(cell_slot& s, signal* n) noexcept {
   signal* tail = s.pending_tail;

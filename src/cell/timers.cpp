@@ -38,7 +38,7 @@ cell_timer& timer_with(const timer_kind& kind, void* payload) noexcept {
 }
 
 void end_payload(cell_timer& t) noexcept {
-  if (t.kind == nullptr || t.kind->destroy == nullptr || t.is(cell_timer::emptied)) return;
+  if (t.is(cell_timer::emptied)) return;
   t.record_bits |= cell_timer::emptied;
   t.kind->destroy(payload_of(t));
 }
@@ -68,6 +68,7 @@ record_ptr new_record(const timer_kind* kind) {
   auto* t = ::new (allocate_signal(bytes_of(kind))) cell_timer(&timer_ops, kind);
   t->fire = &fire;
   t->release = &release;
+  if (kind == nullptr || kind->destroy == nullptr) t->record_bits = cell_timer::emptied;  // there is nothing to end
   // Out of all wheels, where nobody but its cell can reach it.
   t->state_word.store(timer::fired, std::memory_order_relaxed);
   return record_ptr(t);
@@ -175,22 +176,26 @@ void destroy_timer(cell_timer* t) noexcept {
 
 namespace {
 
-enum class at_home : std::uint8_t { no, taken, fired };
+enum class at_home : std::uint8_t { no, claimed, retired, fired };
 
-/// Where the timer is in the wheel of this thread's worker, takes it out.
-at_home take_at_home(cell_timer& t) noexcept {
+/// Where the timer is in the wheel of this thread's worker: it does not fire any more, and is gone (`retired`) unless it has a
+/// payload to end.
+at_home claim_at_home(cell_timer& t) noexcept {
   const covered here;
   worker* const w = worker::current();
   if (w == nullptr || t.home != w) return at_home::no;
-  return w->take_timer(t) ? at_home::taken : at_home::fired;
+  if (!t.claim_at_home()) return at_home::fired;
+  if (!t.is(cell_timer::emptied)) return at_home::claimed;
+  w->retire_timer_soon(t);
+  return at_home::retired;
 }
 
 }  // namespace
 
 void cancel_timer(cell_timer* t) noexcept {
-  const at_home found = take_at_home(*t);
-  if (found == at_home::taken) return destroy_timer(t);
-  if (found == at_home::no && t->claim(timer::cancelled)) {
+  const at_home found = claim_at_home(*t);
+  if (found == at_home::retired) return;
+  if (found == at_home::claimed || (found == at_home::no && t->claim(timer::cancelled))) {
     // The payload here and now: it may hold a promise, whose asker is told by its end. The record may have to wait for its
     // worker, which may sleep.
     end_payload(*t);

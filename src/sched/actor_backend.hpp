@@ -16,7 +16,7 @@ class worker;
 /// stops them. Runnable stock actors that are left at the end are released unrun.
 class KARYON_API actor_backend {
 public:
-  /// Throws std::system_error if threads can not be had.
+  /// Throws std::system_error if the system has no thread for the framework or for even one worker.
   explicit actor_backend(scheduler& s);
   ~actor_backend();
   actor_backend(const actor_backend&) = delete;

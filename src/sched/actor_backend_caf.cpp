@@ -1,7 +1,14 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <caf/actor_system.hpp>
@@ -13,6 +20,7 @@
 
 #include "sched/actor_backend.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/simulation.hpp"
 
 namespace karyon::detail {
 
@@ -53,6 +61,7 @@ void foreign_task::run_it(task* t, worker& w) {
   switch (what->resume(unit, w.owner().signals_per_turn())) {
     case caf::resumable::resume_later:
       // Behind the others of this worker.
+      w.count_requeued();
       w.push_local(t);
       return;
     case caf::resumable::awaiting_message:
@@ -64,38 +73,56 @@ void foreign_task::run_it(task* t, worker& w) {
   }
 }
 
+/// Whether the system has room for one more thread, found out by making one. When this returns its place is free again: the
+/// kernel counts a thread that was joined until it is gone altogether.
+bool has_room_for_thread() {
+  std::atomic<pid_t> id{0};
+  try {
+    std::thread([&id] { id = gettid(); }).join();
+  } catch (const std::system_error&) {
+    return false;
+  }
+  while (::tgkill(getpid(), id, 0) == 0) std::this_thread::yield();
+  return true;
+}
+
 /// CAF's scheduler module: hands everything to our workers. Stock actors get fairness from signals_per_turn.
 class coordinator final : public caf::scheduler::abstract_coordinator {
 public:
   using super = caf::scheduler::abstract_coordinator;
-  coordinator(caf::actor_system& sys, detail::scheduler& s) : super(sys), scheduler_(s) {}
+  coordinator(caf::actor_system& sys, detail::scheduler& s, std::exception_ptr& failure)
+      : super(sys), scheduler_(s), failure_(failure) {}
   coordinator(const coordinator&) = delete;
   coordinator& operator=(const coordinator&) = delete;
-  ~coordinator() override { halt(); }  // for a system whose constructor fails after start()
+  ~coordinator() override = default;
 
   void enqueue(caf::resumable* what) override { submit(scheduler_, what); }
   caf::actor_clock& clock() noexcept override { return clock_; }
 
+  /// Fails silently: an exception in its constructor is more than actor_system can unwind. The backend asks afterwards.
   void start() override {
     try {
+      if (current_simulation == nullptr) {  // CAF's clock and its printing actor have threads of their own
+        clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
+        // Nor can it unwind an actor whose thread can not be had. Without the printer only caf::aout is missing.
+        if (has_room_for_thread()) {
+          super::start();
+          started_actors_ = true;
+        }
+      }
+      // Ours last: the workers make do with the threads that are left.
       scheduler_.start();
-      if (scheduler_.simulated()) return;  // CAF's clock and its printing actor have threads of their own
-      clock_thread_ = std::thread([this] { clock_.run_dispatch_loop(); });
-      super::start();
     } catch (...) {
-      halt();
-      throw;
+      failure_ = std::current_exception();
     }
   }
 
-  void stop() override {
-    if (!scheduler_.simulated()) stop_actors();
-    halt();
-  }
+  void stop() override { halt(); }
 
 private:
   /// Ends all threads and releases what they had still to run. A second time it finds nothing to do.
   void halt() {
+    if (std::exchange(started_actors_, false)) stop_actors();
     if (clock_thread_.joinable()) {
       clock_.cancel_dispatch_loop();
       clock_thread_.join();
@@ -105,24 +132,34 @@ private:
   }
 
   detail::scheduler& scheduler_;  // qualified: CAF's modules have an enumerator of that name
+  std::exception_ptr& failure_;
   caf::detail::thread_safe_actor_clock clock_;
   std::thread clock_thread_;
+  bool started_actors_ = false;
 };
 
 struct config : caf::actor_system_config {
-  explicit config(scheduler& s) {
+  config(scheduler& s, std::exception_ptr& failure) {
     set("scheduler.max-threads", static_cast<std::size_t>(s.size()));
     set("scheduler.max-throughput", static_cast<std::size_t>(s.signals_per_turn()));
     set("logger.verbosity", caf::atom("quiet"));
     module_factories.push_back(
-        [&s](caf::actor_system& sys) -> caf::actor_system::module* { return new coordinator(sys, s); });
+        [&](caf::actor_system& sys) -> caf::actor_system::module* { return new coordinator(sys, s, failure); });
   }
 };
 
 }  // namespace
 
 struct actor_backend::state {
-  explicit state(scheduler& s) : settings(s) {}
+  explicit state(scheduler& s) : settings(s, failure) {}
+  void destroy_system() noexcept {
+    // Workers ask for the system until its destructor has stopped them.
+    caf::actor_system* const last = system.get();
+    last->~actor_system();
+    static_cast<void>(system.release());
+    ::operator delete (last, std::align_val_t{alignof(caf::actor_system)});
+  }
+  std::exception_ptr failure;  // of the coordinator's start
   config settings;
   std::vector<std::unique_ptr<worker_unit>> units;
   std::unique_ptr<caf::actor_system> system;
@@ -146,15 +183,13 @@ actor_backend::actor_backend(scheduler& s) : state_(std::make_unique<state>(s)) 
   state_->system.reset(system);
   // Karyon's runtime counts its own cells; stock actors that a host forgot must not hold up the shutdown for ever.
   system->await_actors_before_shutdown(false);
+  if (state_->failure != nullptr) {
+    state_->destroy_system();
+    std::rethrow_exception(state_->failure);
+  }
 }
 
-actor_backend::~actor_backend() {
-  // Workers ask for the system until its destructor has stopped them.
-  caf::actor_system* system = state_->system.get();
-  system->~actor_system();
-  static_cast<void>(state_->system.release());
-  ::operator delete (system, std::align_val_t{alignof(caf::actor_system)});
-}
+actor_backend::~actor_backend() { state_->destroy_system(); }
 
 void* actor_backend::system() noexcept { return state_->system.get(); }
 

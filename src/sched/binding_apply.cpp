@@ -10,6 +10,7 @@
 #include <karyon/sched/binding.hpp>
 
 #include "sched/dirty_pool.hpp"
+#include "sched/placement.hpp"
 #include "sched/topology_system.hpp"
 
 namespace karyon {
@@ -61,4 +62,22 @@ result<void> detail::bind_current_thread_to(const std::vector<std::uint32_t>& un
   return {};
 }
 
+namespace detail {
+
+result<std::vector<std::uint32_t>> units_of_current_thread() {
+  const auto machine = system_topology();
+  const bitmap set(hwloc_bitmap_alloc());
+  if (machine == nullptr || set == nullptr)
+    return fail(errc::unsupported, "this system does not tell where threads run");
+  errno = 0;
+  if (system_is_pretended() || hwloc_get_cpubind(machine, set.get(), HWLOC_CPUBIND_THREAD) != 0)
+    return fail(errc::system_error,
+                "the system does not tell where this thread may run: " + std::generic_category().message(errno));
+  std::vector<std::uint32_t> units;
+  for (int u = hwloc_bitmap_first(set.get()); u >= 0; u = hwloc_bitmap_next(set.get(), u))
+    units.push_back(static_cast<std::uint32_t>(u));
+  return units;
+}
+
+}  // namespace detail
 }  // namespace karyon

@@ -3,6 +3,10 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "sched/pulse.hpp"
 #include "sched/worker.hpp"
 
@@ -18,7 +22,20 @@ crew::member& crew::add() {
   return m;
 }
 
-void crew::assign(member& m, worker& w) noexcept {
+crew::member& crew::take_spare(unsigned node) noexcept {
+  // The last to come back has the warmest caches. But a thread's stack and heap lie where it has run: one that was on this
+  // node is better, and one that has run nothing yet has neither.
+  const auto rank = [node](const member* m) { return m->node == node ? 2 : m->node == no_node ? 1 : 0; };
+  const auto best = std::max_element(spares_.rbegin(), spares_.rend(),
+                                     [&](const member* a, const member* b) { return rank(a) < rank(b); });
+  member& chosen = **best;
+  spares_.erase(std::next(best).base());
+  return chosen;
+}
+
+void crew::give(member& m, worker& w) noexcept {
+  m.serves = &w;
+  m.node = w.node();
   m.assigned.store(&w, std::memory_order_seq_cst);
   m.bed.wake();
 }
@@ -28,9 +45,8 @@ void crew::start(worker& w, bool watched) {
   watched_ = watched;
   member& m = add();
   ++made_for_workers_;
-  m.serves = &w;
   pulse_.worker_wakes();
-  assign(m, w);
+  give(m, w);
 }
 
 void crew::stop() noexcept {
@@ -67,11 +83,11 @@ void crew::serve(member& m) noexcept {
 
 void crew::come_back(member& m) noexcept {
   pthread_setname_np(pthread_self(), "karyon.spare");
-  away_.fetch_sub(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   m.away = false;
   pulse_.worker_sleeps();
   spares_.push_back(&m);
+  away_.fetch_sub(1, std::memory_order_relaxed);  // last: whoever sees it finds a spare
 }
 
 crew::outcome crew::take_over(member& from, std::uint64_t number) noexcept {
@@ -86,14 +102,13 @@ crew::outcome crew::take_over(member& from, std::uint64_t number) noexcept {
     }
   }
   if (!from.place.take(number)) return outcome::busy;
-  member& to = *spares_.back();
-  spares_.pop_back();
-  to.serves = std::exchange(from.serves, nullptr);
+  worker& w = *std::exchange(from.serves, nullptr);
+  member& to = take_spare(w.node());
   from.away = true;
   away_.fetch_add(1, std::memory_order_relaxed);
   // The thread that is away keeps the clock running as one that works: how long it stays is to be seen.
   pulse_.worker_wakes();
-  assign(to, *to.serves);
+  give(to, w);
   return outcome::taken;
 }
 

@@ -22,12 +22,14 @@ class worker;
 /// or is a spare that waits for such a case. Spares are made when the first is needed, and kept.
 class KARYON_API crew {
 public:
+  static constexpr unsigned no_node = ~0u;
   struct member {
     seat place;
     parker bed;
     std::atomic<worker*> assigned{nullptr};  // crew: the worker to run next; seq_cst with bed, as the parker asks
     worker* serves = nullptr;                // the crew's mutex; null for one that has lost its worker, and for spares
     bool away = false;                       // the crew's mutex; has lost its worker and has not come back yet
+    unsigned node = no_node;                 // the crew's mutex; of the worker that it ran last
     int tid = 0;  // the system's number; written by the thread before it first takes a worker
     std::thread thread;
 
@@ -40,6 +42,7 @@ public:
     unsigned seen_worker = 0;
     std::uint8_t stage = 0;
     std::uint64_t used_cpu_ns = 0;  // of the thread, at last_seen_ns; 0: not asked in this turn
+    std::uint64_t own_ns = 0;       // of this turn: seen to compute, or to be blocked
   };
 
   crew(pulse& clock, std::size_t spares_max) : pulse_(clock), spares_max_(spares_max) {}
@@ -78,9 +81,12 @@ public:
 private:
   /// mutex_. Throws std::system_error, std::bad_alloc.
   member& add();
+  /// mutex_. Takes the spare out that suits a worker of this node best; there is one.
+  [[nodiscard]] member& take_spare(unsigned node) noexcept;
+  /// mutex_.
+  static void give(member& m, worker& w) noexcept;
   void serve(member& m) noexcept;
   void come_back(member& m) noexcept;
-  static void assign(member& m, worker& w) noexcept;
 
   pulse& pulse_;
   const std::size_t spares_max_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "sched/task.hpp"
 
@@ -13,7 +14,9 @@ namespace karyon::detail {
 class run_queue {
 public:
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(pushed_ - popped_); }
+  /// How many were ever pushed.
+  [[nodiscard]] std::uint64_t pushed() const noexcept { return pushed_; }
 
   void push(task* t) noexcept {
     t->next = nullptr;
@@ -23,7 +26,7 @@ public:
       tail_->next = t;
     }
     tail_ = t;
-    ++size_;
+    ++pushed_;
   }
 
   /// The oldest task, or null.
@@ -31,7 +34,7 @@ public:
     task* t = head_;
     if (t != nullptr) {
       head_ = t->next;
-      --size_;
+      ++popped_;
     }
     return t;
   }
@@ -39,7 +42,8 @@ public:
 private:
   task* head_ = nullptr;
   task* tail_ = nullptr;  // meaningful only while head_ is set
-  std::size_t size_ = 0;
+  std::uint64_t pushed_ = 0;
+  std::uint64_t popped_ = 0;
 };
 
 }  // namespace karyon::detail

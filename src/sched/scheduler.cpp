@@ -24,6 +24,7 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
       signals_per_turn_(options.signals_per_turn),
       single_node_(plan_.nodes.size() == 1),
       watch_options_(options.watch),
+      active_(static_cast<unsigned>(plan_.workers.size())),
       crew_(pulse_, spares_max(options.watch, plan_.workers.size())) {
   for (std::size_t i = 0; i < plan_.nodes.size(); ++i) domains_.push_back(std::make_unique<worker_domain>());
   for (unsigned i = 0; i < plan_.workers.size(); ++i) {
@@ -33,6 +34,7 @@ scheduler::scheduler(binding_plan plan, const scheduler_options& options, schedu
     workers_.push_back(std::make_unique<worker>(*this, i, binding, domain));
     domain.workers.push_back(workers_.back().get());
   }
+  for (auto& w : workers_) w->measure_distances();
   dirty_ = std::make_unique<dirty_pools>(*this, options.dirty);
 }
 
@@ -56,7 +58,7 @@ void scheduler::start() {
     } else {
       pulse_.start();
     }
-    for (auto& w : workers_) crew_.start(*w, watch_options_.enabled);
+    start_workers();
   } catch (...) {
     stop();
     throw;
@@ -65,6 +67,7 @@ void scheduler::start() {
 
 void scheduler::stop() noexcept {
   stopping_.store(true, std::memory_order_seq_cst);
+  started_.set();
   if (simulated_) {
     if (simulation_ != nullptr) std::exchange(simulation_, nullptr)->release(*this);
     return;
@@ -77,11 +80,35 @@ void scheduler::stop() noexcept {
 
 void scheduler::schedule_anyway(task* t, unsigned home, bool pinned) noexcept {
   const covered here;
-  worker* const self = worker::current();
-  worker* const to = workers_[home].get();
-  if (pinned) return self == to ? to->push_local_pinned(t) : to->push_remote_pinned(t);
-  if (self != nullptr && &self->owner() == this && self->node() == to->node()) return self->push_local(t);
+  worker* self = worker::current();
+  if (self != nullptr && &self->owner() != this) self = nullptr;
+  worker* to = workers_[home].get();
+  if (pinned) {
+    if (self == to) return to->push_local_pinned(t);
+    if (self != nullptr) self->count_wake(home);
+    return to->push_remote_pinned(t);
+  }
+  if (self != nullptr && self->node() == to->node()) return self->push_local(t);
+  to = workers_[route(home)].get();
+  if (to == self) return self->push_local(t);
+  if (self != nullptr) self->count_wake(to->index());
   to->push_remote(t, t);
+}
+
+void scheduler::schedule_high(task* t, unsigned home, bool pinned, bool again) noexcept {
+  const covered here;
+  worker* self = worker::current();
+  if (self != nullptr && &self->owner() != this) self = nullptr;
+  worker* to = workers_[pinned ? home : route(home)].get();
+  // A worker that is switched off runs what its lane has, but nothing comes back to it.
+  const bool mine = self != nullptr &&
+                    (self == to || (!pinned && self->node() == workers_[home]->node() && is_active(self->index())));
+  if (mine) {
+    if (again) self->count_requeued();
+    return self->push_local_high(t);
+  }
+  if (self != nullptr) self->count_wake(to->index());
+  to->push_remote_high(t);
 }
 
 void scheduler::drain(const std::function<void(task*)>& f) {
@@ -104,10 +131,12 @@ void scheduler::drain(const std::function<void(task*)>& f) {
     for (auto& w : workers_) {
       while (task* t = w->queue_.pop()) one(t);
       while (task* t = w->pinned_.pop()) one(t);
+      while (task* t = w->high_.pop()) one(t);
       all(std::exchange(w->taken_, nullptr));
       all(std::exchange(w->taken_pinned_, nullptr));
       all(w->inbox_.take_all());
       all(w->pinned_inbox_.take_all());
+      all(w->high_inbox_.take_all());
       w->release_cancelled();
       w->wheel_.drain([&](timer& t) {
         found = true;
@@ -118,15 +147,23 @@ void scheduler::drain(const std::function<void(task*)>& f) {
 }
 
 unsigned scheduler::next_worker(unsigned node) noexcept {
+  const std::uint32_t turn = turn_.fetch_add(1, std::memory_order_relaxed);
   const auto& workers = plan_.nodes[node].workers;
-  return workers[turn_.fetch_add(1, std::memory_order_relaxed) % workers.size()];
+  if (const unsigned on = active_on(node, active())) return workers[turn % on];
+  // All of them are off, or could not be had: the node's memory is still asked for, and route() finds who runs the task.
+  return workers.empty() ? turn % active() : workers[turn % workers.size()];
 }
 
 unsigned scheduler::next_worker() noexcept {
   const std::uint32_t turn = turn_.fetch_add(1, std::memory_order_relaxed);
   const auto& nodes = plan_.nodes;
-  const auto& workers = nodes[turn % nodes.size()].workers;
-  return workers[turn / nodes.size() % workers.size()];
+  const auto count = static_cast<std::uint32_t>(nodes.size());
+  const unsigned all = active();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t node = (turn + i) % count;
+    if (const unsigned on = active_on(node, all)) return nodes[node].workers[turn / count % on];
+  }
+  return 0;
 }
 
 void scheduler::binding_refused(const error& e) {

@@ -2,8 +2,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include <karyon/core/export.hpp>
@@ -11,6 +13,7 @@
 
 #include "sched/crew.hpp"
 #include "sched/dirty_pool.hpp"
+#include "sched/wait.hpp"
 #include "sched/watch.hpp"
 #include "sched/worker.hpp"
 
@@ -21,6 +24,13 @@ struct scheduler_hooks {
   std::function<void(const error&)> binding_refused;  ///< once, on the first worker that could not be bound
   watch::hooks handlers;                              ///< of handlers that do not return, on the pulse's thread
   std::function<void()> watch_unsupported;            ///< at the start: this system can not have workers taken over
+  /// Units were taken from the process, or from a worker's thread: once for each set of units that is left, on a worker.
+  std::function<void(const error&)> binding_lost;
+  /// The system has fewer threads for us than there are workers in the plan; on the thread that starts.
+  std::function<void(const error&)> workers_lost;
+  /// A runnable task, which is the caller's, had better be put to worker `to` from now on. False for those that have no
+  /// home, or will not leave it.
+  bool (*rehome)(task* t, unsigned to) noexcept = nullptr;
   /// Once, on a thread that has work for a dirty pool.
   std::function<void(const error&)> dirty_thread_refused{};
 };
@@ -59,6 +69,18 @@ public:
     }
     return schedule_anyway(t, home, pinned);
   }
+  /// The same for a task that has had its turn and wants another: it is not counted as woken.
+  void schedule_again(task* t, unsigned home, bool pinned) noexcept {
+    worker* self = worker::current();
+    if (self != nullptr && &self->owner() == this) {
+      const bool stays =
+          pinned ? self->index() == home : self->node() == workers_[home]->node() || self->index() == route(home);
+      if (stays) self->count_requeued();
+    }
+    schedule(t, home, pinned);
+  }
+  /// The same, into the lane of high priority there. `again`: as schedule_again.
+  void schedule_high(task* t, unsigned home, bool pinned, bool again) noexcept;
 
   [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(workers_.size()); }
   [[nodiscard]] worker& at(unsigned i) const noexcept { return *workers_[i]; }
@@ -68,6 +90,23 @@ public:
   [[nodiscard]] unsigned next_worker(unsigned node) noexcept;
   /// The next worker of all, in turn over the nodes; any thread.
   [[nodiscard]] unsigned next_worker() noexcept;
+
+  // ---- switching workers off and on: placement.cpp, docs/internals/placement.md ----
+
+  /// Workers 0 to n - 1 are switched on, the others off; 1 <= n <= size(). Any thread; returns at once. One that is switched
+  /// off goes on with its timers and its pinned tasks, and hands everything else to others.
+  void set_active(unsigned n);
+  [[nodiscard]] unsigned active() const noexcept { return active_.load(std::memory_order_relaxed); }
+  /// Sequentially consistent: one half of the sleep protocol (worker::has_remote_work).
+  [[nodiscard]] bool is_active(unsigned index) const noexcept {
+    return index < active_.load(std::memory_order_seq_cst);
+  }
+  /// Where a task goes that is to be put to worker `home`: there if it is switched on, else to one of its node, else to any.
+  [[nodiscard]] unsigned route(unsigned home) const noexcept {
+    return home < active_.load(std::memory_order_relaxed) ? home : stand_in(home, home);
+  }
+  /// The same for a worker that is off; by `turn`, if several can stand in.
+  [[nodiscard]] unsigned stand_in(unsigned home, std::uint32_t turn) const noexcept;
 
   /// For whoever owns the scheduler; set before start().
   void* user = nullptr;
@@ -93,6 +132,11 @@ private:
   friend class stepper;
   void binding_refused(const error& e);
   void schedule_anyway(task* t, unsigned home, bool pinned) noexcept;
+  void binding_lost(const worker& w, const std::vector<std::uint32_t>& left, std::uint32_t now_on);
+  void start_workers();
+  /// Those from `first` on have no thread, and are taken out of the plan before anything is scheduled.
+  void lose_workers(unsigned first, const std::exception& why);
+  [[nodiscard]] unsigned active_on(unsigned node, unsigned active) const noexcept;
 
   pulse pulse_;
   binding_plan plan_;
@@ -106,11 +150,15 @@ private:
   std::unique_ptr<watch> watch_;
   std::vector<std::unique_ptr<worker_domain>> domains_;
   std::vector<std::unique_ptr<worker>> workers_;
+  std::atomic<unsigned> active_;  // workers below this number are switched on
   crew crew_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<dirty_pools> dirty_;
   std::atomic<bool> refusal_told_{false};
   std::atomic<bool> dirty_refusal_told_{false};
+  std::mutex placement_mutex_;
+  std::vector<std::uint32_t> told_left_;  // placement_mutex_: of the last report that units were taken away
+  blocking_event started_;                // workers wait for it before they look at anything
   alignas(64) std::atomic<std::uint32_t> turn_{0};
 };
 

@@ -37,11 +37,16 @@ void stepper::collect(unsigned index) {
   std::vector<entry>& to = waiting_[index];
   while (task* t = w.queue_.pop()) to.push_back({t, false});
   while (task* t = w.pinned_.pop()) to.push_back({t, true});
-  const auto all = [&to](task* newest, bool pinned) {
-    for (task* t = newest; t != nullptr; t = t->next) to.push_back({t, pinned});
+  while (task* t = w.high_.pop()) to.push_back({t, true});
+  const auto all = [&to, &w](task* newest, bool pinned) {
+    for (task* t = newest; t != nullptr; t = t->next) {
+      to.push_back({t, pinned});
+      ++w.taken_count_;
+    }
   };
   all(w.inbox_.take_all(), false);
   all(w.pinned_inbox_.take_all(), true);
+  all(w.high_inbox_.take_all(), true);
 }
 
 stepper::taken stepper::take(unsigned from, std::size_t i, std::uint64_t where) noexcept {
@@ -52,18 +57,26 @@ stepper::taken stepper::take(unsigned from, std::size_t i, std::uint64_t where) 
   worker& home = owner_.at(from);
   if (chosen.pinned) return {chosen.what, &home};
   const worker_binding& binding = home.binding();
-  const std::size_t others = binding.steal_order.size() + binding.steal_remote.size();
-  const std::size_t choice = static_cast<std::size_t>(where % (others + 1));
-  if (choice == others) return {chosen.what, &home};
   const std::size_t near = binding.steal_order.size();
-  return {chosen.what, &owner_.at(choice < near ? binding.steal_order[choice] : binding.steal_remote[choice - near])};
+  const std::size_t others = near + binding.steal_remote.size();
+  const std::size_t choice = static_cast<std::size_t>(where % (others + 1));
+  unsigned to = from;
+  if (choice != others) to = choice < near ? binding.steal_order[choice] : binding.steal_remote[choice - near];
+  // One that is switched off is given nothing, and keeps nothing.
+  if (!owner_.is_active(to)) to = owner_.route(from);
+  worker& runner = owner_.at(to);
+  const bool moves = to != from && runner.node() == home.node();
+  // Where threads do it by load, chance does: now and then what another runs gets its home there.
+  if (moves && (!owner_.is_active(from) || (where >> 32u) % 16 == 0)) home.rehome(chosen.what, to);
+  return {chosen.what, &runner};
 }
 
 void stepper::run(const taken& t, std::uint32_t signals_per_turn) {
   const as_worker scope(t.where);
   owner_.signals_per_turn_ = signals_per_turn;
   t.what->run(t.what, *t.where);
-  t.where->counters_.turns.store(++t.where->turns_, std::memory_order_relaxed);
+  ++t.where->turns_;
+  t.where->publish();
 }
 
 std::uint64_t stepper::next_timer_ns(unsigned worker) const noexcept { return owner_.at(worker).wheel_.next_ns(); }

@@ -51,7 +51,7 @@ public:
 private:
   struct entry {
     task* what;
-    bool pinned;
+    bool pinned;  // or of high priority: stays with its worker. Any order may be met, so no lane comes first.
   };
   void collect(unsigned index);
 

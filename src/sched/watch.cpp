@@ -19,7 +19,7 @@ watch::watch(crew& threads, const watch_options& options, hooks told)
       hooks_(std::move(told)) {}
 
 overrun watch::describe(const crew::member& m, std::uint64_t now_ns) noexcept {
-  return {m.seen_what, m.seen_whom, m.seen_worker, now_ns - m.first_seen_ns, m.tid};
+  return {m.seen_what, m.seen_whom, m.seen_worker, now_ns - m.first_seen_ns, m.tid, m.own_ns};
 }
 
 std::uint64_t watch::look(std::uint64_t now_ns) {
@@ -41,8 +41,8 @@ std::uint64_t watch::look(std::uint64_t now_ns) {
     if (m.seen_number == 0) return;
     if (m.stage == within && running_ns >= limit_ns_ && m.seen_what != nullptr) {
       m.stage = over;
-      overruns_.fetch_add(1, std::memory_order_relaxed);
       if (hooks_.begins) hooks_.begins(describe(m, now_ns));
+      overruns_.fetch_add(1, std::memory_order_release);  // with overruns(): whoever sees it counted finds it told of
     } else if (m.stage == over && running_ns >= std::max(named_after_ns, limit_ns_)) {
       m.stage = long_over;
       if (hooks_.goes_on) hooks_.goes_on(describe(m, now_ns));
@@ -59,7 +59,9 @@ void watch::leave_out_waiting(crew::member& m, std::uint64_t now_ns) noexcept {
     const std::uint64_t passed = now_ns - m.last_seen_ns;
     const std::uint64_t ran = used - m.used_cpu_ns;
     // One that sleeps or waits for a lock has not used its core either, but it is what keeps the worker.
-    if (ran < passed / 2 && thread_usage::is_runnable(m.tid)) m.first_seen_ns += passed - ran;
+    const bool waited = ran < passed / 2 && thread_usage::is_runnable(m.tid);
+    if (waited) m.first_seen_ns += passed - ran;
+    m.own_ns += waited || ran > passed / 2 ? ran : passed;
   }
   m.used_cpu_ns = used;
 }
@@ -71,6 +73,7 @@ void watch::look_at(crew::member& m, std::uint64_t now_ns, std::uint64_t& next_n
     m.seen_number = seen.number;
     m.first_seen_ns = now_ns;
     m.used_cpu_ns = 0;
+    m.own_ns = 0;
     m.stage = within;
     m.seen_whom = seen.whom;
     if (m.serves != nullptr) m.seen_worker = m.serves->index();

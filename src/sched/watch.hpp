@@ -18,6 +18,7 @@ struct overrun {
   unsigned worker = 0;
   std::uint64_t running_ns = 0;  // since it was first seen, so at least so long; without what it waited for a core
   int tid = 0;                   // of the thread that runs it
+  std::uint64_t own_ns = 0;      // how much of that time it was seen to compute or to be blocked; no more than is known
 };
 
 /// Looks at each tick of the pulse what the workers' threads are at: finds handlers that do not return, has their workers
@@ -41,7 +42,7 @@ public:
   /// Looks at all threads; returns after how many nanoseconds it wants to look again at the latest.
   [[nodiscard]] std::uint64_t look(std::uint64_t now_ns);
 
-  [[nodiscard]] std::uint64_t overruns() const noexcept { return overruns_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t overruns() const noexcept { return overruns_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t take_overs() const noexcept { return take_overs_.load(std::memory_order_relaxed); }
 
   /// A handler that never returns is told of a second time after so long.

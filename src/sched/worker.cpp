@@ -25,7 +25,13 @@ constexpr std::size_t donation_max = 256;
 }  // namespace
 
 worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain)
-    : owner_(owner), domain_(domain), pulse_(owner.clock()), index_(index), binding_(binding), wheel_(monotonic_ns()) {}
+    : owner_(owner),
+      domain_(domain),
+      pulse_(owner.clock()),
+      index_(index),
+      binding_(binding),
+      wheel_(monotonic_ns()),
+      unit_(binding.unit_os_index) {}
 
 bool worker::serve(seat* place) noexcept {
   char name[16];
@@ -33,7 +39,8 @@ bool worker::serve(seat* place) noexcept {
   pthread_setname_np(pthread_self(), name);
   current_worker = this;
   current_seat = place;
-  if (auto bound = bind_current_thread(binding_); !bound) owner_.binding_refused(bound.error());
+  bind_thread();
+  owner_.started_.wait();
   if (!run_until_stopped()) return false;
   pulse_.worker_sleeps();
   current_worker = nullptr;
@@ -43,6 +50,8 @@ bool worker::serve(seat* place) noexcept {
 
 bool worker::run_until_stopped() {
   while (true) {
+    if (off_) [[unlikely]]
+      shed();
     task* t = pick();
     if (t == nullptr) {
       if (owner_.stopping()) return true;
@@ -55,18 +64,47 @@ bool worker::run_until_stopped() {
     ++turns_;
     const bool ticked = pulse_.ticks() != seen_tick_;
     if (ticked) after_tick();
-    if (domain_.hungry.load(std::memory_order_relaxed) != 0 && queue_.size() >= 2) donate(ticked);
+    if (domain_.hungry.load(std::memory_order_relaxed) != 0 && (queue_.size() >= 2 || taken_ != nullptr)) {
+      donate(ticked);
+    }
   }
 }
 
 task* worker::pick() noexcept {
-  // Fifteen of sixteen turns go to what this worker's own tasks made runnable, if there is any; the sixteenth looks at
-  // the other sources, so that none starves.
-  if ((++rotation_ & 15u) != 0) {
+  // Three of four turns go to tasks of high priority, if there are any. Of the others fifteen of sixteen go to what this
+  // worker's own tasks made runnable; the sixteenth looks at the other sources, so that none starves.
+  ++rotation_;
+  if ((rotation_ & 3u) != 0) {
+    if (task* t = pick_high()) return t;
+  }
+  if ((rotation_ & 15u) != 0) {
     if (task* t = queue_.pop()) return t;
   }
   if (task* t = pick_elsewhere()) return t;
-  return queue_.pop();
+  if (task* t = queue_.pop()) return t;
+  return pick_high();
+}
+
+task* worker::pick_high() noexcept {
+  // One queue for both sources, so that the tasks of neither wait for those of the other. Both looks are at lines that
+  // nobody else touches where nothing is of high priority.
+  if (task* newest = high_inbox_.take_all()) {
+    task* oldest = nullptr;
+    while (newest != nullptr) {
+      task* following = newest->next;
+      newest->next = oldest;
+      oldest = newest;
+      newest = following;
+    }
+    while (oldest != nullptr) {
+      task* following = oldest->next;
+      ++taken_count_;
+      ++requeued_;
+      high_.push(oldest);
+      oldest = following;
+    }
+  }
+  return high_.pop();
 }
 
 task* worker::pick_elsewhere() noexcept {
@@ -75,9 +113,10 @@ task* worker::pick_elsewhere() noexcept {
   for (unsigned i = 0; i < 3; ++i) {
     source_ = source_ == 2 ? 0 : source_ + 1;
     if (source_ == 0) {
-      if (taken_ == nullptr) taken_ = inbox_.take_all();
+      if (taken_ == nullptr && !off_) taken_ = inbox_.take_all();
       if (task* t = taken_) {
         taken_ = t->next;
+        ++taken_count_;
         if (taken_ != nullptr) taken_->prefetch();
         return t;
       }
@@ -87,6 +126,7 @@ task* worker::pick_elsewhere() noexcept {
       if (taken_pinned_ == nullptr) taken_pinned_ = pinned_inbox_.take_all();
       if (task* t = taken_pinned_) {
         taken_pinned_ = t->next;
+        ++taken_count_;
         return t;
       }
     }
@@ -96,7 +136,9 @@ task* worker::pick_elsewhere() noexcept {
 
 void worker::after_tick() {
   seen_tick_ = pulse_.ticks();
-  counters_.turns.store(turns_, std::memory_order_relaxed);
+  publish();
+  off_ = !owner_.is_active(index_);
+  if (bound_ && seen_tick_ >= next_look_tick_) look_at_binding();
   release_cancelled();
   if (!wheel_.empty()) wheel_.advance(monotonic_ns(), *this);
 }
@@ -104,6 +146,14 @@ void worker::after_tick() {
 // ---- balance -------------------------------------------------------------------------------------------------------
 
 void worker::donate(bool also_sleepers) noexcept {
+  // What others have sent here waits in another list; a worker that does nothing could have that too.
+  while (task* t = taken_) {
+    taken_ = t->next;
+    ++taken_count_;
+    ++requeued_;
+    queue_.push(t);
+  }
+  if (queue_.size() < 2) return;
   const bool wake = also_sleepers || queue_.size() >= backlog_worth_waking;
   std::uint32_t position = 0;
   for (const std::uint32_t candidate : binding_.steal_order) {
@@ -128,10 +178,17 @@ bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) no
   receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
   std::size_t n = queue_.size() / 2;
   if (n > donation_max) n = donation_max;
+  std::size_t moving = 0;  // this many get a new home
+  if (receiver.node() == node()) {
+    moving = balance_.gave(n, pulse_.ticks(), turns_);
+    receiver.balance_.received(n);
+  }
   task* const first = queue_.pop();
   task* last = first;
+  if (moving != 0) rehome(first, receiver.index_);
   for (std::size_t i = 1; i < n; ++i) {
     task* t = queue_.pop();
+    if (i < moving) rehome(t, receiver.index_);
     last->next = t;
     last = t;
   }
@@ -143,8 +200,8 @@ bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) no
 // ---- idleness ------------------------------------------------------------------------------------------------------
 
 bool worker::has_remote_work() const noexcept {
-  return inbox_.has_tasks() || pinned_inbox_.has_tasks() || cancelled_.load(std::memory_order_relaxed) != nullptr ||
-         owner_.stopping();
+  return inbox_.has_tasks() || pinned_inbox_.has_tasks() || high_inbox_.has_tasks() ||
+         cancelled_.load(std::memory_order_relaxed) != nullptr || owner_.is_active(index_) == off_ || owner_.stopping();
 }
 
 bool worker::spin_for_work(std::uint64_t for_ns, bool yielding) noexcept {
@@ -172,9 +229,16 @@ void worker::look_no_more() noexcept {
 }
 
 void worker::idle() {
-  counters_.turns.store(turns_, std::memory_order_relaxed);
+  publish();
+  off_ = !owner_.is_active(index_);
   release_cancelled();
-  if (!queue_.empty() || !pinned_.empty()) return;  // a released timer's payload may have woken somebody
+  if (!queue_.empty() || !pinned_.empty() || !high_.empty())
+    return;  // a released timer's payload may have woken somebody
+  if (off_) {
+    sleep(wheel_.next_ns());
+    if (!wheel_.empty()) wheel_.advance(monotonic_ns(), *this);
+    return;
+  }
   // Most gaps are short: a first look on the quiet, which touches nothing that others use.
   constexpr std::uint64_t quiet_ns = 2000;
   if (owner_.spin_ns() >= quiet_ns && spin_for_work(quiet_ns, false)) return;
@@ -182,19 +246,23 @@ void worker::idle() {
   hungry_.store(true, std::memory_order_relaxed);
   domain_.hungry.fetch_add(1, std::memory_order_acq_rel);
   const std::uint64_t due = wheel_.next_ns();
-  if (!spin_in_turn() && (due == timer_wheel::no_deadline || due > monotonic_ns())) {
-    parker_.prepare();
-    if (has_remote_work()) {
-      parker_.cancel();
-    } else {
-      add(counters_.sleeps, 1);
-      pulse_.worker_sleeps();
-      parker_.sleep(due == timer_wheel::no_deadline ? 0 : due);
-      pulse_.worker_wakes();
-    }
-  }
+  if (!spin_in_turn()) sleep(due);
   look_no_more();
   if (!wheel_.empty()) wheel_.advance(monotonic_ns(), *this);
+}
+
+void worker::sleep(std::uint64_t due_ns) noexcept {
+  if (due_ns != timer_wheel::no_deadline && due_ns <= monotonic_ns()) return;
+  parker_.prepare();
+  if (has_remote_work()) {
+    parker_.cancel();
+    return;
+  }
+  add(counters_.sleeps, 1);
+  pulse_.worker_sleeps();
+  parker_.sleep(due_ns == timer_wheel::no_deadline ? 0 : due_ns);
+  pulse_.worker_wakes();
+  if (bound_ && monotonic_ns() >= next_look_ns_) look_at_binding();
 }
 
 // ---- timers --------------------------------------------------------------------------------------------------------
@@ -204,11 +272,7 @@ void worker::start_timer(timer& t, std::uint64_t deadline_ns) noexcept {
 }
 
 void worker::retire_timer(timer& t) noexcept {
-  if (current_worker == this) {
-    wheel_.unlink(t);
-    t.release(&t, *this);
-    return;
-  }
+  if (current_worker == this) return release_timer(t);
   // Release pairs with the acquire in release_cancelled: the record's content is complete when the owner frees it.
   timer* head = cancelled_.load(std::memory_order_relaxed);
   do {
@@ -216,7 +280,16 @@ void worker::retire_timer(timer& t) noexcept {
   } while (!cancelled_.compare_exchange_weak(head, &t, std::memory_order_release, std::memory_order_relaxed));
 }
 
+void worker::release_retired() noexcept {
+  if (retired_count_ == 0) return;
+  for (timer*& place : retired_) {
+    if (timer* const t = std::exchange(place, nullptr)) release_timer(*t);
+  }
+  retired_count_ = 0;
+}
+
 void worker::release_cancelled() noexcept {
+  release_retired();
   // A look that comes too early is made up for at the next tick; the exchange is retire_timer's partner.
   if (cancelled_.load(std::memory_order_relaxed) == nullptr) return;
   timer* t = cancelled_.exchange(nullptr, std::memory_order_acquire);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -64,8 +65,10 @@ public:
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
   [[nodiscard]] std::uint64_t elapsed_ns() const noexcept { return now_ns_ - started_ns_; }
   [[nodiscard]] const trace& happened() const noexcept { return trace_; }
-  /// Refusals of signals that the test itself has sent.
-  [[nodiscard]] std::uint64_t refused_to_test() const noexcept { return refused_outside_; }
+  /// Signals that were lost by what the test itself has sent.
+  [[nodiscard]] std::uint64_t lost_by_test(karyon::detail::loss cause) const noexcept {
+    return lost_outside_[static_cast<std::size_t>(cause)];
+  }
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
   [[nodiscard]] std::uint64_t delayed_now() const noexcept { return delayed_.size(); }
   [[nodiscard]] std::vector<std::string> log_lines() const { return {log_.begin(), log_.end()}; }
@@ -80,7 +83,9 @@ public:
   void runs(cell_slot& s) noexcept override;
   bool admits(cell_slot& s, signal& what) noexcept override;
   void ends(cell_slot& s, const exit_reason& why) noexcept override;
-  void refused_outside() noexcept override { ++refused_outside_; }
+  void lost_outside(karyon::detail::loss cause, std::uint64_t n) noexcept override {
+    lost_outside_[static_cast<std::size_t>(cause)] += n;
+  }
 
   // ---- log_capture ----
   void line(log_level level, std::string_view text) override;
@@ -160,7 +165,7 @@ private:
   std::multimap<std::uint64_t, delayed_signal*> delayed_;  // by the time at which they are due
   std::vector<signal*> lost_;                              // dropped ones
   std::uint64_t dropped_ = 0;
-  std::uint64_t refused_outside_ = 0;
+  std::array<std::uint64_t, 6> lost_outside_{};  // by loss
   std::string failure_;
 };
 

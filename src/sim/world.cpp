@@ -132,9 +132,13 @@ signal_accounts world::accounts() const {
   const kd::runtime_core& core = runtime_->core();
   signal_accounts a;
   a.handled = core.sum(&kd::cell_counters::handled);
+  const auto by_test = [this](kd::loss cause) { return driver_->lost_by_test(cause); };
   a.refused = core.sum(&kd::cell_counters::refused_dead) + core.sum(&kd::cell_counters::refused_full) +
-              core.sum(&kd::cell_counters::refused_no_handler) + driver_->refused_to_test();
-  a.lost = core.sum(&kd::cell_counters::dropped_dead);
+              core.sum(&kd::cell_counters::refused_no_handler) + by_test(kd::loss::dead) + by_test(kd::loss::full);
+  a.lost = core.sum(&kd::cell_counters::dropped_dead) + by_test(kd::loss::dropped_dead);
+  a.overflowed = core.sum(&kd::cell_counters::dropped_newest) + core.sum(&kd::cell_counters::dropped_oldest) +
+                 core.sum(&kd::cell_counters::conflated) + by_test(kd::loss::newest) + by_test(kd::loss::oldest) +
+                 by_test(kd::loss::conflated);
   a.dropped = driver_->dropped();
   a.still_delayed = driver_->delayed_now();
   return a;

@@ -1,6 +1,6 @@
-# cmake -DPROGRAM=<file> -DEXPECTED=<file or nothing> -P run_program.cmake: the program must end with status 0 and, where a file
+# cmake -DPROGRAM=<file> -DEXPECTED=<file or nothing> [-DARGUMENT=<its one argument>] -P run_program.cmake: the program must end with status 0 and, where a file
 # is given, print exactly its content.
-execute_process(COMMAND "${PROGRAM}" RESULT_VARIABLE status OUTPUT_VARIABLE printed)
+execute_process(COMMAND "${PROGRAM}" ${ARGUMENT} RESULT_VARIABLE status OUTPUT_VARIABLE printed)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "ended with ${status}, having printed:\n${printed}")
 endif()

@@ -267,6 +267,90 @@ struct ending_in_place : rl::test_suite<ending_in_place, 3> {
   }
 };
 
+enum class taking { when_nobody_trims, at_any_time };
+
+/// A sender shortens the list of a busy cell, as make_room does, while another sends, the owner takes, and perhaps ends: each letter
+/// is handled, discarded or refused, once, and what is handled comes in its sender's order.
+template <taking How, bool Ends>
+struct trimming : rl::test_suite<trimming<How, Ends>, 3> {
+  inbox_word word;
+  letter letters[3][3];
+  rl::var<int> object{0};  // races if two ever own the cell
+  rl::var<int> last[3] = {0, 0, 0};
+  rl::var<int> done[3][3];
+
+  void before() {
+    for (auto& by_sender : done) {
+      for (auto& each : by_sender) each($) = 0;
+    }
+    word.open(1, true);
+  }
+  void finish(letter& l) {
+    auto& times = done[l.sender($)][l.number($) - 1];
+    times($) = times($) + 1;
+  }
+  void finish_all(signal* list) {
+    for (; list != nullptr; list = list->next) finish(*static_cast<letter*>(list));
+  }
+  /// True if the letter ends the cell.
+  bool handle(letter& l) {
+    object($) = object($) + 1;
+    RL_ASSERT(l.number($) > last[l.sender($)]($));
+    last[l.sender($)]($) = l.number($);
+    finish(l);
+    return Ends && l.sender($) == 2 && l.number($) == 1;
+  }
+  bool handle_all(signal* newest) {
+    signal* oldest = nullptr;
+    while (newest != nullptr) oldest = std::exchange(newest, std::exchange(newest->next, oldest));
+    bool ended = false;
+    for (; oldest != nullptr; oldest = oldest->next) ended |= handle(*static_cast<letter*>(oldest));
+    return ended;
+  }
+  void run(letter* first) {
+    bool ended = first != nullptr && handle(*first);
+    while (!ended) {
+      if (signal* list = How == taking::when_nobody_trims ? word.take_all_untrimmed() : word.take_all()) {
+        ended = handle_all(list);
+        continue;
+      }
+      if (word.go_idle()) return;
+    }
+    finish_all(word.close());
+  }
+  void send(unsigned sender, int number) {
+    letter& l = letters[sender][number - 1];
+    l.sender($) = static_cast<int>(sender);
+    l.number($) = number;
+    const std::uint64_t seen = word.look();
+    const auto result = inbox_word::accepts(seen) ? word.push(&l, seen) : inbox_word::push_result::refused;
+    if (result == inbox_word::push_result::owner) run(&l);
+    if (result == inbox_word::push_result::refused) finish(l);
+  }
+  void trim() {
+    signal* newest = word.begin_trim(1);
+    if (newest == nullptr) return;
+    finish_all(std::exchange(newest->next, nullptr));
+    auto& kept = *static_cast<letter*>(newest);
+    kept.number($) = kept.number($);  // as one that takes over the value of a newer one
+    if (!word.end_trim(1, newest)) finish_all(newest);
+  }
+  void thread(unsigned index) {
+    if (index == 0) return run(nullptr);
+    send(index, 1);
+    send(index, 2);
+    if (index != 1) return;
+    trim();
+    send(index, 3);
+  }
+  void after() {
+    for (int sender = 1; sender < 3; ++sender) {
+      for (int n = 0; n < 3 - (sender - 1); ++n) RL_ASSERT(done[sender][n]($) == 1);
+    }
+    RL_ASSERT(Ends || (word.look() & 3u) == 1u);
+  }
+};
+
 }  // namespace
 
 int main() {
@@ -277,6 +361,10 @@ int main() {
       .holds<announcement>("who sees an incarnation accept sees its class and role", 5'000)
       .holds<farewell>("who is refused may free what the cell touched last", 60'000)
       .holds<ending_in_place>("an idle cell is ended by its guardian or woken by a sender, never both", 60'000)
+      .holds<trimming<taking::when_nobody_trims, false>>(
+          "a sender shortens the list, and the owner sees what is left in order", 60'000)
+      .holds<trimming<taking::when_nobody_trims, true>>("the cell ends while a sender shortens its list", 60'000)
+      .fails<trimming<taking::at_any_time, false>>("an owner that takes what comes in while a sender trims", 60'000)
       .fails<succession<true>>("looking at the role before the word", 60'000)
       .unshown("inbox.hpp push cas acq_rel -> acquire",
                "who becomes owner publishes nothing before its go_idle or close")

@@ -17,7 +17,7 @@
 //| timer* t = cancelled_.exchange(nullptr, std::memory_order_acquire);
 //
 // mirrors src/cell/timers.cpp
-//| if (found == at_home::no && t->claim(timer::cancelled)) {
+//| if (found == at_home::claimed || (found == at_home::no && t->claim(timer::cancelled))) {
 // mirrors src/cell/timers.cpp
 //| end_payload(*t);
 //| const covered here;

@@ -324,6 +324,85 @@ void check_memory(const ground& g, report& r) {
     expect_pages(rt.plan(), n, pages[n], "what cells took from memory()", r);
 }
 
+// ---- migration -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// What the system did with the pages of cells that were told to migrate, and where they are at home then.
+struct moved {
+  std::uint64_t pages = 0;
+  std::uint64_t refused = 0;
+  std::uint32_t arrived = 0;
+
+  void add(const result<migration_report>& report, std::uint32_t to) {
+    if (!report) return;
+    pages += report->pages_moved;
+    refused += report->pages_refused;
+    arrived += report->node == to ? 1 : 0;
+  }
+};
+
+/// How many of the entries are at home on a node of the plan, and how many of them were run there.
+std::pair<std::size_t, std::size_t> at_home_and_run(const binding_plan& plan, const std::vector<entry>& all,
+                                                    std::uint32_t n) {
+  std::pair<std::size_t, std::size_t> counts{0, 0};
+  for (const entry& e : all) {
+    if (e.node != n) continue;
+    ++counts.first;
+    if (e.seen.node == plan.nodes[n].os_index) ++counts.second;
+  }
+  return counts;
+}
+
+/// Cells of one node go to another, live there, and end; then others are born where they were.
+void migrate_all(const ground& g, std::uint32_t from, std::uint32_t to, report& r) {
+  ledger l;
+  page_set own;
+  runtime rt(options_for(g));
+  const std::string way = text("node ", rt.plan().nodes[from].os_index, " to ", rt.plan().nodes[to].os_index, ": ");
+  std::vector<ref<large>> crowd;
+  std::vector<ref<keeper>> keepers;
+  for (std::uint32_t i = 0; i < g.cells; ++i) crowd.push_back(rt.spawn_at<large>(placement::on_node(from), l));
+  for (int i = 0; i < 4; ++i) {
+    keepers.push_back(rt.spawn_at<keeper>(placement::on_node(from), own));
+    if (!rt.ask(keepers.back(), fill{}, long_time).has_value()) r.expect(false, "cells take memory");
+  }
+  moved m;
+  for (const auto& c : crowd) m.add(rt.migrate(c, to).get(long_time), to);
+  for (const auto& c : keepers) m.add(rt.migrate(c, to).get(long_time), to);
+  r.expect(m.arrived == crowd.size() + keepers.size() && m.refused == 0 && m.pages > crowd.size(),
+           text(way, m.arrived, " cells migrated, with ", m.pages, " pages; ", m.refused, " were refused"));
+  expect_pages(rt.plan(), to, own, "what cells took along from memory()", r);
+
+  for (const auto& c : crowd) c.send(touch{});
+  const auto there = l.take(crowd.size());
+  const auto [home, run] = at_home_and_run(rt.plan(), there, to);
+  r.expect(home == crowd.size() && run == home, text(way, run, " of ", crowd.size(), " cells run there"));
+  page_set slots;
+  for (const entry& e : there) slots.add(e.slot, e.slot_bytes);
+  const std::size_t arrived = slots.by_node()[static_cast<int>(rt.plan().nodes[to].os_index)];
+  constexpr std::size_t left_behind_max = 4;  // those with a chunk's header stay
+  r.expect(arrived + left_behind_max >= slots.size(),
+           text(way, "of ", slots.size(), " pages of their slots, ", arrived, " lie there"));
+
+  for (const auto& c : crowd) rt.exit(c, exit_reason::killed());
+  for (const auto& c : keepers) rt.exit(c, exit_reason::killed());
+  r.expect(eventually([&] { return rt.metrics().cells == 0; }), text(way, "the cells end"));
+  settle(rt, placement::on_node(from), g.cells, l);
+  page_set again;
+  for (const entry& e : l.take(std::size_t{2} * g.cells)) again.add(e.slot, e.slot_bytes);
+  expect_pages(rt.plan(), from, again, "cells that were born there after them", r);
+}
+
+}  // namespace
+
+void check_migration(const ground& g, report& r) {
+  if (!can_be_checked(g, r)) return;
+  const auto nodes = static_cast<std::uint32_t>(g.kernel_nodes.size());
+  if (nodes == 1) return r.not_checked("migration: there is one node");
+  for (std::uint32_t from = 0; from < nodes; ++from) migrate_all(g, from, (from + 1) % nodes, r);
+}
+
 // ---- supervision ---------------------------------------------------------------------------------------------------
 
 void check_supervision(const ground& g, report& r) {

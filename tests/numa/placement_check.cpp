@@ -71,15 +71,11 @@ struct named_check {
 };
 
 constexpr std::array checks{
-    named_check{"machine", &check_machine},
-    named_check{"instrument", &check_instrument},
-    named_check{"binding", &check_binding},
-    named_check{"takeover", &check_take_over},
-    named_check{"slots", &check_slots},
-    named_check{"signals", &check_signals},
-    named_check{"memory", &check_memory},
-    named_check{"stealing", &check_stealing},
-    named_check{"supervision", &check_supervision},
+    named_check{"machine", &check_machine},   named_check{"instrument", &check_instrument},
+    named_check{"binding", &check_binding},   named_check{"takeover", &check_take_over},
+    named_check{"slots", &check_slots},       named_check{"signals", &check_signals},
+    named_check{"memory", &check_memory},     named_check{"migration", &check_migration},
+    named_check{"stealing", &check_stealing}, named_check{"supervision", &check_supervision},
 };
 
 constexpr unsigned check_seconds_max = 240;

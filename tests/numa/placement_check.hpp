@@ -84,6 +84,7 @@ void check_take_over(const ground& g, report& r);
 void check_slots(const ground& g, report& r);
 void check_signals(const ground& g, report& r);
 void check_memory(const ground& g, report& r);
+void check_migration(const ground& g, report& r);
 void check_stealing(const ground& g, report& r);
 void check_supervision(const ground& g, report& r);
 

@@ -84,6 +84,7 @@ private:
         case 4:
           if ((dice & 0x30u) == 0) throw std::runtime_error("a bad job");
           break;
+        case 5: steps += (co_await offload([n = static_cast<int>(dice >> 22u)] { return n; })).value(); break;
         default: {
           auto& other = office_->clerks[dice % office_->clerks.size()];
           const auto r = co_await ask(other, job{dice >> 5u}, 50ms);

@@ -77,8 +77,6 @@ figure timer_start(work const& asked) {
 
 // --- actors that never rest ------------------------------------------------------------------------------------------
 
-std::vector<std::atomic<std::uint64_t>> heard;
-
 class restless : public caf::event_based_actor {
 public:
   restless(caf::actor_config& config, std::uint64_t index) : caf::event_based_actor(config), index_(index) {}
@@ -108,14 +106,6 @@ std::vector<caf::actor> start_restless(caf::actor_system& system, std::uint64_t 
   return actors;
 }
 
-std::uint64_t heard_by_all() {
-  std::uint64_t sum = 0;
-  for (auto const& one : heard) {
-    sum += one.load(std::memory_order_relaxed);
-  }
-  return sum;
-}
-
 figure fair_p99(work const& asked) {
   auto& system = system_of(asked);
   auto const whom = system.spawn(
@@ -137,19 +127,7 @@ figure fair_p99(work const& asked) {
 figure starved(work const& asked) {
   auto const kept = start_restless(system_of(asked), asked.cells);
   settle();
-  std::vector<std::uint64_t> before(asked.cells);
-  for (std::uint64_t i = 0; i < asked.cells; ++i) {
-    before[i] = heard[i].load(std::memory_order_relaxed);
-  }
-  auto const enough = heard_by_all() + asked.cells * asked.operations;
-  while (heard_by_all() < enough) {
-    std::this_thread::sleep_for(std::chrono::milliseconds{100});
-  }
-  std::uint64_t starved_actors = 0;
-  for (std::uint64_t i = 0; i < asked.cells; ++i) {
-    starved_actors += heard[i].load(std::memory_order_relaxed) == before[i] ? 1 : 0;
-  }
-  return {"cells", static_cast<double>(starved_actors)};
+  return {"cells", static_cast<double>(starved_meanwhile(asked.operations))};
 }
 
 // --- handlers that do not return -------------------------------------------------------------------------------------
@@ -161,14 +139,6 @@ caf::behavior spinner(caf::event_based_actor*) {
     while (spinning.load(std::memory_order_relaxed)) {
     }
   }};
-}
-
-double rate(std::int64_t for_ns) {
-  auto const before = heard_by_all();
-  auto const begin = now_ns();
-  std::this_thread::sleep_for(std::chrono::nanoseconds{for_ns});
-  auto const handled = heard_by_all() - before;
-  return static_cast<double>(handled) * 1e9 / static_cast<double>(now_ns() - begin);
 }
 
 /// As many spinners as there are workers: which runs where is up to CAF.

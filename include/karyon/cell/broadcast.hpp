@@ -65,8 +65,17 @@ void discard_shared(signal* s, errc, const exit_reason&) noexcept {
 }
 
 template <class C, class T>
-inline constexpr signal_ops shared_ops{&invoke_shared<C, T>, &discard_shared<T>, type_name<T>(), false, false, false, 0,
-                                       &invoke_shared<C, T>, &site_of<C, T>};
+inline constexpr signal_ops shared_ops{&invoke_shared<C, T>,
+                                       &discard_shared<T>,
+                                       type_name<T>(),
+                                       false,
+                                       false,
+                                       false,
+                                       0,
+                                       &invoke_shared<C, T>,
+                                       &site_of<C, T>,
+                                       nullptr,
+                                       is_high_signal<C, T>()};
 
 template <class Handle>
 inline constexpr bool names_role = false;
@@ -78,7 +87,7 @@ inline constexpr bool names_role<child<C>> = true;
 /// How a broadcast went; `accepted` and the rest add up to the number of receivers.
 struct broadcast_result {
   std::size_t accepted = 0;
-  std::size_t refused = 0;  ///< dead, restarting or full; each is counted by cause in runtime_metrics
+  std::size_t refused = 0;  ///< dead, restarting, full or dropped; each is counted by cause in runtime_metrics
 };
 
 /// Sends the same value to each of a range of ref<C> or child<C>. Small trivially copyable values are copied into each
@@ -89,11 +98,12 @@ struct broadcast_result {
 /// Any thread. Throws std::bad_alloc, or what copying T throws, after having sent to a part of the range.
 template <std::ranges::random_access_range Handles, class T>
 broadcast_result broadcast(const Handles& to, const T& value) {
-  using handle = std::ranges::range_value_t<Handles>;
-  using C = typename handle::cell_type;
+  using receiver = std::ranges::range_value_t<Handles>;
+  using C = typename receiver::cell_type;
   detail::check_signal<C, T>();
   constexpr std::size_t ahead = 12;
-  constexpr bool copied = std::is_trivially_copyable_v<T> && sizeof(T) <= 64;
+  // What is conflated by key replaces another's value: each needs its own.
+  constexpr bool copied = (std::is_trivially_copyable_v<T> && sizeof(T) <= 64) || detail::is_conflated<C, T>();
   const auto first = std::ranges::begin(to);
   const auto n = static_cast<std::size_t>(std::ranges::size(to));
   std::shared_ptr<const T> shared;
@@ -110,7 +120,7 @@ broadcast_result broadcast(const Handles& to, const T& value) {
       s = detail::make_signal<detail::shared_signal<T>>(&detail::shared_ops<C, T>, shared);
     }
     const send_result sent =
-        sender.send(detail::handle_access::of(first[static_cast<std::ptrdiff_t>(i)]), detail::names_role<handle>, s);
+        sender.send(detail::handle_access::of(first[static_cast<std::ptrdiff_t>(i)]), detail::names_role<receiver>, s);
     ++(ok(sent) ? result.accepted : result.refused);
   }
   return result;

@@ -24,6 +24,8 @@ struct cell_access;
 template <class Handle, class T>
 struct ask_awaitable;
 struct sleep_awaitable;
+template <class Work>
+struct offload_awaitable;
 template <class T, bool Timed>
 struct receive_awaitable;
 }  // namespace detail
@@ -70,9 +72,13 @@ struct cell_stats {
 ///
 /// Optional members: `void on_start()`, called on a worker before the first signal; `void on_exit(const exit_reason&)`, called
 /// before destruction, whatever the reason; `void on(exit_signal)` and `void on(down)` for links and monitors;
-/// `static constexpr std::size_t mailbox_limit` bounds the mailbox; `using dirty_cpu = signals<...>` and `using dirty_io =
-/// signals<...>` name those of `accepts` whose handlers compute for longer than a millisecond, or block (execution.hpp). Handlers
-/// (but not on_exit) may be coroutines: karyon/cell/task.hpp.
+/// `static constexpr std::size_t mailbox_limit` bounds the mailbox, and `static constexpr karyon::overflow mailbox_overflow` says
+/// what happens at the bound; `using high_priority = karyon::signals<...>` names signals that overtake the others;
+/// `static constexpr karyon::priority run_priority` puts the class's cells before others; with `static constexpr bool
+/// slow_when_full = true` a cell that finds a receiver's bounded mailbox three quarters full gives way to the other cells of
+/// its worker before it handles its next signal, and again while that is so (for some milliseconds at most, then once more).
+/// `using dirty_cpu = signals<...>` and `using dirty_io = signals<...>` name those of `accepts` whose handlers compute for longer
+/// than a millisecond, or block (execution.hpp). Handlers (but not on_exit) may be coroutines: karyon/cell/task.hpp.
 ///
 /// Threads: constructor, handlers, hooks and destructor never run at the same time as each other, and each sees what the one
 /// before did, but they may run on different threads. All member functions below are for the cell itself, within them.
@@ -171,6 +177,14 @@ protected:
   template <class Handle, class T>
   [[nodiscard]] detail::ask_awaitable<Handle, T> ask(const Handle& whom, T&& question,
                                                      std::chrono::nanoseconds timeout);
+  /// Goes on with what `work()` returned on a thread of the dirty CPU pool: `result<R> r = co_await offload(work);` Otherwise as
+  /// offload above: what it throws is in the result, and it can not be interrupted; when this cell ends first, its result is
+  /// dropped and counted. One allocation less.
+  template <class Work>
+  [[nodiscard]] detail::offload_awaitable<Work> offload(Work&& work);
+  /// The same for work that blocks: on a thread of the dirty I/O pool.
+  template <class Work>
+  [[nodiscard]] detail::offload_awaitable<Work> offload_io(Work&& work);
   /// Goes on once `time` has passed; as exact as send_after. nanoseconds::max(): never.
   [[nodiscard]] detail::sleep_awaitable sleep_for(std::chrono::nanoseconds time);
   /// Goes on with the next signal T that is sent to this cell, which then does not reach its handler: `order o = co_await
@@ -225,6 +239,9 @@ protected:
   /// with `memory_limit`, also if the handler catches it. 0: no quota.
   void memory_quota(std::size_t bytes);
   [[nodiscard]] cell_stats stats() const noexcept;
+  /// Moves this cell to NUMA node `node` of the plan, after the current handler (runtime::migrate has the details). Errors:
+  /// not_found (no such node), refused (it is pinned). Throws std::bad_alloc.
+  result<void> migrate_to(std::uint32_t node);
 
 private:
   friend struct detail::cell_access;

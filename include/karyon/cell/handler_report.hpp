@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include <karyon/cell/execution.hpp>
+
 namespace karyon {
 
 /// How long the handlers of one type (a cell class and a signal) take, and how often they took too long.
@@ -21,6 +23,8 @@ struct handler_report {
   std::uint64_t overruns = 0;
   /// The longest of them, as far as it has been seen: short by a millisecond at most.
   std::chrono::nanoseconds longest_overrun{0};
+  /// Where this runtime runs them now: as the class has declared, or on the dirty CPU pool if the type was moved there.
+  execution runs_on = execution::worker;
 };
 
 /// A handler, hook or constructor that has not returned within the limit, and is running now.

@@ -15,6 +15,7 @@
 #include <karyon/cell/crash_report.hpp>
 #include <karyon/cell/detail/ask.hpp>
 #include <karyon/cell/handler_report.hpp>
+#include <karyon/cell/migration.hpp>
 #include <karyon/sched/options.hpp>
 
 namespace karyon {
@@ -89,12 +90,19 @@ struct runtime_metrics {
   std::uint64_t spawned = 0;  ///< incarnations started, restarts included
   std::uint64_t handled = 0;  ///< signals handled
   std::uint64_t restarts = 0;
-  std::uint64_t failures = 0;      ///< incarnations that ended with error, memory_limit or start_failed
-  std::uint64_t dropped_dead = 0;  ///< accepted, then lost because the receiver ended first
+  std::uint64_t failures = 0;  ///< incarnations that ended with error, memory_limit or start_failed
+  /// Accepted, then lost because the receiver ended first. Where that was while a thread outside made room in its mailbox
+  /// (overflow::drop_oldest): counted as refused_dead is.
+  std::uint64_t dropped_dead = 0;
   /// Refused at the send: dead or restarting. Counted where the sender is, since the receiver's runtime may be long gone:
   /// sends of this runtime's cells, and those of all threads of the process that are nobody's workers.
   std::uint64_t refused_dead = 0;
-  std::uint64_t refused_full = 0;        ///< refused at the send: bounded mailbox full; counted likewise
+  std::uint64_t refused_full = 0;  ///< refused at the send: bounded mailbox full; counted likewise
+  /// By mailboxes that overflowed (karyon::overflow). Newest: at the send. Oldest and conflated: accepted before.
+  std::uint64_t dropped_newest = 0;
+  std::uint64_t dropped_oldest = 0;
+  std::uint64_t conflated = 0;           ///< replaced by a newer value of their key before they were handled
+  std::uint64_t slowed = 0;              ///< times that a cell gave way to a receiver it had overrun (slow_when_full)
   std::uint64_t refused_no_handler = 0;  ///< refused at the send through a cell_ref: the class has no such handler
   std::uint64_t late_answers = 0;        ///< answers that came after their ask had timed out, or its asker ended
   std::uint64_t offloads_skipped = 0;    ///< offloaded work that was not begun, since its cell had ended
@@ -117,9 +125,27 @@ struct runtime_metrics {
   std::chrono::nanoseconds timer_lateness_max{0};  ///< of the latest of them
   std::uint64_t timer_periods_skipped = 0;         ///< periods that fell to missed_periods::skipped
   std::uint64_t overruns = 0;                      ///< handlers that took longer than watch_options::limit
+  std::uint64_t handlers_moved = 0;                ///< handler types moved to the dirty CPU pool (watch_options::move)
   std::uint64_t take_overs = 0;                    ///< workers that another thread took over from such a handler
   std::uint64_t workers_away = 0;                  ///< threads that such a handler holds now
   std::uint64_t threads = 0;                       ///< threads of workers there are, spares among them
+  /// What made cells runnable, by the distance between the worker that did it and the worker in whose queue the cell was
+  /// put: one count for each signal that found its receiver with nothing to do. (A signal to a cell that has something to do
+  /// already costs no queue, whatever the distance.) Supervisors and CAF actors count like cells; a cell that goes on after
+  /// its turn does not. Cells of one node that are not pinned are queued at the sender's worker, so the middle two are of
+  /// pinned ones. Exact while the workers sleep, else up to half a millisecond old.
+  std::uint64_t woken_same_worker = 0;
+  std::uint64_t woken_same_cache = 0;        ///< another worker under the same last-level cache
+  std::uint64_t woken_same_node = 0;         ///< another cache of the same NUMA node
+  std::uint64_t woken_other_node = 0;        ///< across nodes
+  std::uint64_t woken_from_outside = 0;      ///< by threads that are no workers: yours, the dirty pools'
+  std::uint64_t rehomed = 0;                 ///< cells whose home has followed the load to another worker of their node
+  std::uint64_t forwarded = 0;               ///< cells that switched-off workers have handed on
+  std::uint64_t rebound = 0;                 ///< workers bound to another unit, since theirs was taken away
+  std::uint64_t migrations = 0;              ///< cells moved to another node (runtime::migrate)
+  std::uint64_t migration_pages_moved = 0;   ///< as in migration_report
+  std::uint64_t migration_pages_shared = 0;  ///< likewise
+  std::uint64_t migration_pages_refused = 0;  ///< likewise
 };
 
 /// How a shutdown went.
@@ -174,8 +200,10 @@ private:
 /// with fork followed at once by exec.
 class KARYON_API runtime {
 public:
-  /// Starts the workers. Throws runtime_error with a sentence for options that can not work, std::system_error if threads
-  /// can not be had.
+  /// Starts the workers. Throws runtime_error with a sentence for options that can not work, and where the system has no
+  /// thread for even one worker. What can be done without is done without, with one line in the log: more workers than make
+  /// sense (one a core is taken), nodes that do not exist (all are), units that can not be bound to (workers run unbound), fewer
+  /// threads than workers (workers() tells how many there are).
   explicit runtime(const runtime_options& options = {});
   /// shutdown(), then frees everything. Not from a cell, and not while another thread is inside a send to a cell that still
   /// lives: end or join your producers first. (Afterwards any handle may be used; it finds its cell dead.)
@@ -232,6 +260,7 @@ public:
   /// invalid_argument (a faulty spec), start_failed, closed, would_block (on a worker's thread).
   result<ordered_supervisor> start(const supervisor_spec& spec);
 
+  /// How many workers there are, switched on or off.
   [[nodiscard]] unsigned workers() const noexcept;
   [[nodiscard]] unsigned nodes() const noexcept;
   [[nodiscard]] const binding_plan& plan() const noexcept;
@@ -242,8 +271,27 @@ public:
   [[nodiscard]] std::vector<running_handler> overrunning() const;
   /// The handler types that run on the dirty CPU pool though their classes do not say so. Throws std::bad_alloc.
   [[nodiscard]] std::vector<moved_handler> moved_handlers() const;
-  /// Handlers of that type run on workers again. False if they were not moved.
+  /// Handlers of that type run on workers again, and are not moved by the watch any more. False if they were not moved.
   bool move_back(const moved_handler& which);
+
+  /// From now on workers 0 to n - 1 run cells; the others keep only their timers, the cells that are pinned to them and
+  /// their share of the supervisors' work, and hand everything else to workers of their node, or of any if all of the node are
+  /// off. Nothing is lost, and the order between two cells stays. Takes effect when a worker's current handler returns, within
+  /// a tick; returns at once. Errors: invalid_argument unless 1 <= n <= workers().
+  result<void> set_workers(unsigned n);
+  [[nodiscard]] unsigned active_workers() const noexcept;
+
+  /// Moves a cell to NUMA node `node` of the plan: between two of its signals first its memory, then its home, so that from its
+  /// next turn on it runs there. Returns at once; the future has the report, and may be dropped. Handles stay what they
+  /// are: a cell's address does not change, only the place of its pages. On a machine whose nodes are not those of the plan (it
+  /// is pretended, or has one node) only the home changes.
+  /// Errors: not_found (no such node), refused (the cell is pinned), dead, closed; cell_failed if it ends first. Throws
+  /// std::bad_alloc. The cell pays some microseconds a page.
+  future<migration_report> migrate(const cell_ref& whom, std::uint32_t node);
+  template <class C>
+  future<migration_report> migrate(const child<C>& whom, std::uint32_t node) {
+    return migrate(cell_ref(whom.get()), node);
+  }
 
   /// Ends all cells: asks them (`shutdown`), waits up to `deadline`, kills the rest; every signal not handled is
   /// counted. From then on spawns throw and sends say `dead`. Idempotent. From a cell it aborts with a sentence.

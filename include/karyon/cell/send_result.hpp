@@ -14,6 +14,7 @@ enum class send_result : std::uint8_t {
   restarting,  ///< The child is between two incarnations; the next one starts within microseconds.
   full,        ///< The receiver's bounded mailbox is full.
   no_handler,  ///< (cell_ref only) the receiver's class has no handler for this type.
+  dropped,     ///< The bounded mailbox is full, and its class drops what comes then (overflow::drop_newest).
 };
 
 /// The name of a result; never null.

@@ -10,6 +10,7 @@
 
 #include <karyon/cell/detail/ask.hpp>
 #include <karyon/cell/detail/copyable.hpp>
+#include <karyon/cell/detail/declared.hpp>
 #include <karyon/cell/detail/signal.hpp>
 #include <karyon/cell/sendable.hpp>
 #include <karyon/core/type_name.hpp>
@@ -291,10 +292,21 @@ inline constexpr signal_ops tell_ops{&invoke_tell<C, T>,
                                      false,
                                      sizeof(payload_signal<T>),
                                      copying<C, T, false>(),
-                                     &site_of<C, T>};
+                                     &site_of<C, T>,
+                                     conflation_rule_of<C, T>(),
+                                     is_high_signal<C, T>()};
 template <class C, class T>
-inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,     &discard_ask<C, T>, type_name<T>(), false, false, false, 0,
-                                    copying<C, T, true>(), &site_of<C, T>};
+inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,
+                                    &discard_ask<C, T>,
+                                    type_name<T>(),
+                                    false,
+                                    false,
+                                    false,
+                                    0,
+                                    copying<C, T, true>(),
+                                    &site_of<C, T>,
+                                    nullptr,  // each question has an asker of its own
+                                    is_high_signal<C, T>()};
 
 /// Calls a hook, which answers nobody and may be a coroutine.
 template <class Hook>
@@ -318,6 +330,7 @@ struct class_info {
   void (*trapped_exit)(void* object, const exit_signal& s);  // null: does not handle exit_signal
   void (*monitored_down)(void* object, const down& d);       // null: does not handle down
   const signal_ops* (*find_tell)(std::type_index type);      // null result: no handler
+  turn_needs needs = {};
 };
 
 template <class C, class Signals>
@@ -332,14 +345,19 @@ struct handler_index<C, signals<Ts...>> {
     return found != index.end() ? found->second : nullptr;
   }
   static constexpr bool all_handled = (handles<C, Ts> && ...);
+  static constexpr bool any_conflated = (has_conflation_key<C, Ts> || ...);
 };
 
+template <class C, class... Ts>
+constexpr bool accepts_all(signals<Ts...>) noexcept {
+  return (C::accepts::template contains<Ts> && ...);
+}
 template <class C>
-constexpr std::uint32_t mailbox_limit_of() noexcept {
-  if constexpr (requires { C::mailbox_limit; }) {
-    return static_cast<std::uint32_t>(C::mailbox_limit);
+constexpr bool accepts_its_high_signals() noexcept {
+  if constexpr (has_high_signals<C>()) {
+    return accepts_all<C>(typename C::high_priority{});
   } else {
-    return 0;
+    return true;
   }
 }
 
@@ -350,6 +368,11 @@ struct class_info_of {
       "karyon: a cell class names the signals it accepts: using accepts = karyon::signals<...>;");
   static_assert(handler_index<C, typename C::accepts>::all_handled,
                 "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
+  static_assert(accepts_its_high_signals<C>(),
+                "karyon: each type in a cell class's `high_priority` must be in its `accepts`");
+  static_assert(
+      overflow_of<C>() != overflow::conflate || handler_index<C, typename C::accepts>::any_conflated,
+      "karyon: a mailbox that conflates needs a public static conflation_key(const T&) for a type in `accepts`");
 
   using dirty_cpu = typename declared_dirty_cpu<C>::type;
   using dirty_io = typename declared_dirty_io<C>::type;
@@ -402,8 +425,9 @@ struct class_info_of {
   }
 
   static constexpr class_info value{
-      type_name<C>(), sizeof(C), alignof(C),     mailbox_limit_of<C>(), &destroy,
-      started(),      exiting(), trapped_exit(), monitored_down(),      &handler_index<C, typename C::accepts>::find};
+      type_name<C>(),    sizeof(C), alignof(C),     mailbox_limit_of<C>(), &destroy,
+      started(),         exiting(), trapped_exit(), monitored_down(),      &handler_index<C, typename C::accepts>::find,
+      turn_needs_of<C>()};
 };
 
 }  // namespace detail

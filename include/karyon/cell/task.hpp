@@ -37,9 +37,10 @@ namespace karyon {
 /// It may take references, since whoever awaits it is there until it has ended.
 ///
 /// With g++ before 14, which destroys the members of an aggregate twice that is made within a co_await expression, such a question
-/// is made before it: `auto asked = ask(whom, word{"..."}, 1s); co_await asked;`. If it is not, it does not compile.
+/// is made before it: `auto asked = ask(whom, word{"..."}, 1s); co_await asked;`. If it is not, it does not compile. The same
+/// holds for an offloaded lambda whose captures have destructors.
 ///
-/// Awaited are ask, sleep_for and receive of cell, and tasks. Threads: the cell's own turns; to call a coroutine elsewhere is a
+/// Awaited are ask, offload, offload_io, sleep_for and receive of cell, and tasks. Threads: the cell's own turns; to call a coroutine elsewhere is a
 /// programmer's error and aborts with a sentence. Cost: one frame from the cell's own memory for each call of a coroutine (counted
 /// in cell_stats::memory_bytes and against memory_quota; if it can not be had, std::bad_alloc leaves the call), and nothing beside what
 /// is awaited. R: void or an object type, for a handler one that can be an answer, or a result of it.
@@ -180,6 +181,58 @@ private:
   std::optional<result<answered>> answer_;
 };
 
+template <class Work>
+class offload_awaiter;
+
+/// Work as offload has deduced it: a reference where the work has a name.
+template <class Work>
+struct [[nodiscard]] offload_awaitable : awaitable {
+  using awaiter = offload_awaiter<Work>;
+  using work_type = std::remove_cvref_t<Work>;
+  static constexpr bool of_temporary = !std::is_reference_v<Work> && !std::is_trivially_destructible_v<work_type> &&
+                                       (std::is_aggregate_v<work_type> || is_closure<work_type>());
+  cell_slot* self;
+  execution pool;
+  std::unique_ptr<offloaded> work;
+};
+
+template <class Work>
+class offload_awaiter final : public request_handler, public waiting_point {
+public:
+  using yielded = offload_result<std::remove_cvref_t<Work>>;
+
+  explicit offload_awaiter(offload_awaitable<Work>&& about) noexcept : about_(std::move(about)) {}
+
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> at) {
+    wait_in(at);
+    if (about_.work == nullptr) refuse_second_wait();
+    begin_awaited_offload(about_.self, about_.pool, *this, std::move(about_.work));
+  }
+  [[nodiscard]] result<yielded> await_resume() { return std::move(*answer_); }
+
+  void answer(void* value) override {
+    answer_.emplace(std::move(*static_cast<result<yielded>*>(value)));
+    resume();
+  }
+  void fail(error e) override {
+    answer_.emplace(tl::unexpected<error>(std::move(e)));
+    resume();
+  }
+
+private:
+  offload_awaitable<Work> about_;
+  std::optional<result<yielded>> answer_;
+};
+
+template <class Work>
+offload_awaitable<Work> make_offload(cell_slot* self, execution pool, Work&& work) {
+  using work_type = std::remove_cvref_t<Work>;
+  static_assert(std::is_invocable_v<work_type&>, "karyon: offloaded work is called without arguments");
+  check_answer<offload_result<work_type>>();
+  return {{}, self, pool, std::make_unique<typed_offload<work_type>>(std::forward<Work>(work))};
+}
+
 class sleep_awaiter;
 
 struct [[nodiscard]] sleep_awaitable : awaitable {
@@ -266,6 +319,16 @@ detail::ask_awaitable<Handle, T> cell::ask(const Handle& whom, T&& question, std
   detail::check_signal<C, question_type>();
   detail::check_answer<detail::answer_of<C, question_type>>();
   return {{}, slot_, whom, detail::make_question<C, question_type>(std::forward<T>(question)), timeout};
+}
+
+template <class Work>
+detail::offload_awaitable<Work> cell::offload(Work&& work) {
+  return detail::make_offload<Work>(slot_, execution::dirty_cpu, std::forward<Work>(work));
+}
+
+template <class Work>
+detail::offload_awaitable<Work> cell::offload_io(Work&& work) {
+  return detail::make_offload<Work>(slot_, execution::dirty_io, std::forward<Work>(work));
 }
 
 inline detail::sleep_awaitable cell::sleep_for(std::chrono::nanoseconds time) { return {{}, slot_, time}; }

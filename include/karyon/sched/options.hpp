@@ -38,6 +38,13 @@ struct watch_options {
   /// Whether the first report of a handler type has the stack of the thread that runs it. For that the thread is interrupted
   /// once by SIGURG, unless the program has a use of its own for that signal.
   bool stacks = true;
+  /// Whether a handler type that overruns again and again is moved: from then on its handlers run on the dirty CPU pool, as if
+  /// the class had declared it (execution.hpp), in this runtime and until runtime::move_back. One line in the log says so.
+  bool move = true;
+  /// A type is moved at this overrun within `move_within`, counted from the first of them. 1 to 1,000,000.
+  std::uint32_t move_after = 16;
+  /// 1 ms to one hour.
+  std::chrono::milliseconds move_within{10'000};
 };
 
 /// How the workers of a runtime behave. The defaults suit a runtime that owns its machine.

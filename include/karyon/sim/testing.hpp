@@ -149,11 +149,12 @@ private:
 };
 
 /// Where the signals of a world's own runtime and of the test went, and what the rules did with them. A signal sent ends up
-/// in exactly one of the first four, once the world has come to rest.
+/// in exactly one of the first five, once the world has come to rest.
 struct signal_accounts {
   std::uint64_t handled = 0;
   std::uint64_t refused = 0;        ///< at the send: dead, restarting, full or without a handler
   std::uint64_t lost = 0;           ///< accepted, but the receiver ended first
+  std::uint64_t overflowed = 0;     ///< dropped or conflated by a bounded mailbox (karyon::overflow)
   std::uint64_t dropped = 0;        ///< by a drop rule
   std::uint64_t still_delayed = 0;  ///< held by a delay rule right now
 };

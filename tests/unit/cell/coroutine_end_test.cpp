@@ -305,6 +305,11 @@ public:
       const auto second = std::move(first);
       co_await std::move(first);
     }
+    if (m.kind == 3) {
+      auto work = offload([] {});
+      static_cast<void>(co_await work);
+      static_cast<void>(co_await work);
+    }
   }
 };
 
@@ -336,7 +341,7 @@ void misuse_in_cell(int kind) {
 
 }  // namespace
 
-TEST_CASE("a task outside of a cell's handlers, or one that is awaited twice, aborts with a sentence") {
+TEST_CASE("a task outside of a cell's handlers, or what is awaited twice, aborts with a sentence") {
   const auto outside = outcome_of([] { static_cast<void>(nobodys()); });
   CHECK(outside.status == 128 + SIGABRT);
   CHECK(outside.err.find("a task is called by a cell's handler") != std::string::npos);
@@ -346,4 +351,7 @@ TEST_CASE("a task outside of a cell's handlers, or one that is awaited twice, ab
   const auto twice = outcome_of([] { misuse_in_cell(2); });
   CHECK(twice.status == 128 + SIGABRT);
   CHECK(twice.err.find("is awaited once") != std::string::npos);
+  const auto work_twice = outcome_of([] { misuse_in_cell(3); });
+  CHECK(work_twice.status == 128 + SIGABRT);
+  CHECK(work_twice.err.find("is awaited once") != std::string::npos);
 }

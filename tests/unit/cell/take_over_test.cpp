@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <karyon/supervise/supervisor.hpp>
 
+#include "support/log_capture.hpp"
 #include "unit/cell/cell_testing.hpp"
 
 using namespace karyon;
@@ -14,6 +15,7 @@ runtime_options watched(std::uint32_t workers) {
   runtime_options o = quiet(workers);
   o.scheduler.watch.take_over = true;
   o.scheduler.watch.stacks = false;
+  o.scheduler.watch.move = false;  // or nothing would be left to be taken over
   return o;
 }
 
@@ -167,9 +169,9 @@ TEST_CASE("while handlers hold all workers the other cells go on") {
       CHECK(rt.ask(s, get{}, long_time).value_or(-1) == i + 1);
     }
   }
-  CHECK(rt.metrics().take_overs == 2);
-  CHECK(rt.metrics().workers_away == 2);
-  CHECK(rt.overrunning().size() == 2);
+  CHECK(rt.metrics().take_overs >= 2);  // more where the system puts a thread aside in the middle of a sink's handler
+  CHECK(eventually([&] { return rt.metrics().workers_away == 2; }));
+  CHECK(eventually([&] { return rt.overrunning().size() == 2; }));
   open.open();
   CHECK(all_back(rt));
   CHECK(eventually([&] { return rt.overrunning().empty(); }));
@@ -332,34 +334,25 @@ TEST_CASE("the book of handlers names those that took too long, and times a samp
 }
 
 TEST_CASE("a report names the handler once a type, with its stack, and again if it does not return at all") {
-  std::mutex mutex;
-  std::string text;
-  door open;
-  std::atomic<int> holding{0};
-  {
+  // The thread has 5 ms to tell its stack, and may not get a core for so long: then another runtime asks another thread.
+  CHECK(eventually([] {
     runtime_options o = watched(1);
     o.scheduler.watch.stacks = true;
-    set_log_level(log_level::warn);
-    set_log_sink([&](log_level, std::string_view line) {
-      const std::lock_guard lock(mutex);
-      text.append(line).append("\n");
-    });
+    log_capture log;
+    door open;
+    std::atomic<int> holding{0};
     runtime rt(o);
     const auto h = rt.spawn<holder>(open, holding);
     h.send(hog{});
-    const auto told = [&](std::string_view what) {
-      const std::lock_guard lock(mutex);
-      return text.find(what) != std::string::npos;
-    };
-    CHECK(eventually([&] { return told("has not returned for"); }));
-    CHECK(eventually([&] { return told("and is still running"); }));
-    CHECK(told("hog"));
-    CHECK(told("[0x"));  // the stack; names as far as the program exports them
+    CHECK(eventually([&] { return !log.with("and is still running").empty(); }));
+    const lines first = log.with("handlers should return within");
+    REQUIRE(first.size() == 1);
+    CHECK(first.front().find("has not returned for") != std::string::npos);
+    CHECK(first.front().find("hog") != std::string::npos);
     open.open();
     CHECK(rt.ask(h, get{}, long_time).has_value());
-  }
-  set_log_sink({});
-  set_log_level(log_level::off);
+    return first.front().find("[0x") != std::string::npos;  // names as far as the program exports them
+  }));
 }
 
 TEST_CASE("a shutdown names the handlers that it has left behind") {

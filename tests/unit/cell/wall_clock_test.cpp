@@ -11,6 +11,7 @@
 #include <cstdarg>
 #include <stdexcept>
 
+#include "support/mute.hpp"
 #include "unit/cell/cell_testing.hpp"
 
 namespace {
@@ -83,19 +84,6 @@ struct due {
   std::int64_t delay_ms = 0;
 };
 struct beat {};
-struct question {};
-
-class mute : public cell {
-public:
-  using accepts = signals<question>;
-  deferred<int> on(question) {
-    kept_.push_back(defer<int>());
-    return {};
-  }
-
-private:
-  std::vector<promise<int>> kept_;
-};
 
 /// Writes what its timers do, and whether they come early.
 class sundial : public cell {

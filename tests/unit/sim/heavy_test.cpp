@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Heavy handlers and offloaded work in simulation: without threads, each in a turn of its own.
+#include <karyon/cell/task.hpp>
 #include <karyon/sim/testing.hpp>
 
 #include <algorithm>
@@ -55,7 +56,70 @@ private:
   std::vector<std::size_t>* out_;
 };
 
+/// Its handler is heavy, and a coroutine that awaits work.
+class ponderer : public cell {
+public:
+  using accepts = signals<heavy, step>;
+  using dirty_cpu = signals<heavy>;
+  explicit ponderer(std::vector<int>* path) : path_(path) {}
+  task<int> on(heavy h) {
+    path_->push_back(h.n);
+    const auto first = co_await offload([n = h.n] { return n + 1; });
+    path_->push_back(*first);
+    const auto second = co_await offload_io([]() -> int { throw std::runtime_error("no"); });
+    path_->push_back(second ? 0 : *first + 1);
+    co_return *first;
+  }
+  void on(step s) { path_->push_back(s.n); }
+
+private:
+  std::vector<int>* path_;
+};
+
 }  // namespace
+
+TEST_CASE("in simulation a coroutine gets what its work yields, others take turns meanwhile, and a seed is one order") {
+  const auto path_of = [](std::uint64_t seed) {
+    world w(seed);
+    std::vector<int> path;
+    const auto c = w.runtime().spawn<ponderer>(&path);
+    auto asked = w.runtime().ask_async(c, heavy{10});
+    c.send(step{1});
+    c.send(step{2});
+    w.run();
+    CHECK(asked.ready());
+    CHECK(asked.get(1s).value() == 11);
+    return path;
+  };
+  bool between = false;
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    const auto path = path_of(seed);
+    CHECK(path == path_of(seed));
+    std::vector<int> own;
+    std::copy_if(path.begin(), path.end(), std::back_inserter(own), [](int n) { return n >= 10; });
+    CHECK(own == std::vector<int>{10, 11, 12});
+    between = between || path.back() == 12;
+  }
+  CHECK(between);
+}
+
+TEST_CASE("in simulation a kill drops the work that a coroutine waits for, and whoever asked is told") {
+  std::uint64_t lost = 0;
+  testing::for_each_seed({.first = 1, .count = 100}, [&](world& w) {
+    auto& path = w.keep<std::vector<int>>();
+    const auto c = w.runtime().spawn<ponderer>(&path);
+    auto asked = w.runtime().ask_async(c, heavy{10});
+    const auto turns = w.random().below(6);
+    for (std::uint64_t i = 0; i < turns && w.step(); ++i) {
+    }
+    w.kill(c);
+    w.run();
+    if (!asked.ready()) throw std::runtime_error("neither answered nor told");
+    const runtime_metrics m = w.runtime().metrics();
+    lost += m.offloads_late + m.offloads_skipped;
+  });
+  CHECK(lost > 0);
+}
 
 TEST_CASE("in simulation heavy handlers keep their place among a cell's signals, and their timers and offloads come") {
   testing::for_each_seed({.first = 1, .count = 200}, [](world& w) {

@@ -6,17 +6,19 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/mute.hpp"
 
 using namespace std::chrono_literals;
 using namespace karyon;
 using std::chrono::nanoseconds;
+using tests::mute;
+using tests::question;
 using testing::world;
 
 namespace {
 
 constexpr auto timer_tick = nanoseconds(1 << 19);
 
-struct question {};
 struct beat {};
 struct set_off {
   nanoseconds period{0};
@@ -26,19 +28,6 @@ struct nap {
   nanoseconds time{0};
 };
 struct enough {};
-
-/// Never answers.
-class mute : public cell {
-public:
-  using accepts = signals<question>;
-  deferred<int> on(question) {
-    kept_.push_back(defer<int>());
-    return {};
-  }
-
-private:
-  std::vector<promise<int>> kept_;
-};
 
 /// When a beat was heard, and how late its cell was told that it was.
 struct heard {

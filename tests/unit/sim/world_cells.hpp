@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/mute.hpp"
+
 namespace karyon::tests {
 
 struct add {
@@ -52,21 +54,6 @@ private:
   std::chrono::nanoseconds delay_;
   std::vector<std::chrono::nanoseconds>* fired_;
   bool periodic_;
-};
-
-struct question {};
-
-/// Answers nobody.
-class mute : public cell {
-public:
-  using accepts = signals<question>;
-  deferred<int> on(question) {
-    kept_.push_back(defer<int>());
-    return {};
-  }
-
-private:
-  std::vector<promise<int>> kept_;
 };
 
 struct boom {};

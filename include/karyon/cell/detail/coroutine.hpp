@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -53,6 +54,10 @@ KARYON_API void unlink_suspended(coroutine_base& handler) noexcept;
 /// As add_request; `waiting` lies in a frame. Aborts unless the calling thread is in this cell's turn.
 KARYON_API std::uint64_t add_awaited_request(cell_slot* self, request_handler& waiting,
                                              std::chrono::nanoseconds timeout);
+
+/// As begin_offload, likewise.
+KARYON_API void begin_awaited_offload(cell_slot* self, execution pool, request_handler& waiting,
+                                      std::unique_ptr<offloaded> work);
 
 /// A coroutine that waits for a signal: a place in a queue, and, if it waits for a time only, a request.
 class KARYON_API receiver : public request_handler {

@@ -31,8 +31,7 @@ public:
 
 /// Gives work to a pool; `then` gets a result<R> as from an ask (request_handler), in the cell. For the cell itself, within its own.
 /// Throws std::bad_alloc before anything has happened.
-KARYON_API void begin_offload(cell_slot* self, execution pool, std::unique_ptr<request_handler> then,
-                              std::unique_ptr<offloaded> work);
+KARYON_API void begin_offload(cell_slot* self, execution pool, request_ptr then, std::unique_ptr<offloaded> work);
 /// The error for the exception being handled, thrown by offloaded work.
 [[nodiscard]] KARYON_API error work_failed() noexcept;
 

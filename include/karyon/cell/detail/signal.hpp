@@ -18,6 +18,7 @@ namespace karyon::detail {
 
 struct cell_slot;  // src/cell/slot.hpp
 
+struct conflation_rule;  // declared.hpp
 struct signal;
 
 /// What a process knows of a handler type, a cell class and a signal: one for each, never destroyed.
@@ -55,6 +56,10 @@ struct signal_ops {
   void (*invoke_copy)(void* object, signal& s) = nullptr;
   /// The handler's; null for the runtime's own signals.
   handler_site* site = nullptr;
+  /// By which a newer one replaces one that waits; null for signals that are not conflated.
+  const conflation_rule* conflation = nullptr;
+  /// True for the user's signals that overtake others of the same mailbox (high_priority).
+  bool high = false;
 };
 
 /// A signal in flight: an intrusive list node with its payload behind it. Allocated by the sender, owned by the
