@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What happens when transactions commit: they are checked against what was committed since they began, told to the sink, written into
+// the blocks with their number, and made visible together. Until then no reader sees any of it, since all that they read is
+// bounded by the visible commit; so where the sink fails nothing has to be undone, the store only takes no more writes.
+#include <algorithm>
+#include <chrono>
+
+#include "store/detail/core.hpp"
+#include "store/detail/transaction_state.hpp"
+
+namespace rhizome::detail {
+namespace {
+
+constexpr std::size_t far_ahead = 32;   // changes between a look at an entry and its use
+constexpr std::size_t near_ahead = 16;  // the same of its block
+constexpr std::size_t collect_bytes = std::size_t{1} << 20;
+
+}  // namespace
+
+time_us core::now_us() const noexcept {
+  if (options.clock != nullptr) return options.clock();
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::size_t core::in_use() const noexcept {
+  std::size_t bytes = blocks.in_use() + (log_size - log_begin) * sizeof(log_entry) +
+                      std::size_t{last - options.commit_base + 1} * sizeof(commit_row) + vertices * sizeof(vertex_life);
+  for (const label_tables* t : used) {
+    bytes += std::size_t{vertices} * sizeof(vertex_entry) * (symmetric() ? 1 : 2);
+    bytes += t->counts_size.load(std::memory_order_relaxed) * sizeof(arcs_row);
+    bytes += t->out.index_bytes() + t->in.index_bytes();
+  }
+  return bytes;
+}
+
+bool core::grow_tables() {
+  std::size_t wanted = next_vertex.load(std::memory_order_relaxed);
+  if (!lives.ensure(wanted) || !nothing.ensure(wanted)) return false;
+  return std::all_of(used.begin(), used.end(), [&](label_tables* t) {
+    return t->out.ensure(static_cast<vertex>(wanted)) && (symmetric() || t->in.ensure(static_cast<vertex>(wanted)));
+  });
+}
+
+label_tables* core::make_tables(label l) {
+  label_tables* there = labels[l].load(std::memory_order_relaxed);
+  if (there != nullptr) return there;
+  auto fresh = std::make_unique<label_tables>(blocks, readers);
+  vertex wanted = next_vertex.load(std::memory_order_relaxed);
+  if (!fresh->out.reserve(options.vertices_max, options.huge_pages) || !fresh->out.ensure(wanted)) return nullptr;
+  if (!fresh->in.reserve(symmetric() ? 1 : options.vertices_max, options.huge_pages)) return nullptr;
+  if (!symmetric() && !fresh->in.ensure(wanted)) return nullptr;
+  if (!fresh->counts.reserve(options.memory_limit_bytes / sizeof(arcs_row), false)) return nullptr;
+  used.reserve(used.size() + 1);
+  there = fresh.release();
+  used.push_back(there);
+  labels[l].store(there, std::memory_order_release);  // partner: tables()
+  return there;
+}
+
+// --- checks ------------------------------------------------------------------------------------------------------------------
+
+result<void> core::validate(transaction::state& tx) {
+  commit_number read = tx.reads.commit();
+  if (last >= newest_commit - 1) return fail(errc::limit, "commit numbers have run out: open a new store");
+  std::size_t bound = tx.ops.size() * 64;
+  if (in_use() + bound > options.memory_limit_bytes)
+    return fail(errc::limit, "the memory limit is reached: trim the history, compact, or raise memory_limit_bytes");
+  if (!grow_tables() || !log.ensure(log_size + tx.ops.size()) || !commits.ensure(last - options.commit_base + 2))
+    return fail(errc::out_of_memory, "the system has no memory for the commit");
+  std::size_t bulk = 0;
+  for (std::size_t i = 0; i < tx.ops.size(); ++i) {
+    if (i + far_ahead < tx.ops.size()) prefetch(tx.ops[i + far_ahead], false);
+    log_entry& op = tx.ops[i];
+    while (bulk < tx.bulks.size() && tx.bulks[bulk].last <= i) ++bulk;
+    const auto* in_bulk = bulk < tx.bulks.size() && tx.bulks[bulk].first <= i ? &tx.bulks[bulk] : nullptr;
+    switch (op.kind()) {
+      case change_kind::add_arc:
+      case change_kind::remove_arc:
+      case change_kind::set_valid:
+      case change_kind::set_arc_property: {
+        label_tables* t = make_tables(op.arc_label);
+        if (t == nullptr || !t->counts.ensure(t->counts_size.load(std::memory_order_relaxed) + 1))
+          return fail(errc::out_of_memory, "the system has no memory for a label's tables");
+        auto fine = validate_arc(tx, op, in_bulk);
+        if (!fine) return fine;
+        break;
+      }
+      case change_kind::remove_vertex: {
+        auto fine = validate_removal(tx, op.source);
+        if (!fine) return fine;
+        break;
+      }
+      case change_kind::set_vertex_property:
+        if (!tx.is_own(op.source)) {
+          if (!lives[op.source].alive(last)) return fail(errc::conflict, "a vertex was removed meanwhile: begin again");
+          if (props.changed(op.source, op.key()) > read)
+            return fail(errc::conflict, "a property was set meanwhile: begin again");
+        }
+        break;
+      default: break;
+    }
+  }
+  return {};
+}
+
+result<void> core::validate_removal(const transaction::state& tx, vertex v) {
+  commit_number read = tx.reads.commit();
+  if (tx.is_own(v)) return {};
+  if (!lives[v].alive(last)) return fail(errc::conflict, "the vertex was removed meanwhile: begin again");
+  for (const label_tables* t : used) {
+    bool out = t->out.entry(v).changed.load(std::memory_order_relaxed) > read;
+    bool in = !symmetric() && t->in.entry(v).changed.load(std::memory_order_relaxed) > read;
+    if (out || in) return fail(errc::conflict, "an arc of a removed vertex was changed meanwhile: begin again");
+  }
+  return {};
+}
+
+std::optional<commit_number> core::living(label l, vertex source, vertex target) {
+  table& out = *side(l, direction::out);
+  table& in = *side(l, direction::in);
+  bool by_source = out.live(source) <= in.live(target);
+  std::uint32_t at = by_source ? out.find(source, target) : in.find(target, source);
+  if (at == table::none) return std::nullopt;
+  return by_source ? out.begin_at(source, at) : in.begin_at(target, at);
+}
+
+result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bulk_adds* bulk) {
+  commit_number read = tx.reads.commit();
+  if (last_removal > read) {
+    for (vertex v : {op.source, op.target})
+      if (!tx.is_own(v) && !lives[v].alive(last))
+        return fail(errc::conflict, "a vertex of an arc was removed meanwhile: begin again");
+  }
+  table& out = *side(op.arc_label, direction::out);
+  bool changed = out.entry(op.source).changed.load(std::memory_order_relaxed) > read;
+  switch (op.kind()) {
+    case change_kind::add_arc: {
+      if (!options.unique_arcs || (bulk == nullptr && !changed)) return {};
+      const auto* own = tx.closes ? tx.find_own(op.arc_label, op.source, op.target) : nullptr;
+      if (own != nullptr && own->base != 0 && tx.ops[own->base - 1].kind() == change_kind::remove_arc) return {};
+      if (changed && out.changed_since(op.source, op.target, read))
+        return fail(errc::conflict, "an arc was added or removed meanwhile: begin again");
+      if (bulk == nullptr || !living(op.arc_label, op.source, op.target)) return {};
+      if (bulk->then == on_duplicate::refuse) return fail(errc::already_there, "an arc of add_arcs is there already");
+      op.kind_and_key = 0;
+      --tx.live_ops;
+      return {};
+    }
+    case change_kind::remove_arc:
+    case change_kind::set_valid: {
+      if (!changed) return {};
+      if (!options.unique_arcs) {
+        const auto* own = tx.find_own(op.arc_label, op.source, op.target);
+        std::uint32_t wanted = own == nullptr ? 1 : std::max(own->removals, 1U);
+        if (out.count_of(op.source, op.target) >= wanted) return {};
+        return fail(errc::conflict, "an arc was removed meanwhile: begin again");
+      }
+      auto begin = living(op.arc_label, op.source, op.target);
+      if (!begin || *begin > read) return fail(errc::conflict, "an arc was changed meanwhile: begin again");
+      return {};
+    }
+    default: {
+      auto [s, t] = arc_key(*this, op.source, op.target);
+      if (props.changed(op.arc_label, s, t, op.key()) > read)
+        return fail(errc::conflict, "a property was set meanwhile: begin again");
+      if (!changed) return {};
+      const auto* own = tx.find_own(op.arc_label, op.source, op.target);
+      if (own != nullptr && own->add != 0) return {};
+      auto begin = living(op.arc_label, op.source, op.target);
+      if (!begin || (*begin > read && options.unique_arcs))
+        return fail(errc::conflict, "an arc was changed meanwhile: begin again");
+      return {};
+    }
+  }
+}
+
+// --- writing -----------------------------------------------------------------------------------------------------------------
+
+result<void> core::tell_sink(const transaction::state& tx, commit_number n, time_us time) {
+  static const value nothing_said;
+  changes_.clear();
+  changes_.reserve(tx.live_ops);
+  for (const log_entry& op : tx.ops) {
+    if (op.kind_and_key == 0) continue;
+    const auto* datum = tx.datum_of(op);
+    bool carries = op.kind() >= change_kind::set_vertex_property;
+    changes_.push_back({op.kind(), op.arc_label, op.key(), op.source, op.target,
+                        datum == nullptr ? interval{} : datum->valid,
+                        !carries ? nullptr : (datum == nullptr ? &nothing_said : &datum->value_)});
+  }
+  return options.sink->append({n, time, changes_});
+}
+
+void core::prefetch(const log_entry& op, bool near) const noexcept {
+  change_kind kind = op.kind();
+  if (kind != change_kind::add_arc && kind != change_kind::remove_arc && kind != change_kind::set_valid) return;
+  const label_tables* t = labels[op.arc_label].load(std::memory_order_relaxed);
+  if (t == nullptr) return;
+  const table& in = symmetric() ? t->out : t->in;
+  if (!near) {
+    t->out.prefetch_entry(op.source);
+    in.prefetch_entry(op.target);
+  } else if (kind == change_kind::add_arc) {
+    t->out.prefetch_tail(op.source);
+    in.prefetch_tail(op.target);
+  } else {
+    t->out.prefetch_find(op.source, op.target);
+    in.prefetch_find(op.target, op.source);
+  }
+}
+
+bool core::apply(transaction::state& tx, commit_number n, time_us time) {
+  static const value nothing_said;
+  touched_.clear();
+  for (std::size_t i = 0; i < tx.ops.size(); ++i) {
+    if (i + far_ahead < tx.ops.size()) prefetch(tx.ops[i + far_ahead], false);
+    if (i + near_ahead < tx.ops.size()) prefetch(tx.ops[i + near_ahead], true);
+    log_entry op = tx.ops[i];
+    if (op.kind_and_key == 0) continue;
+    const auto* datum = tx.datum_of(op);
+    if (!apply_one(op, datum == nullptr ? interval{} : datum->valid, datum == nullptr ? nothing_said : datum->value_,
+                   n))
+      return false;
+    op.commit = n;
+    log[log_size++] = op;
+  }
+  for (label l : touched_) {
+    label_tables& t = *labels[l].load(std::memory_order_relaxed);
+    std::size_t rows = t.counts_size.load(std::memory_order_relaxed);
+    t.counts[rows] = {t.arcs, n, 0};
+    t.counts_size.store(rows + 1, std::memory_order_release);  // partner: label_tables::arcs_at
+  }
+  last = n;
+  commits[n - options.commit_base] = {time, log_size, vertices, alive};
+  return true;
+}
+
+bool core::apply_one(const log_entry& op, const interval& valid, const value& data, commit_number n) {
+  auto touch = [&] {
+    if (touched_.empty() || (touched_.back() != op.arc_label &&
+                             std::find(touched_.begin(), touched_.end(), op.arc_label) == touched_.end()))
+      touched_.push_back(op.arc_label);
+  };
+  switch (op.kind()) {
+    case change_kind::add_vertex:
+      lives[op.source].born.store(n, std::memory_order_relaxed);
+      vertices = std::max(vertices, op.source + 1);
+      ++alive;
+      return true;
+    case change_kind::remove_vertex:
+      lives[op.source].died.store(n, std::memory_order_relaxed);
+      --alive;
+      last_removal = n;
+      return true;
+    case change_kind::add_arc: touch(); return add_arc(op.arc_label, op.source, op.target, valid, n);
+    case change_kind::remove_arc: {
+      touch();
+      if (!remove_arc(op.arc_label, op.source, op.target, n)) return false;
+      auto [s, t] = arc_key(*this, op.source, op.target);
+      return props.end(op.arc_label, s, t, n);
+    }
+    case change_kind::set_valid:
+      return remove_arc(op.arc_label, op.source, op.target, n) && add_arc(op.arc_label, op.source, op.target, valid, n);
+    case change_kind::set_vertex_property: return props.set(op.source, op.key(), data, valid, n);
+    case change_kind::set_arc_property: {
+      auto [s, t] = arc_key(*this, op.source, op.target);
+      return props.set(op.arc_label, s, t, op.key(), data, n);
+    }
+    case change_kind::name_label:
+      static_cast<void>(label_names.set(op.arc_label, std::get<std::string>(data), n));
+      return true;
+    case change_kind::name_property:
+      static_cast<void>(property_names.set(op.key(), std::get<std::string>(data), n));
+      return true;
+  }
+  return true;
+}
+
+bool core::add_arc(label l, vertex source, vertex target, const interval& valid, commit_number n) {
+  label_tables& t = *labels[l].load(std::memory_order_relaxed);
+  if (!t.out.append(source, target, n, valid)) return false;
+  ++t.arcs;
+  if (!symmetric()) return t.in.append(target, source, n, valid);
+  if (source == target) return true;
+  ++t.arcs;
+  return t.out.append(target, source, n, valid);
+}
+
+bool core::remove_arc(label l, vertex source, vertex target, commit_number n) {
+  label_tables& t = *labels[l].load(std::memory_order_relaxed);
+  auto close = [n](table& side, vertex v, vertex w) {
+    std::uint32_t at = side.find(v, w);
+    return at != table::none && side.close(v, at, n);
+  };
+  if (!close(t.out, source, target)) return false;
+  --t.arcs;
+  if (!symmetric()) return close(t.in, target, source);
+  if (source == target) return true;
+  --t.arcs;
+  return close(t.out, target, source);
+}
+
+// --- the whole of it -----------------------------------------------------------------------------------------------------------
+
+std::vector<result<commit_number>> core::commit(std::span<transaction::state* const> group) {
+  std::vector<result<commit_number>> outcomes;
+  outcomes.reserve(group.size());
+  std::optional<error> sink_error;
+  bool told = false;
+  for (transaction::state* tx : group) {
+    if (tx == nullptr || !tx->open) {
+      outcomes.push_back(fail(errc::read_only, "the transaction is finished"));
+      continue;
+    }
+    tx->open = false;
+    if (closed.load(std::memory_order_relaxed)) {
+      outcomes.push_back(fail(errc::read_only, "the store is closed"));
+      continue;
+    }
+    if (broken || sink_error) {
+      outcomes.push_back(
+          fail(errc::read_only, "the store takes no more writes since: " + (broken ? *broken : *sink_error).text));
+      continue;
+    }
+    outcomes.push_back(commit_one(*tx, told, sink_error));
+  }
+  if (told && !sink_error) {
+    auto safe = options.sink->sync();
+    if (!safe) sink_error = safe.error();
+  }
+  if (sink_error) {
+    broken = sink_error;
+    last = visible.load(std::memory_order_relaxed);  // what was applied beyond it stays unseen for good
+    for (auto& outcome : outcomes)
+      if (outcome && *outcome > last) outcome = tl::unexpected<error>(*sink_error);
+  } else {
+    publish();  // where memory ran out within one of them, those before it are whole
+  }
+  return outcomes;
+}
+
+result<commit_number> core::commit_one(transaction::state& tx, bool& told, std::optional<error>& sink_error) {
+  if (tx.live_ops == 0) return tx.reads.commit();
+  auto fine = validate(tx);
+  if (!fine) return tl::unexpected<error>(fine.error());
+  if (tx.live_ops == 0) return tx.reads.commit();
+  commit_number n = last + 1;
+  time_us time = std::max(now_us(), commits[last - options.commit_base].time);
+  if (options.sink != nullptr) {
+    auto appended = tell_sink(tx, n, time);
+    if (!appended) {
+      sink_error = appended.error();
+      return tl::unexpected<error>(appended.error());
+    }
+    told = true;
+  }
+  if (!apply(tx, n, time)) {
+    broken = error{errc::out_of_memory, "memory ran out within a commit: the store is read-only"};
+    return tl::unexpected<error>(*broken);
+  }
+  return n;
+}
+
+void core::publish() noexcept {
+  if (last == visible.load(std::memory_order_relaxed)) return;
+  visible.store(last, std::memory_order_seq_cst);  // releases all of the commits; partner: pins::take
+  readers.advance();
+  if (blocks.retired_bytes() >= collect_bytes) collect();
+}
+
+void core::collect() noexcept {
+  if (blocks.retired_bytes() > 0) blocks.collect(readers.oldest_epoch());
+}
+
+}  // namespace rhizome::detail

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/change.hpp"
+#include "store/detail/arena.hpp"
+#include "store/detail/layout.hpp"
+#include "store/detail/pins.hpp"
+#include "store/detail/properties.hpp"
+#include "store/detail/region.hpp"
+#include "store/detail/table.hpp"
+#include "store/log.hpp"
+#include "store/options.hpp"
+#include "store/transaction.hpp"
+
+namespace rhizome::detail {
+
+/// Both directions of one label, and how many arcs there were after each commit that changed their number.
+struct label_tables {
+  label_tables(arena& blocks, pins& readers) : out(blocks, readers), in(blocks, readers) {}
+
+  table out;
+  table in;  // unused in a symmetric store
+  growing_array<arcs_row> counts;
+  std::atomic<std::size_t> counts_size{0};  // released after a row is written
+  std::uint64_t arcs = 0;                   // the writer's
+
+  [[nodiscard]] std::uint64_t arcs_at(commit_number t) const noexcept;
+};
+
+/// Names with numbers in the order in which they were first asked for. A name is there once a commit says so.
+class names {
+public:
+  explicit names(std::size_t limit) : limit_(limit) {}
+  /// The number of `name`; where it has none yet the next one, not to be seen before set(). nullopt: no number is left.
+  [[nodiscard]] std::optional<std::uint16_t> number(std::string_view name);
+  [[nodiscard]] std::optional<std::uint16_t> find(std::string_view name, commit_number at) const;
+  [[nodiscard]] bool seen(std::uint16_t number, commit_number at) const;
+  /// Records that `number` stands for `name` since commit n; false: it stands for something else.
+  [[nodiscard]] bool set(std::uint16_t number, std::string_view name, commit_number n);
+  /// Names as of `at`, with their numbers and commits.
+  struct entry {
+    std::string name;
+    commit_number since = newest_commit;
+  };
+  [[nodiscard]] std::vector<std::pair<std::uint16_t, entry>> list(commit_number at) const;
+
+private:
+  mutable std::mutex mutex_;
+  std::size_t limit_;
+  std::size_t next_ = 0;
+  std::vector<entry> entries_;
+  std::unordered_map<std::string, std::uint16_t> numbers_;
+};
+
+/// A call of add_arcs, as a range of a transaction's changes.
+struct bulk_adds {
+  std::size_t first, last;
+  on_duplicate then;
+};
+
+/// All of a store; kept alive by the store and by each pin and lease.
+struct core {
+  explicit core(const store_options& o);
+
+  store_options options;
+  pins readers;
+  arena blocks;
+  growing_array<commit_row>
+      commits;  // row n - options.commit_base is that of commit n; rows up to the visible one may be read
+  growing_array<log_entry> log;
+  growing_array<vertex_life> lives;
+  growing_array<vertex_entry> nothing;                          // entries of labels without arcs
+  std::array<std::atomic<label_tables*>, labels_max> labels{};  // published with release
+  properties props;
+  names label_names{labels_max};
+  names property_names{property_keys_max};
+
+  /// The newest commit that readers may see. Released after all of its changes; partner: the loads in pins::take.
+  std::atomic<commit_number> visible;
+  std::atomic<commit_number> horizon;
+  std::atomic<vertex> next_vertex{0};
+  std::atomic<bool> closed{false};
+  std::atomic<std::uint64_t> refs{1};  // the store, pins and leases
+
+  mutable std::mutex writer;  // all below
+  commit_number last;         // the last commit that was applied: beyond `visible` within a group
+  vertex vertices = 0;
+  vertex alive = 0;
+  std::uint64_t log_begin = 0;  // entries before were trimmed
+  std::uint64_t log_size = 0;
+  commit_number last_removal = 0;  // the last commit that removed a vertex
+  std::optional<error> broken;
+  std::vector<label_tables*> used;  // those of `labels` that there are, in the order in which they came to be
+  std::size_t compact_table = 0;    // where compaction goes on
+  vertex compact_vertex = 0;
+
+  mutable std::mutex lease_mutex;  // the map, and the decision how far to trim
+  std::map<commit_number, std::size_t> leases;
+
+  void keep() noexcept { refs.fetch_add(1, std::memory_order_relaxed); }
+  static void drop(core* c) noexcept {
+    if (c->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete c;
+  }
+
+  [[nodiscard]] const commit_row& row(commit_number n) const noexcept { return commits[n - options.commit_base]; }
+  [[nodiscard]] bool symmetric() const noexcept { return options.arcs == arcs_kind::symmetric; }
+  [[nodiscard]] label_tables* tables(label l) const noexcept { return labels[l].load(std::memory_order_acquire); }
+  [[nodiscard]] label_tables* make_tables(label l);
+  [[nodiscard]] const vertex_entry* entries(label l, direction way) const noexcept;
+  [[nodiscard]] table* side(label l, direction way) const noexcept;
+  [[nodiscard]] std::size_t in_use() const noexcept;
+  [[nodiscard]] result<void> take_lease(commit_number t);
+  void drop_lease(commit_number t) noexcept;
+
+  // commit.cpp; with the writer's lock held
+  [[nodiscard]] std::vector<result<commit_number>> commit(std::span<transaction::state* const> group);
+  [[nodiscard]] result<void> validate(transaction::state& tx);
+  [[nodiscard]] result<void> replay(const commit_record& record);
+  [[nodiscard]] result<void> make_replay_room(const transaction::state& tx);
+  [[nodiscard]] result<void> validate_removal(const transaction::state& tx, vertex v);
+  [[nodiscard]] result<commit_number> commit_one(transaction::state& tx, bool& told, std::optional<error>& sink_error);
+  [[nodiscard]] result<void> validate_arc(transaction::state& tx, log_entry& op, const bulk_adds* bulk);
+  /// When the living arc began; nullopt: there is none.
+  [[nodiscard]] std::optional<commit_number> living(label l, vertex source, vertex target);
+  [[nodiscard]] result<void> tell_sink(const transaction::state& tx, commit_number n, time_us time);
+  [[nodiscard]] bool apply(transaction::state& tx, commit_number n, time_us time);
+  [[nodiscard]] bool apply_one(const log_entry& op, const interval& valid, const value& data, commit_number n);
+  [[nodiscard]] bool add_arc(label l, vertex source, vertex target, const interval& valid, commit_number n);
+  [[nodiscard]] bool remove_arc(label l, vertex source, vertex target, commit_number n);
+  [[nodiscard]] bool grow_tables();
+  void prefetch(const log_entry& op, bool near) const noexcept;
+  void publish() noexcept;
+  void collect() noexcept;
+  [[nodiscard]] time_us now_us() const noexcept;
+  ~core();
+
+  std::vector<change> changes_;  // scratch of tell_sink
+  std::vector<label> touched_;   // labels whose number of arcs the commit changes
+};
+
+/// A key of an arc, the same from both ends in a symmetric store.
+[[nodiscard]] inline std::pair<vertex, vertex> arc_key(const core& c, vertex source, vertex target) noexcept {
+  return c.symmetric() && target < source ? std::pair{target, source} : std::pair{source, target};
+}
+
+}  // namespace rhizome::detail

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "store/detail/arena.hpp"
+#include "store/detail/layout.hpp"
+
+namespace rhizome::detail {
+
+/// Where the targets of one vertex of high degree stand: target -> position, for those that are alive. The writer's alone.
+class hub_index {
+public:
+  static constexpr std::uint32_t none = 0xffff'ffffU;
+
+  explicit hub_index(std::size_t count) { slots_.resize(std::bit_ceil(count * 2 + 16)); }
+  void insert(vertex target, std::uint32_t position);
+  /// The last inserted position of `target`; none.
+  [[nodiscard]] std::uint32_t find(vertex target) const noexcept;
+  void erase(vertex target, std::uint32_t position) noexcept;
+  void prefetch(vertex target) const noexcept { __builtin_prefetch(&slots_[home(target)]); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return slots_.size() * sizeof(std::uint64_t); }
+
+private:
+  [[nodiscard]] std::size_t home(vertex target) const noexcept {
+    return ((std::uint64_t{target} * 0x9e37'79b9'7f4a'7c15ULL) >> 32) & (slots_.size() - 1);
+  }
+  static constexpr std::uint64_t slot_of(vertex target, std::uint32_t position) noexcept {
+    return (std::uint64_t{target} << 32) | (position + 1);
+  }
+
+  std::vector<std::uint64_t> slots_;  // target in the high half, position + 1 in the low one; 0: free
+  std::size_t used_ = 0;
+};
+
+/// The arcs of one label in one direction: an entry for each vertex, and its block. All of it is the writer's but the entries and
+/// what they lead to, which any reader may read that holds a pin.
+class table {
+public:
+  /// What a vertex of this degree or more is looked up in by an index; below, its targets are scanned, which is as fast.
+  static constexpr std::uint32_t hub_degree = 512;
+  /// A block of up to so many positions is written anew without the closed one; a larger one marks it until a quarter is dead.
+  static constexpr std::uint32_t rewritten_max = 64;
+  static constexpr std::uint32_t none = hub_index::none;
+
+  table(arena& blocks, pins& readers) : arena_(blocks), pins_(readers) {}
+  [[nodiscard]] bool reserve(vertex vertices_max, bool huge_pages);
+  [[nodiscard]] bool ensure(vertex vertices) { return entries_.ensure(vertices); }
+  [[nodiscard]] const vertex_entry* entries() const noexcept { return entries_.data(); }
+  [[nodiscard]] vertex_entry& entry(vertex v) const noexcept { return entries_[v]; }
+
+  // Each of these is false where memory has run out: then the store takes no more writes, but what readers see is right.
+
+  /// Adds `target` to v's arcs in commit `n`.
+  [[nodiscard]] bool append(vertex v, vertex target, commit_number n, const interval& valid);
+  /// Ends the arc at `position` in commit `n`.
+  [[nodiscard]] bool close(vertex v, std::uint32_t position, commit_number n);
+  /// Writes v's block anew, packed, with a little slack and without dead positions. Gives the bytes written to `moved`.
+  [[nodiscard]] bool pack(vertex v, std::size_t& moved);
+  /// Drops v's closed versions that ended at or before `horizon`.
+  [[nodiscard]] bool trim(vertex v, commit_number horizon);
+  /// What ends at or before it is not put into histories any more.
+  void set_horizon(commit_number horizon) noexcept { horizon_ = horizon; }
+
+  /// Entries and blocks were put in their place from an image: what the writer knows besides them.
+  void adopted(std::vector<vertex> with_history, bool has_valid) {
+    with_history_ = std::move(with_history);
+    has_valid_ = has_valid;
+  }
+
+  /// The position of a living arc v -> target, the last one; none. The first look at a hub builds its index.
+  [[nodiscard]] std::uint32_t find(vertex v, vertex target);
+  /// How many living arcs v -> target there are. Costs the degree.
+  [[nodiscard]] std::uint32_t count_of(vertex v, vertex target) const;
+  /// Whether an arc v -> target began or ended after `since`.
+  [[nodiscard]] bool changed_since(vertex v, vertex target, commit_number since) const;
+  [[nodiscard]] interval valid_at(vertex v, std::uint32_t position) const;
+  [[nodiscard]] commit_number begin_at(vertex v, std::uint32_t position) const;
+  [[nodiscard]] std::uint32_t live(vertex v) const;
+  /// Whether pack() would change anything that matters.
+  [[nodiscard]] bool wants_packing(vertex v) const;
+
+  /// The capacity that fills the size class of a block for `count` arcs and some more.
+  [[nodiscard]] static constexpr std::uint32_t roomy(std::uint32_t count) noexcept {
+    std::size_t bytes = arena::size_class(block_bytes(count + count / 8 + 1));
+    return static_cast<std::uint32_t>((bytes - sizeof(block_header)) / (sizeof(vertex) + sizeof(commit_number)));
+  }
+  /// What a packed block of `count` arcs has room for.
+  [[nodiscard]] static constexpr std::uint32_t slack(std::uint32_t count) noexcept {
+    return (count + count / 16 + 1) / 2 * 2;
+  }
+
+  void prefetch_entry(vertex v) const noexcept { __builtin_prefetch(&entries_[v], 1); }
+  /// Asks for what append(v, ...) writes.
+  void prefetch_tail(vertex v) const noexcept;
+  void prefetch_block(vertex v) const noexcept {
+    const block_header* b = block(placed::of(entries_[v].where.load(std::memory_order_relaxed)));
+    __builtin_prefetch(b);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(b) + 64);
+  }
+  /// Asks for what find(v, target) reads.
+  void prefetch_find(vertex v, vertex target) const noexcept;
+
+  [[nodiscard]] std::size_t index_bytes() const noexcept { return index_bytes_; }
+  [[nodiscard]] bool has_history(vertex v) const noexcept {
+    return block(placed::of(entries_[v].where.load(std::memory_order_relaxed)))
+               ->history.load(std::memory_order_relaxed) != 0;
+  }
+  [[nodiscard]] std::vector<vertex>& with_history() noexcept { return with_history_; }
+
+private:
+  struct dead_list {
+    std::vector<closed_version> versions;
+    std::vector<interval> valid;
+  };
+
+  [[nodiscard]] block_header* block(const placed& p) const noexcept { return arena_.at<block_header>(p.block); }
+  [[nodiscard]] bool relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_t closing, commit_number n);
+  [[nodiscard]] bool grow(vertex v);
+  [[nodiscard]] bool mark(vertex v, std::uint32_t position, commit_number n);
+  [[nodiscard]] ref make_valid(std::uint32_t capacity, std::uint32_t filled);
+  [[nodiscard]] bool append_valid(vertex_entry& e, block_header& b, std::uint32_t position, const interval& valid);
+  /// A batch of `dead` (sorted by end) before `previous`, merged with those of `previous` that are no larger. 0: no memory.
+  [[nodiscard]] ref make_history(ref previous, dead_list& dead);
+  /// Copies what lives and is not at `closing` (which ends at n) and puts the dead into dead_. Gives the number copied.
+  std::uint32_t copy_living(const block_header& from, const placed& old, block_header& to, std::uint32_t closing,
+                            commit_number n);
+  [[nodiscard]] bool copy_valid(const block_header& from, const placed& old, block_header& to, std::uint32_t count,
+                                std::uint32_t closing);
+  static void widen(valid_column& column, const interval& valid) noexcept;
+  void retire_block(const placed& p);
+  void retire_batch(ref batch);
+  void drop_index(vertex v);
+  static std::uint32_t scan(const vertex* targets, std::uint32_t count, vertex target,
+                            const ends_stripe* ends) noexcept;
+
+  arena& arena_;
+  pins& pins_;
+  growing_array<vertex_entry> entries_;
+  std::unordered_map<vertex, hub_index> hubs_;
+  std::size_t index_bytes_ = 0;
+  commit_number horizon_ = 0;
+  bool has_valid_ = false;            // some block has a valid column
+  std::vector<vertex> with_history_;  // vertices that got a first history batch since the last trim
+  std::vector<bool> packed_;          // vertices whose block lies where compaction put it
+  dead_list dead_;                    // scratch
+};
+
+}  // namespace rhizome::detail

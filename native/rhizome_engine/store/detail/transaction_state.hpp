@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "store/detail/core.hpp"
+#include "store/view.hpp"
+
+namespace rhizome {
+
+/// What a transaction holds. Changes are log entries; `commit` is the number of their data, 0: none. Kind 0: taken back.
+struct transaction::state {
+  explicit state(snapshot s) : reads(std::move(s)), c(const_cast<detail::core*>(&reads.inside())) {
+    const auto& row = c->row(reads.commit());
+    bound = row.vertices;
+    all_alive = row.alive == row.vertices;
+  }
+  struct datum {
+    interval valid;
+    value value_;
+  };
+  struct own_arc {
+    std::uint32_t any = 0;   ///< Some op + 1 with its key; 0: a free place.
+    std::uint32_t base = 0;  ///< op + 1 that removed or corrected what the snapshot has; 0: none.
+    std::uint32_t add = 0;   ///< op + 1 of the living arc that the transaction added (the last one); 0: none.
+    std::uint32_t removals = 0;
+  };
+  struct vertex_range {
+    vertex first, count;
+  };
+
+  snapshot reads;
+  detail::core* c;
+  bool open = true;
+  vertex bound = 0;
+  bool all_alive = false;
+  std::vector<log_entry> ops;
+  std::size_t live_ops = 0;
+  std::vector<datum> data;
+  std::vector<detail::bulk_adds> bulks;
+  bool closes = false;  ///< Some op removed or corrected an arc of the snapshot.
+  std::vector<vertex_range> created;
+  std::unordered_set<vertex> removed;
+  std::vector<std::uint16_t> named_labels, named_keys;
+  bool sets_arc_property = false;
+
+  // What the snapshot shows of the label that was last asked for.
+  mutable std::optional<view> seen_out, seen_in;
+  mutable label seen_label = 0;
+
+  // Own changes by arc: a table of ops, built when first asked.
+  mutable std::vector<own_arc> own;
+  mutable std::size_t own_used = 0;
+  mutable std::size_t indexed = 0;
+
+  mutable std::unordered_map<vertex, std::vector<std::uint32_t>> by_vertex;  // ops that add an arc there
+  mutable std::unordered_set<label> own_labels;
+  mutable std::size_t walked = 0;
+
+  [[nodiscard]] bool alive(vertex v) const noexcept;
+  [[nodiscard]] bool is_own(vertex v) const noexcept;
+  [[nodiscard]] const own_arc* find_own(label l, vertex s, vertex t) const;
+  [[nodiscard]] own_arc& place_own(std::size_t op) const;
+  void index_own() const;
+  void index_by_vertex() const;
+  void grow_own() const;
+  /// Takes the last own add of the arc back.
+  void drop_add(own_arc& mine);
+  void take_back(std::size_t op);
+  std::size_t push(change_kind kind, label l, property_key key, vertex s, vertex t);
+  void attach(std::size_t op, interval valid, value datum_value);
+  void drop_properties(std::size_t op);
+  [[nodiscard]] const datum* datum_of(const log_entry& op) const noexcept {
+    return op.commit == 0 ? nullptr : &data[op.commit - 1];
+  }
+  /// Gives up the pin of a finished transaction.
+  void let_go() noexcept {
+    seen_out.reset();
+    seen_in.reset();
+    snapshot gone(std::move(reads));
+  }
+  [[nodiscard]] result<void> check(label l, vertex s, vertex t) const;
+  /// How many of the arc the snapshot has: 0 or 1 where arcs are unique.
+  [[nodiscard]] std::uint32_t base_count(label l, vertex s, vertex t) const;
+  [[nodiscard]] std::uint32_t count(label l, vertex s, vertex t) const;
+  [[nodiscard]] bool added_in_bulk(std::uint32_t op) const noexcept;
+  [[nodiscard]] result<void> close(label l, vertex s, vertex t, const interval* corrected);
+};
+
+}  // namespace rhizome

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/view.hpp"
+
+#include <algorithm>
+
+#include "store/detail/core.hpp"
+
+namespace rhizome {
+
+std::uint32_t view::slow_degree(vertex v) const noexcept {
+  const detail::vertex_entry& e = entries_[v];
+  auto p = detail::placed::of(e.where.load(std::memory_order_acquire));
+  const auto* block = at<detail::block_header>(p.block);
+  if (p.dirty) {
+    const auto* ends = at<detail::ends_stripe>(block->ends.load(std::memory_order_relaxed));
+    std::uint32_t dead = ends->dead.load(std::memory_order_acquire);  // partner: the release in table::mark
+    // A death later than t that was counted has stored `changed` before.
+    if (e.changed.load(std::memory_order_relaxed) <= at_) return p.count - dead;
+  }
+  std::uint32_t n = 0;
+  walk(look(v), [&n](vertex, commit_number, const interval*) {
+    ++n;
+    return true;
+  });
+  return n;
+}
+
+std::span<const vertex> view::neighbours(vertex v, std::vector<vertex>& room) const {
+  if (auto whole = contiguous(v)) return *whole;
+  room.clear();
+  for_each(v, [&room](vertex w) { room.push_back(w); });
+  return room;
+}
+
+std::uint32_t view::count_of(vertex v, vertex target) const noexcept {
+  constexpr std::uint32_t step = 16;
+  detail::looked l = look(v);
+  const vertex* targets = l.block->targets();
+  const commit_number* ends =
+      l.dirty ? at<detail::ends_stripe>(l.block->ends.load(std::memory_order_relaxed))->at() : nullptr;
+  std::uint32_t n = 0;
+  for (std::uint32_t i = 0; i < l.count; i += step) {
+    std::uint32_t length = std::min(step, l.count - i);
+    if (length == step) {
+      std::uint32_t hit = 0;
+      for (std::uint32_t k = 0; k < step; ++k) hit |= targets[i + k] == target ? 1U : 0U;  // vectorised
+      if (hit == 0) continue;
+    }
+    for (std::uint32_t k = i; k < i + length; ++k)
+      n += targets[k] == target && (ends == nullptr || detail::load_end(ends[k]) > at_) ? 1 : 0;
+  }
+  if (!l.past) return n;
+  l.count = 0;  // what is left is the history
+  walk(l, [&n, target](vertex w, commit_number, const interval*) {
+    n += w == target ? 1 : 0;
+    return true;
+  });
+  return n;
+}
+
+prepared_view view::prepare() const {
+  constexpr vertex ahead = 16;
+  constexpr std::size_t unit = detail::unit_bytes / sizeof(vertex);
+  auto made = std::make_shared<prepared_view::tables>();
+  made->places.resize(std::size_t{vertices_} + 1);
+  std::vector<vertex>& lists = made->lists;
+  lists.resize(unit);
+  for (vertex v = 0; v < vertices_; ++v) {
+    if (v + ahead < vertices_ && entries_[v + ahead].changed.load(std::memory_order_relaxed) > at_) prefetch(v + ahead);
+    detail::looked l = look(v);
+    detail::placed place;
+    if (l.dirty || (l.past && history_after(l))) {
+      std::size_t from = lists.size();
+      for_each_of(l, [&lists](vertex w) { lists.push_back(w); });
+      place = {static_cast<detail::ref>(from / unit - 1), static_cast<std::uint32_t>(lists.size() - from), true};
+      lists.resize((lists.size() + unit - 1) / unit * unit);
+    } else {
+      auto offset = reinterpret_cast<const std::byte*>(l.block) - base_;
+      place = {static_cast<detail::ref>(static_cast<std::size_t>(offset) / detail::unit_bytes), l.count, false};
+    }
+    made->places[v] = place.word();
+  }
+  return {*this, std::move(made)};
+}
+
+bool view::history_after(const detail::looked& l) const noexcept {
+  detail::ref r = l.block->history.load(std::memory_order_acquire);
+  return r != 0 && at<detail::history_batch>(r)->latest_end > at_;
+}
+
+valid_view::valid_view(view base, time_us moment)
+    : base_(std::move(base)), moment_(moment), counted_(std::make_shared<std::atomic<std::uint64_t>>(0)) {}
+
+std::uint64_t valid_view::arcs() const noexcept {
+  std::uint64_t known = counted_->load(std::memory_order_relaxed);
+  if (known != 0) return known - 1;
+  std::uint64_t n = 0;
+  for (vertex v = 0; v < vertices(); ++v) n += degree(v);
+  counted_->store(n + 1, std::memory_order_relaxed);  // all who count come to the same
+  return n;
+}
+
+}  // namespace rhizome
