@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/types.hpp"
+
+// The Arrow C data interface, as its specification (https://arrow.apache.org/docs/format/CDataInterface.html) asks each library to
+// define it for itself, under this guard, so that none needs Arrow's headers.
+#ifndef ARROW_C_DATA_INTERFACE
+#define ARROW_C_DATA_INTERFACE  // NOLINT(readability-identifier-naming): the specification's name
+
+#define ARROW_FLAG_DICTIONARY_ORDERED 1  // NOLINT(readability-identifier-naming)
+#define ARROW_FLAG_NULLABLE 2            // NOLINT(readability-identifier-naming)
+#define ARROW_FLAG_MAP_KEYS_SORTED 4     // NOLINT(readability-identifier-naming)
+
+extern "C" {
+struct ArrowSchema {  // NOLINT(readability-identifier-naming)
+  const char* format;
+  const char* name;
+  const char* metadata;
+  int64_t flags;
+  int64_t n_children;
+  struct ArrowSchema** children;
+  struct ArrowSchema* dictionary;
+  void (*release)(struct ArrowSchema*);
+  void* private_data;
+};
+
+struct ArrowArray {  // NOLINT(readability-identifier-naming)
+  int64_t length;
+  int64_t null_count;
+  int64_t offset;
+  int64_t n_buffers;
+  int64_t n_children;
+  const void** buffers;
+  struct ArrowArray** children;
+  struct ArrowArray* dictionary;
+  void (*release)(struct ArrowArray*);
+  void* private_data;
+};
+}
+#endif
+
+namespace rhizome {
+
+/// A moment, as a column: Arrow's timestamp in microseconds, UTC.
+struct moment {
+  time_us since_1970 = 0;
+};
+
+template <class T>
+concept arrow_value = std::same_as<T, std::uint32_t> || std::same_as<T, std::uint64_t> ||
+    std::same_as<T, std::int64_t> || std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, moment>;
+
+/// Columns of equal length, handed to a consumer that knows Arrow without copying them: whoever reads the exported structs keeps
+/// their memory alive until it calls their release, on whatever thread.
+class arrow_table {
+public:
+  /// `values` are `owner`'s, and never change while it lives.
+  template <arrow_value T>
+  void add(std::string name, std::span<const T> values, std::shared_ptr<const void> owner) {
+    columns_.push_back({std::move(name), format_of<T>(), values.data(), values.size(), std::move(owner)});
+  }
+  template <arrow_value T>
+  void add(std::string name, std::vector<T> values) {
+    auto kept = std::make_shared<const std::vector<T>>(std::move(values));
+    add(std::move(name), std::span<const T>(*kept), kept);
+  }
+
+  [[nodiscard]] std::size_t columns() const noexcept { return columns_.size(); }
+
+  /// Fills in both structs as a record batch (a struct array). The caller calls each one's release when it is through, or moves
+  /// it as the specification says. Refuses columns of different lengths; then neither struct is touched. May throw
+  /// std::bad_alloc, with the same.
+  [[nodiscard]] result<void> export_to(ArrowSchema& schema, ArrowArray& array) const;
+
+private:
+  struct column {
+    std::string name;
+    const char* format;
+    const void* data;
+    std::size_t length;
+    std::shared_ptr<const void> owner;
+  };
+
+  template <class T>
+  static constexpr const char* format_of() {
+    if constexpr (std::same_as<T, std::uint32_t>) {
+      return "I";
+    } else if constexpr (std::same_as<T, std::uint64_t>) {
+      return "L";
+    } else if constexpr (std::same_as<T, std::int64_t>) {
+      return "l";
+    } else if constexpr (std::same_as<T, float>) {
+      return "f";
+    } else if constexpr (std::same_as<T, double>) {
+      return "g";
+    } else {
+      return "tsu:UTC";
+    }
+  }
+
+  std::vector<column> columns_;
+};
+
+}  // namespace rhizome
