@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <karyon/organelle/rhizome_steps.h>
+#include <karyon/organelle/organelle.hpp>
+
+/// The rhizome engine, a bitemporal graph, from a host's side. What it holds (graphs, transactions, snapshots) are handles; its functions
+/// are called as those of every organelle, see organelle_function:
+///
+///     auto engine = karyon::organelle::load(karyon::rhizome::installed_engine());
+///     auto rhizome = karyon::rhizome::functions::of(*engine).value();
+///     auto graph = rhizome.make().now()->get<karyon::handle>().value();
+///     auto found = co_await rhizome.pagerank(snapshot, label).on(this);
+///
+/// docs/howto/query-the-past.md
+namespace karyon::rhizome {
+
+/// Dense, from 0.
+using vertex = std::uint32_t;
+inline constexpr vertex no_vertex = 0xffff'ffff;
+/// Transaction time: the number of a commit, from 1.
+using commit_number = std::uint32_t;
+/// Wall-clock and valid time: microseconds since 1970-01-01 UTC.
+using time_us = std::int64_t;
+
+/// What a condition of a query compares with.
+enum class comparison : std::uint32_t {
+  equal = RHIZOME_EQUAL,
+  not_equal = RHIZOME_NOT_EQUAL,
+  less = RHIZOME_LESS,
+  greater = RHIZOME_GREATER
+};
+
+/// A question about a graph, put together from steps, each of which works on the rows that the one before it found:
+///
+///     const auto q = karyon::rhizome::query().in(includes).in(includes).where(language, comparison::equal, "C").distinct().limit(10);
+///     auto r = rhizome.query(snapshot, std::vector{file}, q.steps(), q.texts()).now();
+///
+/// A row stands for a way, so a vertex that is reached on two ways is there twice, unless `distinct`. Nothing is looked at that the steps
+/// behind do not ask for. A value; building one may throw std::bad_alloc. At most 1,000 steps.
+class query {
+public:
+  /// Along arcs of a label, or against them: a row for each.
+  query& out(std::uint32_t label) { return add(RHIZOME_OUT, label, 0); }
+  query& in(std::uint32_t label) { return add(RHIZOME_IN, label, 0); }
+  /// The steps behind it see the graph as it was recorded at a commit; or only what was true in the world at a moment.
+  query& as_of(commit_number commit) { return add(RHIZOME_AS_OF, 0, commit); }
+  query& valid_at(time_us moment) { return add(RHIZOME_VALID_AT, 0, moment); }
+  /// Rows whose vertex has a property that compares so with a value of the same kind.
+  query& where(std::uint32_t key, comparison how, std::int64_t number) {
+    return add(RHIZOME_WHERE, key, number).compare(how, RHIZOME_INTEGER);
+  }
+  query& where(std::uint32_t key, comparison how, double number) {
+    add(RHIZOME_WHERE, key, 0).compare(how, RHIZOME_REAL);
+    steps_.back().real = number;
+    return *this;
+  }
+  query& where(std::uint32_t key, comparison how, std::string_view text) {
+    add(RHIZOME_WHERE, key, static_cast<std::int64_t>(text.size())).compare(how, RHIZOME_TEXT);
+    steps_.back().text_at = texts_.size();
+    texts_.append(text);
+    return *this;
+  }
+  /// Rows whose vertex has the property at all.
+  query& present(std::uint32_t key) {
+    add(RHIZOME_WHERE, key, 0);
+    steps_.back().compare = RHIZOME_PRESENT;
+    return *this;
+  }
+  /// The vertex where a row is now becomes a column of the result.
+  query& keep() { return add(RHIZOME_KEEP, 0, 0); }
+  /// Of rows that are at the same vertex now, the first.
+  query& distinct() { return add(RHIZOME_DISTINCT, 0, 0); }
+  query& limit(std::uint32_t rows) { return add(RHIZOME_LIMIT, 0, rows); }
+
+  /// For functions::query. Good as long as this.
+  [[nodiscard]] const std::vector<rhizome_step>& steps() const noexcept { return steps_; }
+  [[nodiscard]] const std::string& texts() const noexcept { return texts_; }
+
+private:
+  query& add(std::uint32_t kind, std::uint32_t name, std::int64_t number) {
+    rhizome_step step{};
+    step.kind = kind;
+    step.name = name;
+    step.number = number;
+    steps_.push_back(step);
+    return *this;
+  }
+  query& compare(comparison how, std::uint32_t type) {
+    steps_.back().compare = static_cast<std::uint32_t>(how);
+    steps_.back().type = type;
+    return *this;
+  }
+
+  std::vector<rhizome_step> steps_;
+  std::string texts_;
+};
+
+/// Where the engine lies that was installed with this library.
+[[nodiscard]] KARYON_API const std::string& installed_engine();
+
+/// The engine's functions, each a call site of its own. Arguments in brackets may be left out from the end, or given as std::monostate; `at`
+/// stands for [commit], [moment]: a point on the two time axes, without which they read the snapshot's newest. Vertices and labels are
+/// unsigned numbers. Those marked * are stepped within a time budget in a cell, and go to another thread when they take longer.
+///
+///   graphs       make([memory_limit_bytes], [symmetric], [unique]) -> graph       begin(graph) -> transaction
+///                snapshot(graph) -> snapshot     newest(graph) -> commit          memory(graph) -> bytes by category (memory_of)
+///                compact(graph, budget_bytes) -> moved, left                      trim(graph, before) -> commit
+///                open(directory, [memory_limit_bytes], [symmetric], [unique]) -> graph, commit, commits taken from the log
+///                checkpoint(graph) -> commit                                      close(graph)
+///   changes      name_label(transaction, name) -> label                           name_property(transaction, name) -> key
+///                add_vertices(transaction, count) -> first                        remove_vertex(transaction, vertex)
+///                add_arc(transaction, label, source, target, [from], [to])        remove_arc(transaction, label, source, target)
+///                add_arcs(transaction, label, pairs of vertices, [skip])          set_valid(transaction, label, source, target, [from], [to])
+///                set_property(transaction, vertex, key, value, [from], [to])      set_arc_property(transaction, label, source, target, key, value)
+///                commit(transaction) -> commit                                    commit_durable(transaction) -> commit, on the disk
+///   reads        degree(snapshot, label, vertex, [direction], at) -> number       neighbours(the same) -> view of vertices
+///                contains(snapshot, label, source, target, [commit]) -> bool      vertices(snapshot) -> ids, alive
+///                arcs(snapshot, label) -> number                                  commit_of(snapshot) -> commit
+///                commit_at(snapshot, time) -> commit                              time_of(snapshot, commit) -> time
+///                property(snapshot, vertex, key, at) -> value or none             arc_property(snapshot, label, source, target, key, [commit])
+///                history(snapshot, label, source, target) -> columns              property_history(snapshot, vertex, key) -> columns
+///                diff(snapshot, from, to) -> columns                              find_label, find_property(snapshot, name) -> number or none
+///   * algorithms pagerank(snapshot, label, at, [damping], [tolerance], [iterations], [share_dangling]) -> columns, iterations
+///                bfs(snapshot, label, at (both given), source) -> columns, reached    components(snapshot, label, at) -> columns, count
+///                triangles(snapshot, label, at) -> number                         khop(snapshot, label, at (both given), seeds, hops, [direction])
+///                earliest_arrival(snapshot, label, source, after, to) -> columns, reached
+///                query(snapshot, [start], steps, [texts], [count]) -> columns, rows
+///
+/// A transaction is used by one call at a time. Errors: those of the engine, as KARYON_... status (docs/howto/query-the-past.md).
+struct KARYON_API functions {
+  /// errc::not_found: the library is not the engine, or lacks a function.
+  [[nodiscard]] static result<functions> of(const organelle& engine);
+
+#define KARYON_RHIZOME_FUNCTIONS(X)                                                                                   \
+  X(make)                                                                                                             \
+  X(open) X(checkpoint) X(close) X(commit_durable) X(begin) X(snapshot) X(newest) X(compact) X(trim) X(memory)        \
+      X(name_label) X(name_property) X(add_vertices) X(remove_vertex) X(add_arc) X(add_arcs) X(remove_arc)            \
+          X(set_valid) X(set_property) X(set_arc_property) X(commit) X(degree) X(neighbours) X(contains) X(vertices)  \
+              X(arcs) X(commit_of) X(commit_at) X(time_of) X(property) X(arc_property) X(history) X(property_history) \
+                  X(diff) X(find_label) X(find_property) X(pagerank) X(bfs) X(components) X(triangles) X(khop)        \
+                      X(earliest_arrival) X(query)
+#define KARYON_RHIZOME_MEMBER(name) organelle_function name;
+  KARYON_RHIZOME_FUNCTIONS(KARYON_RHIZOME_MEMBER)
+#undef KARYON_RHIZOME_MEMBER
+};
+
+}  // namespace karyon::rhizome

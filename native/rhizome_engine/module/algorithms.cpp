@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+
+#include "algo/bfs.hpp"
+#include "algo/components.hpp"
+#include "algo/khop.hpp"
+#include "algo/pagerank.hpp"
+#include "algo/snapshot_graph.hpp"
+#include "algo/temporal.hpp"
+#include "algo/triangles.hpp"
+#include "module/functions.hpp"
+#include "module/objects.hpp"
+
+namespace rhizome::module {
+namespace {
+
+using started = result<std::unique_ptr<running>>;
+
+/// A column that lies in the algorithm, which the column keeps.
+template <class T, class Algorithm>
+void add_kept(arrow_table& table, const char* name, std::span<const T> column,
+              const std::shared_ptr<Algorithm>& algorithm) {
+  table.add(name, column, std::shared_ptr<const void>(algorithm));
+}
+
+/// Of (snapshot, u label, commit U, moment I, ...): f(snapshot_object&, out, in) makes what runs.
+template <class F>
+started over_arcs(const karyon_call* call, F&& f) {
+  RHIZOME_TRY(snapshot_object * s, object<snapshot_object>(call, 0));
+  RHIZOME_TRY(const label arcs, label_at(call, 1));
+  RHIZOME_TRY(const point at, point_at(call, 2, s->held));
+  return with_views(s->held, arcs, at,
+                    [&](auto out, auto in) -> started { return f(*s, std::move(out), std::move(in)); });
+}
+
+/// pagerank(snapshot, u label, U commit, I moment, F damping, F tolerance, U iterations, B share_dangling)
+///   -> c score by vertex, u iterations
+karyon_status start_pagerank(karyon_call* call) {
+  return resumable(call, [call] {
+    return over_arcs(call, [call](snapshot_object&, auto out, auto in) -> started {
+      pagerank_options options;
+      if (has(call, 4)) options.damping = call->arguments[4].as.f64;
+      if (has(call, 5)) options.tolerance = call->arguments[5].as.f64;
+      if (has(call, 6)) {
+        RHIZOME_TRY(options.iterations_max, number<unsigned>(call, 6, "the number of iterations"));
+      }
+      if (has(call, 7)) options.share_dangling = call->arguments[7].as.u64 != 0;
+      if (!(options.damping >= 0 && options.damping < 1)) return fail(errc::invalid_argument, "damping lies in [0, 1)");
+      auto work = std::make_shared<pagerank<decltype(out), decltype(in)>>(std::move(out), std::move(in), options);
+      return run(work, [](karyon_call* to, const auto& done) -> result<void> {
+        arrow_table table;
+        add_kept(table, "score", done->scores(), done);
+        RHIZOME_CHECK(give_columns(to, table));
+        give(to, std::uint64_t{done->iterations()});
+        return {};
+      });
+    });
+  });
+}
+
+/// bfs(snapshot, u label, U commit, I moment, u source) -> c parent by vertex (4294967295: not reached), u reached
+karyon_status start_bfs(karyon_call* call) {
+  return resumable(call, [call] {
+    return over_arcs(call, [call](snapshot_object&, auto out, auto in) -> started {
+      RHIZOME_TRY(const vertex source, number<vertex>(call, 4, "the source"));
+      if (source >= out.vertices()) return fail(errc::not_found, "the source is not a vertex of the snapshot");
+      auto work = std::make_shared<bfs<decltype(out), decltype(in)>>(std::move(out), std::move(in), source);
+      return run(work, [](karyon_call* to, const auto& done) -> result<void> {
+        arrow_table table;
+        add_kept(table, "parent", done->parents(), done);
+        RHIZOME_CHECK(give_columns(to, table));
+        give(to, done->reached());
+        return {};
+      });
+    });
+  });
+}
+
+/// components(snapshot, u label, U commit, I moment) -> c label by vertex, u count
+karyon_status start_components(karyon_call* call) {
+  return resumable(call, [call] {
+    return over_arcs(call, [](snapshot_object& s, auto out, auto in) -> started {
+      auto work = std::make_shared<components<decltype(out), decltype(in)>>(std::move(out), std::move(in),
+                                                                            s.kind == arcs_kind::symmetric);
+      return run(work, [](karyon_call* to, const auto& done) -> result<void> {
+        const std::uint64_t count = done->count();
+        arrow_table table;
+        add_kept(table, "component", done->labels(), done);
+        RHIZOME_CHECK(give_columns(to, table));
+        give(to, count);
+        return {};
+      });
+    });
+  });
+}
+
+/// triangles(snapshot, u label, U commit, I moment) -> u
+karyon_status start_triangles(karyon_call* call) {
+  return resumable(call, [call] {
+    return over_arcs(call, [](snapshot_object& s, auto out, auto) -> started {
+      if (s.kind != arcs_kind::symmetric) {
+        return fail(errc::invalid_argument,
+                    "triangles are counted in a graph of symmetric arcs: make it with symmetric");
+      }
+      auto work = std::make_shared<triangles<decltype(out)>>(std::move(out));
+      return run(work, [](karyon_call* to, const auto& done) -> result<void> {
+        give(to, done->count());
+        return {};
+      });
+    });
+  });
+}
+
+/// khop(snapshot, u label, U commit, I moment, v seeds of 32-bit vertices, u hops, U direction) -> v vertices, nearest first
+karyon_status start_khop(karyon_call* call) {
+  return resumable(call, [call] {
+    return over_arcs(call, [call](snapshot_object&, auto out, auto in) -> started {
+      RHIZOME_TRY(const auto seeds, elements<vertex>::of(call, 4, "the seeds"));
+      RHIZOME_TRY(const unsigned hops, number<unsigned>(call, 5, "the number of hops"));
+      RHIZOME_TRY(const direction way, direction_at(call, 6));
+      auto along = way == direction::out ? std::move(out) : std::move(in);
+      auto work = std::make_shared<khop<decltype(along)>>(std::move(along), seeds.list(), hops);
+      return run(work, [](karyon_call* to, const auto& done) -> result<void> {
+        auto* const owner =
+            make_resource<vertices_object>(std::vector<vertex>(done->found().begin(), done->found().end()));
+        give_view(to, std::span<const vertex>(owner->list), owner);
+        return {};
+      });
+    });
+  });
+}
+
+/// earliest_arrival(snapshot, u label, u source, u after, u to) -> c commit by vertex (4294967295: never), parent; u reached.
+/// Along arcs in the order in which they were added, in the commits (after, to].
+karyon_status start_arrival(karyon_call* call) {
+  return resumable(call, [call]() -> started {
+    RHIZOME_TRY(snapshot_object * s, object<snapshot_object>(call, 0));
+    RHIZOME_TRY(const label arcs, label_at(call, 1));
+    RHIZOME_TRY(const vertex source, number<vertex>(call, 2, "the source"));
+    if (source >= s->held.vertices()) return fail(errc::not_found, "the source is not a vertex of the snapshot");
+    RHIZOME_TRY(const commit_number after, number<commit_number>(call, 3, "the first commit"));
+    RHIZOME_TRY(const commit_number to, number<commit_number>(call, 4, "the last commit"));
+    RHIZOME_TRY(log_slice slice, s->held.log(after, to));
+    auto work = std::make_shared<earliest_arrival<commit_contacts>>(
+        commit_contacts(s->held, std::move(slice), arcs, s->kind == arcs_kind::symmetric), source, after);
+    return run(work, [](karyon_call* out, const auto& done) -> result<void> {
+      arrow_table table;
+      add_kept(table, "commit", done->arrivals(), done);
+      add_kept(table, "parent", done->parents(), done);
+      RHIZOME_CHECK(give_columns(out, table));
+      give(out, done->reached());
+      return {};
+    });
+  });
+}
+
+/// Arcs and vertices of the label, of all of which an algorithm takes some passes.
+std::uint64_t whole_graph(const karyon_call* call) {
+  const auto s = object<snapshot_object>(call, 0);
+  const auto l = label_at(call, 1);
+  if (!s || !l) return 0;
+  return (*s)->held.newest(*l).arcs() + (*s)->held.vertices();
+}
+std::uint64_t commits_in_window(const karyon_call* call) {
+  const std::uint64_t after = call->arguments[3].as.u64;
+  const std::uint64_t to = call->arguments[4].as.u64;
+  return to > after ? to - after : 0;
+}
+
+// By the figures of bench/run rhizome: passes over arcs at 1 to 2 ns each.
+constexpr karyon_cost ten_passes{5'000, 15'000, KARYON_NO_ARGUMENT, 0, &whole_graph};
+constexpr karyon_cost one_pass{5'000, 1'500, KARYON_NO_ARGUMENT, 0, &whole_graph};
+constexpr karyon_cost many_passes{5'000, 200'000, KARYON_NO_ARGUMENT, 0, &whole_graph};
+constexpr karyon_cost by_log{5'000, 5'000, KARYON_NO_ARGUMENT, 0, &commits_in_window};
+constexpr karyon_cost unknown{5'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
+
+constexpr std::array functions{
+    karyon_function{"pagerank", "ruUIFFUB", "cu", &start_pagerank, ten_passes, KARYON_RUN_AUTO, KARYON_RESUMABLE},
+    karyon_function{"bfs", "ruUIu", "cu", &start_bfs, one_pass, KARYON_RUN_AUTO, KARYON_RESUMABLE},
+    karyon_function{"components", "ruUI", "cu", &start_components, one_pass, KARYON_RUN_AUTO, KARYON_RESUMABLE},
+    karyon_function{"triangles", "ruUI", "u", &start_triangles, many_passes, KARYON_RUN_AUTO, KARYON_RESUMABLE},
+    karyon_function{"khop", "ruUIvuU", "v", &start_khop, unknown, KARYON_RUN_AUTO, KARYON_RESUMABLE},
+    karyon_function{"earliest_arrival", "ruuuu", "cu", &start_arrival, by_log, KARYON_RUN_AUTO, KARYON_RESUMABLE},
+};
+
+}  // namespace
+
+std::span<const karyon_function> algorithm_functions() noexcept { return functions; }
+
+}  // namespace rhizome::module
