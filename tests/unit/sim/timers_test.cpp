@@ -11,9 +11,9 @@
 using namespace std::chrono_literals;
 using namespace karyon;
 using std::chrono::nanoseconds;
+using testing::world;
 using tests::mute;
 using tests::question;
-using testing::world;
 
 namespace {
 

@@ -167,7 +167,7 @@ private:
       left.resize(coin(random) ? now.size() : durable.size());
       for (std::size_t at = 0; at < left.size(); at += sector) {
         const std::size_t end = std::min({at + sector, left.size(), now.size()});
-        if (at < end && coin(random)) std::copy(now.begin() + at, now.begin() + end, left.begin() + at);
+        if (at < end && coin(random)) std::copy(now.data() + at, now.data() + end, left.data() + at);
       }
       now = durable = left;
       locked_by = 0;

@@ -274,13 +274,13 @@ private:
 }  // namespace
 
 TEST_CASE("random histories of small graphs read as the model at every time") {
-  std::uint64_t seed = GENERATE(range(1, 41));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 41)));
   CAPTURE(seed);
   history(seed, seed % 2 == 0 ? arcs_kind::directed : arcs_kind::symmetric, seed % 4 < 2, false).run(60);
 }
 
 TEST_CASE("random histories with hubs that are indexed, marked and cleaned read as the model at every time") {
-  std::uint64_t seed = GENERATE(range(1, 5));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 5)));
   CAPTURE(seed);
   history(seed, seed % 2 == 0 ? arcs_kind::directed : arcs_kind::symmetric, seed < 4, true).run(25);
 }

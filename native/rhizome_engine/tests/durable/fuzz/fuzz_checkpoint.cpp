@@ -38,7 +38,7 @@ void apply_changes(memory_disk::bytes& bytes, const std::uint8_t* data, std::siz
   checkpoint_header header;
   std::memcpy(&header, bytes.data(), sizeof header);
   for (; size >= 7; data += 7, size -= 7) {
-    const std::size_t at = (data[0] | data[1] << 8 | data[2] << 16) % (bytes.size() - 4);
+    const std::size_t at = (data[0] | static_cast<std::size_t>(data[1]) << 8 | static_cast<std::size_t>(data[2]) << 16) % (bytes.size() - 4);
     if (at >= checkpoint_page) std::memcpy(bytes.data() + at, data + 3, 4);
   }
   for (std::uint32_t i = 0; i < header.sections; ++i) {
