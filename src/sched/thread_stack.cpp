@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <mutex>
 
@@ -45,7 +46,9 @@ void answer(int) {
   int expected = question::asked;
   if (q.tid.load(std::memory_order_relaxed) == gettid() &&
       q.state.compare_exchange_strong(expected, question::answering, std::memory_order_acquire)) {
-    q.count = backtrace(q.frames.data(), static_cast<int>(q.frames.size()));
+    // While an exception is on its way the unwinder may be about to leave its own frames, with their registers overwritten: a
+    // second walk from there ends nowhere.
+    q.count = std::uncaught_exceptions() != 0 ? 0 : backtrace(q.frames.data(), static_cast<int>(q.frames.size()));
     q.state.store(question::done, std::memory_order_release);
   }
   errno = saved;
