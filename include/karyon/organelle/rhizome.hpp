@@ -138,16 +138,15 @@ struct KARYON_API functions {
   /// errc::not_found: the library is not the engine, or lacks a function.
   [[nodiscard]] static result<functions> of(const organelle& engine);
 
-// clang-format off: the formatter never comes to an end with it
-#define KARYON_RHIZOME_FUNCTIONS(X)                                                                                   \
-  X(make)                                                                                                             \
-  X(open)                                                                                                             \
-  X(checkpoint) X(close) X(commit_durable) X(begin) X(snapshot) X(newest) X(compact) X(trim) X(memory) X(name_label)  \
-      X(name_property) X(add_vertices) X(remove_vertex) X(add_arc) X(add_arcs) X(remove_arc) X(set_valid)             \
-          X(set_property) X(set_arc_property) X(commit) X(degree) X(neighbours) X(contains) X(vertices) X(arcs)       \
-              X(commit_of) X(commit_at) X(time_of) X(property) X(arc_property) X(history) X(property_history) X(diff) \
-                  X(find_label) X(find_property) X(pagerank) X(bfs) X(components) X(triangles) X(khop)                \
-                      X(earliest_arrival) X(query)
+// The formatter never comes to an end with this list.
+// clang-format off
+#define KARYON_RHIZOME_FUNCTIONS(X) \
+  X(make) X(open) X(checkpoint) X(close) X(commit_durable) X(begin) X(snapshot) X(newest) X(compact) X(trim) \
+  X(memory) X(name_label) X(name_property) X(add_vertices) X(remove_vertex) X(add_arc) X(add_arcs) \
+  X(remove_arc) X(set_valid) X(set_property) X(set_arc_property) X(commit) X(degree) X(neighbours) \
+  X(contains) X(vertices) X(arcs) X(commit_of) X(commit_at) X(time_of) X(property) X(arc_property) X(history) \
+  X(property_history) X(diff) X(find_label) X(find_property) X(pagerank) X(bfs) X(components) X(triangles) \
+  X(khop) X(earliest_arrival) X(query)
 // clang-format on
 #define KARYON_RHIZOME_MEMBER(name) organelle_function name;
   KARYON_RHIZOME_FUNCTIONS(KARYON_RHIZOME_MEMBER)
