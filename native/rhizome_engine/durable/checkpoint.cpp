@@ -197,6 +197,11 @@ result<void> mapped_checkpoint::check_table() const {
       return corrupt(name + " is not where it could be");
     }
     if (crc32c(0, at(offset), to_page(entry.bytes)) != entry.crc) return corrupt(name);
+    // A store that grows into the last page of a placed section counts on them.
+    const std::byte* const end = at(offset + to_page(entry.bytes));
+    if (std::any_of(at(offset + entry.bytes), end, [](std::byte b) { return b != std::byte{0}; })) {
+      return corrupt(name + " is not followed by zeros");
+    }
     offset += to_page(entry.bytes);
     ids.push_back(entry.id);
   }

@@ -19,6 +19,9 @@ std::span<const T> entries_of(std::span<const std::byte> bytes) noexcept {
   return {reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)};
 }
 
+// No image is as long, and numbers up to it can be added and multiplied without a second thought.
+constexpr std::uint64_t count_max = std::uint64_t{1} << 48;
+
 result<void> wrong(const char* what) { return fail(errc::corrupt, std::string("the image can not be one: ") + what); }
 result<void> no_memory() { return fail(errc::out_of_memory, "the system has no memory for the image"); }
 
@@ -70,7 +73,8 @@ private:
   core& c_;
   const image_source& from_;
   const image_state& state_;
-  std::uint64_t offset_ = 0;  // of the blocks checked so far, as in saver
+  std::uint64_t offset_ = 0;                            // of the blocks checked so far, as in saver
+  std::uint64_t newest_ = 0, history_ = 0, valid_ = 0;  // of these
 };
 
 result<void> loader::lives() {
@@ -139,8 +143,6 @@ result<void> loader::check_log() const {
 
 result<void> loader::blocks() {
   if (state_.block_bytes == 0) return {};
-  if (state_.newest_bytes + state_.history_bytes + state_.valid_bytes > state_.block_bytes)
-    return wrong("its bytes of blocks");
   std::array<std::size_t, memory_uses> used{};
   used[static_cast<std::size_t>(memory_use::newest)] = state_.newest_bytes;
   used[static_cast<std::size_t>(memory_use::history)] = state_.history_bytes;
@@ -163,6 +165,9 @@ result<void> loader::tables() {
       if (in != out) return wrong("arcs that have one end");
     }
     if (auto done = counts(l, out); !done) return done;
+  }
+  if (newest_ != state_.newest_bytes || history_ != state_.history_bytes || valid_ != state_.valid_bytes) {
+    return wrong("what its blocks are used for");
   }
   return offset_ == state_.block_bytes ? result<void>{} : wrong("the number of its blocks");
 }
@@ -224,6 +229,7 @@ const char* loader::check_vertex(const vertex_entry& entry, std::uint64_t end) {
   const auto& block = *c_.blocks.at<block_header>(p.block);
   if (block.capacity != entry.capacity || block.ends.load(std::memory_order_relaxed) != 0) return "a block's head";
   offset_ += bytes;
+  newest_ += bytes;
   commit_number last = 1;
   bool fine = true;
   for (std::uint32_t i = 0; i < p.count; ++i) {
@@ -242,6 +248,7 @@ const char* loader::check_valid(const block_header& block, std::uint32_t count, 
   if (r < chunk_bytes / unit_bytes || offset_of(r) != offset_ || bytes > end - offset_)
     return "the place of valid times";
   offset_ += bytes;
+  valid_ += bytes;
   const auto& column = *c_.blocks.at<valid_column>(r);
   const time_us from_min = column.from_min.load(std::memory_order_relaxed);
   const time_us from_max = column.from_max.load(std::memory_order_relaxed);
@@ -269,6 +276,7 @@ const char* loader::check_history(const block_header& block, commit_number chang
     return "a history's head";
   }
   offset_ += bytes;
+  history_ += bytes;
   commit_number last = state_.horizon + 1;
   for (std::uint32_t i = 0; i < batch.count; ++i) {
     const closed_version& was = batch.versions()[i];
@@ -346,7 +354,8 @@ result<store> load(const image_source& from, const store_options& options) {
                                          std::to_string(detail::image_version));
   }
   if (state.commit != from.commit() || state.commit >= newest_commit - 1 || state.commit_base > state.horizon ||
-      state.horizon > state.commit || state.log_begin > state.log_end || state.alive > state.vertices) {
+      state.horizon > state.commit || state.log_begin > state.log_end || state.alive > state.vertices ||
+      state.log_end > detail::count_max || state.block_bytes > detail::count_max) {
     return tl::unexpected(detail::wrong("its state").error());
   }
   if (state.vertices > options.vertices_max) {

@@ -38,7 +38,9 @@ void apply_changes(memory_disk::bytes& bytes, const std::uint8_t* data, std::siz
   checkpoint_header header;
   std::memcpy(&header, bytes.data(), sizeof header);
   for (; size >= 7; data += 7, size -= 7) {
-    const std::size_t at = (data[0] | static_cast<std::size_t>(data[1]) << 8 | static_cast<std::size_t>(data[2]) << 16) % (bytes.size() - 4);
+    std::uint32_t at = 0;
+    std::memcpy(&at, data, 3);
+    at %= static_cast<std::uint32_t>(bytes.size() - 4);
     if (at >= checkpoint_page) std::memcpy(bytes.data() + at, data + 3, 4);
   }
   for (std::uint32_t i = 0; i < header.sections; ++i) {
@@ -76,7 +78,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
   if (!mapped) return 0;
   auto graph = load(**mapped, small_store());
   if (!graph) return 0;
-  // What is not refused can be read.
+  // What is not refused is a graph: it can be read and changed.
+  static_cast<void>(dump(*graph->now()));
+  for (commit_number n = commits + 1; n <= commits + 3; ++n) static_cast<void>(workload_step(*graph, seed, n));
+  static_cast<void>(graph->compact(1 << 20));
   static_cast<void>(dump(*graph->now()));
   return 0;
 }
