@@ -1,8 +1,5 @@
 include_guard(GLOBAL)
 
-set(KARYON_ORGANELLE_HEADERS "${CMAKE_CURRENT_LIST_DIR}/../include")  # of a source tree
-set(KARYON_ORGANELLE_CHECKSUM_SCRIPT "${CMAKE_CURRENT_LIST_DIR}/KaryonChecksum.cmake")
-
 # karyon_add_organelle(<name> SOURCES <file>... [LIBRARIES <target>...] [DESTINATION <directory>])
 #
 # A native library that a host loads with karyon::organelle::load: built as the module <name>.so in the current binary directory,
@@ -30,12 +27,14 @@ function(karyon_add_organelle name)
   if(TARGET karyon::organelle)  # its header alone: an organelle is not linked with its host
     target_include_directories(${name} PRIVATE $<TARGET_PROPERTY:karyon::organelle,INTERFACE_INCLUDE_DIRECTORIES>)
   else()
-    target_include_directories(${name} PRIVATE "${KARYON_ORGANELLE_HEADERS}")
+    target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../include")  # of a source tree
   endif()
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
+  # By where this file lies: a variable of the folder that included it is not seen in every folder that calls the function.
+  set(checksum_script "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KaryonChecksum.cmake")
   add_custom_command(OUTPUT "${file}.sha256"
-    COMMAND "${CMAKE_COMMAND}" "-DFILE=${file}" -P "${KARYON_ORGANELLE_CHECKSUM_SCRIPT}"
-    DEPENDS ${name} "${KARYON_ORGANELLE_CHECKSUM_SCRIPT}"
+    COMMAND "${CMAKE_COMMAND}" "-DFILE=${file}" -P "${checksum_script}"
+    DEPENDS ${name} "${checksum_script}"
     COMMENT "Checksum of ${name}.so"
     VERBATIM)
   add_custom_target(${name}_checksum ALL DEPENDS "${file}.sha256")

@@ -1,5 +1,6 @@
 #include "cell/backlog.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <utility>
@@ -28,7 +29,11 @@ bool conflation_index::absorb(signal& s) noexcept {
 
 void conflation_index::forget(const signal& s) noexcept {
   std::uint64_t hash = 0;
-  if (waiting_.empty() || !s.ops->conflation->hash(s, hash)) return;
+  if (waiting_.empty()) return;
+  if (!s.ops->conflation->hash(s, hash)) {  // the user's: it may throw now, where it did not before
+    std::erase_if(waiting_, [&s](const auto& each) { return each.second == &s; });
+    return;
+  }
   const auto found = waiting_.find(key{s.ops->conflation, hash});
   if (found != waiting_.end() && found->second == &s) waiting_.erase(found);
 }
@@ -106,8 +111,8 @@ signal* take_oldest_user(signal*& tail) noexcept {
   return nullptr;
 }
 
-/// Those of high priority are dropped last. A cell without a backlog goes by the count of all that wait: what is not taken in yet
-/// is newer, so what is dropped is the oldest. Not so where keys are conflated: what comes in may take no place.
+/// Those of high priority are dropped last. Goes by what is in hand: the count of all that wait has senders in it that are still to
+/// bring theirs, or will be refused, and may be kept from that for long. Without memory for a backlog there is nothing better.
 void drop_excess(cell_slot& s, const class_info& info, backlog* b) noexcept {
   while ((b != nullptr ? b->users : s.queued.load(std::memory_order_relaxed)) > info.mailbox_limit) {
     signal* lost = take_oldest_user(s.pending_tail);
@@ -148,7 +153,8 @@ signal* pop(cell_slot& s, backlog& b) noexcept {
 // ---- a turn --------------------------------------------------------------------------------------------------------
 
 backlog* backlog_of(cell_slot& s) noexcept {
-  if (!class_of(s).needs.backlog) return nullptr;
+  const turn_needs& needs = class_of(s).needs;
+  if (!needs.backlog && !needs.drops_waiting()) return nullptr;
   try {
     auto& b = extras_of(s).waiting;
     if (b == nullptr) b = std::make_unique<backlog>();
@@ -159,7 +165,10 @@ backlog* backlog_of(cell_slot& s) noexcept {
 }
 
 void take_in(cell_slot& s) noexcept {
-  take_arrived(s, class_of(s), s.extras != nullptr ? s.extras->waiting.get() : nullptr);
+  backlog* const b = s.extras != nullptr ? s.extras->waiting.get() : nullptr;
+  // In on_start the first look at the mailbox may be the user's: what is filed twice would replace itself.
+  if (b != nullptr && !b->sorted) sort_pending(s, *b);
+  take_arrived(s, class_of(s), b);
 }
 
 signal* next_signal(cell_slot& s, backlog* b) noexcept {
@@ -250,6 +259,7 @@ shortened shorten(signal* newest, std::uint32_t limit) noexcept {
     r.lost = n;
   };
   std::uint32_t users = 0;
+  std::uint32_t high = 0;  // of them
   signal* kept = nullptr;  // newest first
   for (signal* n = reversed(newest); n != nullptr;) {
     signal* const following = n->next;
@@ -260,14 +270,20 @@ shortened shorten(signal* newest, std::uint32_t limit) noexcept {
       n->next = kept;
       kept = n;
       users += n->ops->internal ? 0 : 1;
+      high += n->ops->high && !n->ops->internal ? 1 : 0;
     }
     n = following;
   }
+  // As drop_excess: those of high priority last.
+  const std::uint32_t excess = users > limit ? users - limit : 0;
+  std::uint32_t excess_others = std::min(excess, users - high);
+  std::uint32_t excess_high = excess - excess_others;
   for (signal* n = reversed(kept); n != nullptr;) {
     signal* const following = n->next;
-    if (users > limit && !n->ops->internal) {
+    std::uint32_t& left = n->ops->high ? excess_high : excess_others;
+    if (left != 0 && !n->ops->internal) {
+      --left;
       ++r.dropped;
-      --users;
       lose(n);
     } else {
       n->next = r.kept;

@@ -34,8 +34,8 @@ private:
   std::unordered_map<key, signal*, key_hash> waiting_;
 };
 
-/// What a cell needs beside its pending list if its class declares high-priority signals, a mailbox that conflates, or
-/// slow_when_full: turn_needs::backlog. Made at its first turn. The cell's owner only.
+/// What a cell needs beside its pending list if its class declares high-priority signals, slow_when_full, or a mailbox that drops
+/// what waits (turn_needs). Made at its first turn. The cell's owner only.
 struct backlog {
   signal* high_tail =
       nullptr;  // signals of high priority, a circular list by its tail; the pending list has the others

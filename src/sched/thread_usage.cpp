@@ -9,10 +9,12 @@
 
 namespace karyon::detail {
 
-std::uint64_t thread_usage::cpu_ns(pthread_t thread) noexcept {
-  clockid_t clock{};
+std::uint64_t thread_usage::cpu_ns(int tid) noexcept {
+  // What pthread_getcpuclockid gives, which may not be asked of a thread that has been joined: the kernel's clock of a thread by
+  // its number (CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED in its posix-timers.h).
+  const auto clock = static_cast<clockid_t>(~static_cast<unsigned>(tid) << 3u | 6u);
   timespec used{};
-  if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  if (clock_gettime(clock, &used) != 0) return 0;
   return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(used.tv_nsec);
 }
 

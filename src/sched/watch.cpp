@@ -54,7 +54,8 @@ std::uint64_t watch::look(std::uint64_t now_ns) {
 void watch::leave_out_waiting(crew::member& m, std::uint64_t now_ns) noexcept {
   // From the second look at a turn on: most turns are over by then, and cost no question.
   if (m.first_seen_ns == now_ns) return;
-  const std::uint64_t used = thread_usage::cpu_ns(m.thread.native_handle());
+  const std::uint64_t used = thread_usage::cpu_ns(m.tid);
+  if (used < m.used_cpu_ns) return;  // the system does not say
   if (m.used_cpu_ns != 0) {
     const std::uint64_t passed = now_ns - m.last_seen_ns;
     const std::uint64_t ran = used - m.used_cpu_ns;

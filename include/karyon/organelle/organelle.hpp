@@ -73,7 +73,7 @@ private:
 
 /// A loaded library whose functions cells can call.
 ///
-///     auto engine = karyon::organelle::load("/usr/lib/karyon/librhizome.so");
+///     auto engine = karyon::organelle::load("/usr/lib/karyon/rhizome_engine.so");
 ///     if (!engine) { std::puts(engine.error().message().c_str()); return 1; }
 ///     auto degree = engine->function("degree").value();
 ///

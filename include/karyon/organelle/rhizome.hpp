@@ -102,7 +102,7 @@ private:
   std::string texts_;
 };
 
-/// Where the engine lies that was installed with this library.
+/// Where the engine lies that was installed with this library, as long as nobody has moved what was installed.
 [[nodiscard]] KARYON_API const std::string& installed_engine();
 
 /// The engine's functions, each a call site of its own. Arguments in brackets may be left out from the end, or given as std::monostate; `at`

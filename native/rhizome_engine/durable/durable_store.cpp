@@ -8,6 +8,7 @@
 #include <chrono>
 #include <utility>
 
+#include "store/detail/core.hpp"
 #include "store/image.hpp"
 
 namespace rhizome {
@@ -82,7 +83,7 @@ result<void> durable_store::parts::take_directory() {
     if (made < 0 && made != -EEXIST) return disk_error("create", directory, -made);
     if (made == 0) {
       // So that a commit can not be durable in a directory that is not.
-      const auto slash = directory.find_last_of('/');
+      const auto slash = directory.find_last_of('/', directory.find_last_not_of('/'));
       const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : directory.substr(0, slash);
       if (auto done = sync_directory(on, above); !done) return done;
     }
@@ -243,6 +244,7 @@ result<void> durable_store::close() {
   parts& p = *parts_;
   if (p.log == nullptr) return {};
   const std::lock_guard lock(p.checkpoint_lock);
+  const std::lock_guard writer(p.graph->inside().writer);  // nobody commits meanwhile
   return p.log->close();
 }
 

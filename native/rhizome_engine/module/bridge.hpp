@@ -181,6 +181,16 @@ karyon_status guarded(karyon_call* call, Body&& body) noexcept {
   }
 }
 
+/// A cost's units: nothing crosses the boundary, and what can not be told is 0.
+template <class Body>
+std::uint64_t estimated(Body&& body) noexcept {
+  try {
+    return body();
+  } catch (...) {
+    return 0;
+  }
+}
+
 /// `RHIZOME_TRY(auto x, expression)`: x is the result's value, or the body ends with its error.
 #define RHIZOME_TRY_NAME_(line) rhizome_try_##line
 #define RHIZOME_TRY_2_(line, declaration, ...)                                                                       \

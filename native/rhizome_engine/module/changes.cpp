@@ -176,18 +176,21 @@ karyon_status commit_durable(karyon_call* call) {
 
 /// How many changes a commit has to make.
 std::uint64_t changes_of(const karyon_call* call) {
-  const auto t = used_transaction::of(call, 0);
-  return t ? (*t)->size() : 0;
+  return estimated([call]() -> std::uint64_t {
+    const auto t = object<transaction_object>(call, 0);
+    return t ? (*t)->size.load(std::memory_order_relaxed) : 0;
+  });
 }
 
 constexpr karyon_cost short_one{300, 0, KARYON_NO_ARGUMENT, 0, nullptr};
+constexpr karyon_cost by_count{300, 6'000, 1, 0, nullptr};
 constexpr karyon_cost by_bytes{500, 1'000, 2, 0, nullptr};
 constexpr karyon_cost by_changes{2'000, 150'000, KARYON_NO_ARGUMENT, 0, &changes_of};
 
 constexpr std::array functions{
     karyon_function{"name_label", "rv", "u", &name_label, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"name_property", "rv", "u", &name_property, short_one, KARYON_RUN_INLINE, 0},
-    karyon_function{"add_vertices", "ru", "u", &add_vertices, short_one, KARYON_RUN_INLINE, 0},
+    karyon_function{"add_vertices", "ru", "u", &add_vertices, by_count, KARYON_RUN_AUTO, 0},
     karyon_function{"remove_vertex", "ru", "", &remove_vertex, short_one, KARYON_RUN_AUTO, 0},
     karyon_function{"add_arc", "ruuuII", "", &add_arc, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"add_arcs", "ruvB", "", &add_arcs, by_bytes, KARYON_RUN_AUTO, 0},

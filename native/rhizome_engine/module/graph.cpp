@@ -142,7 +142,7 @@ constexpr std::array functions{
     karyon_function{"newest", "r", "u", &newest, few_us, KARYON_RUN_INLINE, 0},
     karyon_function{"compact", "ru", "uu", &compact, copying, KARYON_RUN_DIRTY_CPU, 0},
     karyon_function{"trim", "ru", "u", &trim, some_ms, KARYON_RUN_DIRTY_CPU, 0},
-    karyon_function{"memory", "r", "uuuuuuuuu", &memory, few_us, KARYON_RUN_INLINE, 0},
+    karyon_function{"memory", "r", "uuuuuuuuu", &memory, few_us, KARYON_RUN_DIRTY_IO, 0},
 };
 
 }  // namespace

@@ -46,6 +46,7 @@ struct transaction_object {
   transaction changes;
   graph_object* const graph;
   std::atomic<bool> in_use{false};
+  std::atomic<std::size_t> size{0};  // of `changes`, as of the last call: for estimates, which may come beside a call
 };
 
 /// A transaction for the time of one call.
@@ -63,7 +64,9 @@ public:
   used_transaction(used_transaction&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   used_transaction& operator=(used_transaction&&) = delete;
   ~used_transaction() {
-    if (object_ != nullptr) object_->in_use.store(false, std::memory_order_release);
+    if (object_ == nullptr) return;
+    object_->size.store(object_->changes.size(), std::memory_order_relaxed);
+    object_->in_use.store(false, std::memory_order_release);
   }
   [[nodiscard]] transaction* operator->() const noexcept { return &object_->changes; }
   [[nodiscard]] bool is_durable() const noexcept { return object_->graph->durable() != nullptr; }
@@ -193,8 +196,8 @@ struct point {
 /// The way of arcs: 0 out, 1 in.
 [[nodiscard]] result<direction> direction_at(const karyon_call* call, std::uint32_t i);
 
-/// f(out, in) with views of that point.
-template <class F>
+/// f(out, in) with views of that point. Not `Prepared`: as they are, for what looks at a few vertices; preparing takes a pass over all.
+template <bool Prepared = true, class F>
 auto with_views(const snapshot& s, label arcs, point at, F&& f)
     -> decltype(f(s.newest(arcs, direction::out), s.newest(arcs, direction::in))) {
   if (at.moment) {
@@ -205,7 +208,10 @@ auto with_views(const snapshot& s, label arcs, point at, F&& f)
   if (at.commit == s.commit()) return f(s.newest(arcs, direction::out), s.newest(arcs, direction::in));
   RHIZOME_TRY(view out, s.as_of(at.commit, arcs, direction::out));
   RHIZOME_TRY(view in, s.as_of(at.commit, arcs, direction::in));
-  return f(out.prepare(), in.prepare());
+  if constexpr (!Prepared)
+    return f(std::move(out), std::move(in));
+  else
+    return f(out.prepare(), in.prepare());
 }
 
 }  // namespace rhizome::module

@@ -260,24 +260,33 @@ karyon_status find_property(karyon_call* call) {
 
 /// The arcs of a vertex, for what depends on them.
 std::uint64_t arcs_of(const karyon_call* call) {
-  const auto s = object<snapshot_object>(call, 0);
-  const auto l = label_at(call, 1);
-  if (!s || !l || call->arguments[2].as.u64 >= (*s)->held.vertices()) return 0;
-  return (*s)->held.newest(*l).degree(static_cast<vertex>(call->arguments[2].as.u64));
+  return estimated([call]() -> std::uint64_t {
+    const auto s = object<snapshot_object>(call, 0);
+    const auto l = label_at(call, 1);
+    if (!s || !l || call->arguments[2].as.u64 >= (*s)->held.vertices()) return 0;
+    const auto v = static_cast<vertex>(call->arguments[2].as.u64);
+    // Some of them take the arcs out and some the arcs in: the more of the two.
+    return std::max((*s)->held.newest(*l).degree(v), (*s)->held.newest(*l, direction::in).degree(v));
+  });
 }
-/// Commits between two.
-std::uint64_t commits_between(const karyon_call* call) {
-  const std::uint64_t from = call->arguments[1].as.u64;
-  const std::uint64_t to = call->arguments[2].as.u64;
-  return to > from ? to - from : 0;
+/// Changes in the log between two commits, whichever comes first.
+std::uint64_t changes_between(const karyon_call* call) {
+  return estimated([call]() -> std::uint64_t {
+    const auto s = object<snapshot_object>(call, 0);
+    const auto a = number<commit_number>(call, 1, "the first commit");
+    const auto b = number<commit_number>(call, 2, "the second commit");
+    if (!s || !a || !b) return 0;
+    const auto slice = (*s)->held.log(std::min(*a, *b), std::max(*a, *b));
+    return slice ? slice->entries().size() : 0;
+  });
 }
 
 constexpr karyon_cost short_one{200, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost by_degree{300, 1'000, KARYON_NO_ARGUMENT, 0, &arcs_of};
-constexpr karyon_cost by_log{2'000, 200'000, KARYON_NO_ARGUMENT, 0, &commits_between};
+constexpr karyon_cost by_log{2'000, 100'000, KARYON_NO_ARGUMENT, 0, &changes_between};
 
 constexpr std::array functions{
-    karyon_function{"degree", "ruuUUI", "u", &degree, short_one, KARYON_RUN_INLINE, 0},
+    karyon_function{"degree", "ruuUUI", "u", &degree, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"neighbours", "ruuUUI", "v", &neighbours, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"contains", "ruuuU", "b", &contains, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"vertices", "r", "uu", &vertices, short_one, KARYON_RUN_INLINE, 0},

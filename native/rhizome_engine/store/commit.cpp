@@ -356,7 +356,12 @@ result<commit_number> core::commit_one(transaction::state& tx, bool& told, std::
     }
     told = true;
   }
-  if (!apply(tx, n, time)) {
+  bool applied = false;
+  try {
+    applied = apply(tx, n, time);
+  } catch (const std::bad_alloc&) {  // half of it may be there: nobody sees it, and nobody adds to it
+  }
+  if (!applied) {
     broken = error{errc::out_of_memory, "memory ran out within a commit: the store is read-only"};
     return tl::unexpected<error>(*broken);
   }

@@ -94,7 +94,8 @@ result<void> core::make_replay_room(const transaction::state& tx) {
   if (last >= newest_commit - 1) return fail(errc::limit, "commit numbers have run out: open a new store");
   bool fits = log.ensure(log_size + tx.ops.size()) && commits.ensure(last - options.commit_base + 2);
   for (const log_entry& op : tx.ops) {
-    bool arc = op.kind() == change_kind::add_arc || op.kind() == change_kind::remove_arc || op.kind() == change_kind::set_valid;
+    bool arc = op.kind() == change_kind::add_arc || op.kind() == change_kind::remove_arc ||
+               op.kind() == change_kind::set_valid;
     if (!arc) continue;
     label_tables* t = make_tables(op.arc_label);
     fits = fits && t != nullptr && t->counts.ensure(t->counts_size.load(std::memory_order_relaxed) + 1);
@@ -130,7 +131,12 @@ result<void> core::replay(const commit_record& record) {
   }
   if (auto room = make_replay_room(tx); !room) return room;
   commit_number before = last;
-  if (!apply(tx, record.number, std::max(record.time, row(before).time))) {
+  bool applied = false;
+  try {
+    applied = apply(tx, record.number, std::max(record.time, row(before).time));
+  } catch (const std::bad_alloc&) {  // as in commit
+  }
+  if (!applied) {
     broken = error{errc::out_of_memory, "memory ran out within a commit: the store is read-only"};
     return tl::unexpected<error>(*broken);
   }

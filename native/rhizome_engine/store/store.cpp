@@ -112,13 +112,16 @@ std::vector<std::pair<std::uint16_t, names::entry>> names::list(commit_number at
 result<store> store::make(const store_options& options) {
   if (options.memory_limit_bytes < (std::size_t{1} << 20))
     return fail(errc::invalid_argument, "memory_limit_bytes is below 1 MiB");
+  if (options.memory_limit_bytes > std::size_t{1} << 44)
+    return fail(errc::invalid_argument, "memory_limit_bytes is above 16 TiB");
   if (options.vertices_max == 0 || options.vertices_max >= no_vertex)
     return fail(errc::invalid_argument, "vertices_max is 0 or not below no_vertex");
   if (options.commit_base >= newest_commit - 1)
     return fail(errc::invalid_argument, "commit_base leaves no number for a commit");
   auto c = std::make_unique<detail::core>(options);
   bool huge = options.huge_pages;
-  std::size_t log_bytes = std::max(options.memory_limit_bytes * 2, std::size_t{64} << 20);
+  // Addresses alone: the log's places are never given out twice, so trimming it gives back memory and not addresses. 2^32 changes.
+  std::size_t log_bytes = std::max(options.memory_limit_bytes * 2, std::size_t{64} << 30);
   bool reserved = c->blocks.reserve(options.memory_limit_bytes * 4, huge) &&
                   c->commits.reserve(log_bytes / sizeof(detail::commit_row), huge) &&
                   c->log.reserve(log_bytes / sizeof(log_entry), huge) && c->lives.reserve(options.vertices_max, huge) &&

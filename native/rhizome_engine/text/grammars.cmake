@@ -26,6 +26,7 @@ function(karyon_fetch_grammar name version sha512)
       TIMEOUT 60
       RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
     if(failed OR NOT EXISTS "${tarball}")
+      file(REMOVE "${tarball}")  # a part of it, perhaps
       set(missing "the npm package ${name} ${version}: npm pack could not fetch it" PARENT_SCOPE)
       return()
     endif()

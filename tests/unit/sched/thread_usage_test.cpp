@@ -23,7 +23,7 @@ public:
     thread_.join();
   }
   int tid() const { return tid_; }
-  std::uint64_t cpu_ns() { return thread_usage::cpu_ns(thread_.native_handle()); }
+  std::uint64_t cpu_ns() { return thread_usage::cpu_ns(tid_); }
 
 private:
   void run(int core, bool idle_only) {
@@ -67,11 +67,16 @@ TEST_CASE("a thread that waits for another wants no core") {
   });
   const int tid = started.get_future().get();
   while (thread_usage::is_runnable(tid)) std::this_thread::yield();
-  const std::uint64_t used = thread_usage::cpu_ns(waiting.native_handle());
+  const std::uint64_t used = thread_usage::cpu_ns(tid);
   CHECK(used > 0);
-  CHECK(thread_usage::cpu_ns(waiting.native_handle()) == used);
+  CHECK(thread_usage::cpu_ns(tid) == used);
   go.set_value();
   waiting.join();
 }
 
-TEST_CASE("a thread that does not exist wants no core") { CHECK_FALSE(thread_usage::is_runnable(-1)); }
+TEST_CASE("a thread that has ended wants no core, and has used none that anybody knows") {
+  int tid = 0;
+  std::thread([&tid] { tid = gettid(); }).join();
+  CHECK_FALSE(thread_usage::is_runnable(tid));
+  CHECK(thread_usage::cpu_ns(tid) == 0);
+}
