@@ -119,8 +119,8 @@ void scheduler::lose_workers(unsigned first, const std::exception& why) {
   plan_.workers.resize(first);
   for (worker_binding& w : plan_.workers) keep_below(w, first);
   for (node_binding& n : plan_.nodes) keep_below(n.workers, first);
-  workers_.resize(first);
   for (auto& d : domains_) std::erase_if(d->workers, [first](const worker* w) { return w->index() >= first; });
+  workers_.resize(first);
   for (auto& w : workers_) keep_below(w->binding_, first);
   active_.store(first, std::memory_order_seq_cst);
   if (!hooks_.workers_lost) return;
