@@ -140,6 +140,7 @@ TEST_CASE("CAF's exit message without a reason ends no cell, and one that traps 
   s.self->send_exit(s.a, caf::error{});
   CHECK(s.ask(s.a, std::int32_t{5}).first == 5);
   s.c.send(std::string("trap"));
+  CHECK(s.ask(s.a, std::int32_t{5}).first == 5);  // it traps by now: an exit message would overtake
   s.self->send_exit(s.a, caf::exit_reason::user_shutdown);
   REQUIRE(s.d.has(1));
   CHECK(s.d.lines() == lines{"exit: shutdown"});
