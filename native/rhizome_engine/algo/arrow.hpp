@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <karyon/organelle/abi.h>  // Arrow's structs, as its C data interface has each library define them
+
 #include <concepts>
 #include <cstdint>
 #include <memory>
@@ -9,43 +11,6 @@
 #include <vector>
 
 #include "base/types.hpp"
-
-// The Arrow C data interface, as its specification (https://arrow.apache.org/docs/format/CDataInterface.html) asks each library to
-// define it for itself, under this guard, so that none needs Arrow's headers.
-#ifndef ARROW_C_DATA_INTERFACE
-#define ARROW_C_DATA_INTERFACE  // NOLINT(readability-identifier-naming): the specification's name
-
-#define ARROW_FLAG_DICTIONARY_ORDERED 1  // NOLINT(readability-identifier-naming)
-#define ARROW_FLAG_NULLABLE 2            // NOLINT(readability-identifier-naming)
-#define ARROW_FLAG_MAP_KEYS_SORTED 4     // NOLINT(readability-identifier-naming)
-
-extern "C" {
-struct ArrowSchema {  // NOLINT(readability-identifier-naming)
-  const char* format;
-  const char* name;
-  const char* metadata;
-  int64_t flags;
-  int64_t n_children;
-  struct ArrowSchema** children;
-  struct ArrowSchema* dictionary;
-  void (*release)(struct ArrowSchema*);
-  void* private_data;
-};
-
-struct ArrowArray {  // NOLINT(readability-identifier-naming)
-  int64_t length;
-  int64_t null_count;
-  int64_t offset;
-  int64_t n_buffers;
-  int64_t n_children;
-  const void** buffers;
-  struct ArrowArray** children;
-  struct ArrowArray* dictionary;
-  void (*release)(struct ArrowArray*);
-  void* private_data;
-};
-}
-#endif
 
 namespace rhizome {
 
