@@ -15,6 +15,7 @@
 #include "cell/backlog.hpp"
 #include "cell/links.hpp"
 #include "cell/slot.hpp"
+#include "sched/huge_page_allocator.hpp"
 #include "sched/timer_wheel.hpp"
 
 namespace karyon::detail {
@@ -77,7 +78,7 @@ private:
     std::uint32_t sequence = 1;
     std::uint32_t next_free = none;
   };
-  std::vector<entry> entries_;
+  std::vector<entry, huge_page_allocator<entry>> entries_;
   std::uint32_t free_ = none;
   std::size_t used_ = 0;
 };
@@ -151,6 +152,7 @@ struct cell_timer : signal, timer {  // a signal begins where memory is aligned 
   static constexpr std::uint32_t going_on = 2;    // periodic: to be started again once its signal is done with
   static constexpr std::uint32_t skipping = 4;    // missed_periods::skipped
   static constexpr std::uint32_t emptied = 8;     // its payload has ended
+  static constexpr unsigned bytes_shift = 16;     // from there on: the record's size, or 0 if that is too large
   [[nodiscard]] bool is(std::uint32_t bit) const noexcept { return (record_bits & bit) != 0; }
 };
 // A record with 8 bytes of payload fills two cache lines.

@@ -189,7 +189,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
   running = &context;
   auto& counters = static_cast<worker_state*>(w.user)->counters;
   if constexpr (Observed) core.observer()->runs(slot);
-  context.turn = w.owner().signals_per_turn();
+  context.turn = w.signals_this_turn();
   const std::uint64_t started = w.ticks();
   backlog* const waiting = Needs ? backlog_of(slot) : nullptr;
   if constexpr (Needs) {
@@ -406,6 +406,11 @@ void run_cell(task* t, worker& w) {
   if (sampled) [[unlikely]]
     return run_sampled_turn(slot, w, here);
   run_turn<false, false, false, false>(slot, w, here);
+}
+
+void fetch_for_turn(const task* t) noexcept {
+  // The signal that woke it, which its sender has written.
+  if (t->run == &run_cell) prefetch_for_write(cell_slot::of(const_cast<task*>(t)).pending_tail);
 }
 
 void run_observed_cell(task* t, worker& w) {

@@ -44,7 +44,9 @@ void end_payload(cell_timer& t) noexcept {
 }
 
 void free_record(cell_timer* t) noexcept {
-  const std::size_t bytes = bytes_of(t->kind);
+  // From the record's first line, so that a cancel does without the second.
+  const std::size_t noted = t->record_bits >> cell_timer::bytes_shift;
+  const std::size_t bytes = noted != 0 ? noted : bytes_of(t->kind);
   t->~cell_timer();
   free_signal(t, bytes);
 }
@@ -65,10 +67,14 @@ void fire(timer* t, worker& w) {
 void release(timer* t, worker&) { destroy_timer(static_cast<cell_timer*>(t)); }
 
 record_ptr new_record(const timer_kind* kind) {
-  auto* t = ::new (allocate_signal(bytes_of(kind))) cell_timer(&timer_ops, kind);
+  const std::size_t bytes = bytes_of(kind);
+  auto* t = ::new (allocate_signal(bytes)) cell_timer(&timer_ops, kind);
   t->fire = &fire;
   t->release = &release;
   if (kind == nullptr || kind->destroy == nullptr) t->record_bits = cell_timer::emptied;  // there is nothing to end
+  if (bytes >> (32 - cell_timer::bytes_shift) == 0) {
+    t->record_bits |= static_cast<std::uint32_t>(bytes) << cell_timer::bytes_shift;
+  }
   // Out of all wheels, where nobody but its cell can reach it.
   t->state_word.store(timer::fired, std::memory_order_relaxed);
   return record_ptr(t);
