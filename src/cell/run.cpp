@@ -192,7 +192,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
   running = &context;
   auto& counters = static_cast<worker_state*>(w.user)->counters;
   if constexpr (Observed) core.observer()->runs(slot);
-  context.turn = w.signals_this_turn();
+  context.turn = w.take_turn();
   const std::uint64_t started = w.ticks();
   backlog* const waiting = Needs ? backlog_of(slot) : nullptr;
   if constexpr (Needs) {

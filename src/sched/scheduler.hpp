@@ -70,7 +70,7 @@ public:
     return schedule_anyway(t, home, pinned);
   }
   /// The same for a task that has had its turn and wants another: it is not counted as woken, and on its worker it comes behind
-  /// those that were. Not within an exposed turn.
+  /// those that were. Not while the thread is exposed.
   void schedule_again(task* t, unsigned home, bool pinned) noexcept {
     worker* self = worker::current();
     if (self != nullptr && &self->owner() == this) {

@@ -74,7 +74,7 @@ stepper::taken stepper::take(unsigned from, std::size_t i, std::uint64_t where) 
 void stepper::run(const taken& t, std::uint32_t signals_per_turn) {
   const as_worker scope(t.where);
   owner_.signals_per_turn_ = signals_per_turn;
-  t.where->turn_ = signals_per_turn;
+  t.where->turn_ = t.where->turn_max_ = signals_per_turn;
   t.what->run(t.what, *t.where);
   ++t.where->turns_;
   t.where->publish();

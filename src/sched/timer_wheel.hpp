@@ -64,10 +64,12 @@ public:
   void start(timer& t, std::uint64_t deadline_ns) noexcept;
   /// Takes an armed or cancelled timer out; no effect if it is not linked.
   void unlink(timer& t) noexcept;
-  /// Has the lines fetched that unlink() will touch: of a million timers hardly any is in a cache.
+  /// Has the lines fetched that unlink() will touch, and the record's second one, which whoever gets its memory next will: of a
+  /// million timers hardly any is in a cache.
   static void fetch_for_unlink(const timer& t) noexcept {
     __builtin_prefetch(t.prev, 1);  // null is as good as any
     __builtin_prefetch(t.next, 1);
+    __builtin_prefetch(&t.fire, 1);
   }
   /// Moves time to `now_ns`, calling `fire` of each due timer whose claim succeeds, in order of ticks; those of one tick in
   /// the order of their start (but for one that was started more than 25 days ahead).

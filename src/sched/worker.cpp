@@ -23,7 +23,7 @@ namespace {
 // A hungry worker that sleeps is woken only for a backlog that outlasts the waking, which takes tens of microseconds.
 constexpr std::size_t backlog_worth_waking = 32;
 constexpr std::size_t donation_max = 256;
-// Of a task that was woken, or of one whose past is unknown here. One that needs more is one of many that do.
+// Of a task that comes from another thread. A flood of them is through its first turns soon, and who comes behind it is served.
 constexpr std::uint32_t first_turn_max = 16;
 }  // namespace
 
@@ -33,6 +33,8 @@ worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, 
       pulse_(owner.clock()),
       index_(index),
       binding_(binding),
+      turn_(owner.signals_per_turn()),
+      turn_max_(turn_),
       wheel_(monotonic_ns()),
       unit_(binding.unit_os_index) {}
 
@@ -78,7 +80,6 @@ task* worker::pick() noexcept {
   // before, one looks at the other sources first, and all others at what this worker's own tasks have woken. So whatever
   // else is runnable all the time, none of them starves.
   ++rotation_;
-  turn_ = owner_.signals_per_turn();
   if ((rotation_ & 3u) != 0) {
     if (task* t = pick_high()) return t;
   }
@@ -86,23 +87,17 @@ task* worker::pick() noexcept {
     if (task* t = again_.pop()) return t;
   }
   if ((rotation_ & 15u) != 0) {
-    if (task* t = pop_woken()) return t;
+    if (task* t = queue_.pop()) return t;
   }
   if (task* t = pick_elsewhere()) return t;
-  if (task* t = pop_woken()) return t;
+  if (task* t = queue_.pop()) return t;
   if (task* t = again_.pop()) return t;
   return pick_high();
 }
 
-task* worker::pop_woken() noexcept {
-  task* const t = queue_.pop();
-  if (t != nullptr) turn_ = std::min(turn_, first_turn_max);
-  return t;
-}
-
 task* worker::next_taken() noexcept {
   task* const t = taken_;
-  turn_ = std::min(turn_, first_turn_max);
+  turn_ = std::min(owner_.signals_per_turn(), first_turn_max);
   taken_ = t->next;
   ++taken_count_;
   if (taken_ == nullptr) return t;

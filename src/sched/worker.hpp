@@ -84,8 +84,8 @@ public:
   /// This worker's thread only: it has made a task runnable that is pushed to worker `to`.
   void count_wake(unsigned to) noexcept { add(counters_.woken[distance_to_[to]], 1); }
 
-  /// This worker's thread only: how many signals the turn that it has just begun may handle.
-  [[nodiscard]] std::uint32_t signals_this_turn() const noexcept { return turn_; }
+  /// This worker's thread only: how many signals the turn that begins may handle.
+  [[nodiscard]] std::uint32_t take_turn() noexcept { return std::exchange(turn_, turn_max_); }
 
   /// The coarse clock; compare two reads to learn that a tick has passed.
   [[nodiscard]] std::uint64_t ticks() const noexcept { return pulse_.ticks(); }
@@ -151,7 +151,6 @@ private:
   [[nodiscard]] task* pick() noexcept;
   [[nodiscard]] task* pick_high() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
-  [[nodiscard]] task* pop_woken() noexcept;
   [[nodiscard]] task* next_taken() noexcept;
   /// What others could have of it, but for what is in `taken_` and the inboxes.
   [[nodiscard]] std::size_t unpinned() const noexcept { return queue_.size() + again_.size(); }
@@ -200,7 +199,8 @@ private:
   task* taken_ = nullptr;         // from inbox_, newest first, being run
   task* taken_pinned_ = nullptr;  // from pinned_inbox_
   unsigned rotation_ = 0;         // counts picks
-  std::uint32_t turn_ = 0;        // signals_this_turn
+  std::uint32_t turn_;            // signals that the next turn may handle
+  std::uint32_t turn_max_;        // any other
   unsigned source_ = 0;           // of pick_elsewhere: where it looked last
   std::uint64_t turns_ = 0;
   std::uint64_t seen_tick_ = 0;
