@@ -24,7 +24,8 @@ namespace {
 constexpr std::size_t backlog_worth_waking = 32;
 constexpr std::size_t donation_max = 256;
 // Of a task that comes from another thread. A flood of them is through its first turns soon, and who comes behind it is served.
-constexpr std::uint32_t first_turn_max = 16;
+// The same of one that has yielded and goes before those that wait, lest its kind have most of the time.
+constexpr std::uint32_t short_turn = 8;
 }  // namespace
 
 worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain)
@@ -84,7 +85,10 @@ task* worker::pick() noexcept {
     if (task* t = pick_high()) return t;
   }
   if ((rotation_ & 7u) == 4) {
-    if (task* t = again_.pop()) return t;
+    if (task* t = again_.pop()) {
+      if (!queue_.empty() || taken_ != nullptr) turn_ = std::min(turn_max_, short_turn);
+      return t;
+    }
   }
   if ((rotation_ & 15u) != 0) {
     if (task* t = queue_.pop()) return t;
@@ -97,7 +101,7 @@ task* worker::pick() noexcept {
 
 task* worker::next_taken() noexcept {
   task* const t = taken_;
-  turn_ = std::min(owner_.signals_per_turn(), first_turn_max);
+  turn_ = std::min(turn_max_, short_turn);
   taken_ = t->next;
   ++taken_count_;
   if (taken_ == nullptr) return t;
