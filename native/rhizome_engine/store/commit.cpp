@@ -75,6 +75,7 @@ result<void> core::validate(transaction::state& tx) {
     log_entry& op = tx.ops[i];
     while (bulk < tx.bulks.size() && tx.bulks[bulk].last <= i) ++bulk;
     const auto* in_bulk = bulk < tx.bulks.size() && tx.bulks[bulk].first <= i ? &tx.bulks[bulk] : nullptr;
+    if (in_bulk != nullptr && i + near_ahead < tx.ops.size()) prefetch_living(tx.ops[i + near_ahead]);
     switch (op.kind()) {
       case change_kind::add_arc:
       case change_kind::remove_arc:
@@ -126,7 +127,7 @@ std::optional<commit_number> core::living(label l, vertex source, vertex target)
   return by_source ? out.begin_at(source, at) : in.begin_at(target, at);
 }
 
-result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bulk_adds* bulk) {
+result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk) {
   commit_number read = tx.reads.commit();
   if (last_removal > read) {
     for (vertex v : {op.source, op.target})
@@ -143,14 +144,11 @@ result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bul
       if (changed && out.changed_since(op.source, op.target, read))
         return fail(errc::conflict, "an arc was added or removed meanwhile: begin again");
       if (bulk == nullptr || !living(op.arc_label, op.source, op.target)) return {};
-      if (bulk->then == on_duplicate::refuse) return fail(errc::already_there, "an arc of add_arcs is there already");
-      op.kind_and_key = 0;
-      --tx.live_ops;
-      return {};
+      return skip_or(tx, op, bulk->skip, errc::already_there, "an arc of add_arcs is there already");
     }
     case change_kind::remove_arc:
     case change_kind::set_valid: {
-      if (!changed) return {};
+      if (!changed && bulk == nullptr) return {};
       if (!options.unique_arcs) {
         const auto* own = tx.find_own(op.arc_label, op.source, op.target);
         std::uint32_t wanted = own == nullptr ? 1 : std::max(own->removals, 1U);
@@ -158,8 +156,11 @@ result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bul
         return fail(errc::conflict, "an arc was removed meanwhile: begin again");
       }
       auto begin = living(op.arc_label, op.source, op.target);
-      if (!begin || *begin > read) return fail(errc::conflict, "an arc was changed meanwhile: begin again");
-      return {};
+      bool there = begin && *begin <= read;
+      if (there) return {};
+      if (bulk == nullptr || (changed && out.changed_since(op.source, op.target, read)))
+        return fail(errc::conflict, "an arc was changed meanwhile: begin again");
+      return skip_or(tx, op, bulk->skip, errc::not_found, "an arc of remove_arcs is not there");
     }
     default: {
       auto [s, t] = arc_key(*this, op.source, op.target);
@@ -174,6 +175,13 @@ result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bul
       return {};
     }
   }
+}
+
+result<void> core::skip_or(transaction::state& tx, log_entry& op, bool skip, errc code, const char* text) {
+  if (!skip) return fail(code, text);
+  op.kind_and_key = 0;
+  --tx.live_ops;
+  return {};
 }
 
 // --- writing -----------------------------------------------------------------------------------------------------------------
@@ -207,6 +215,19 @@ void core::prefetch(const log_entry& op, bool near) const noexcept {
     in.prefetch_tail(op.target);
   } else {
     t->out.prefetch_find(op.source, op.target);
+    in.prefetch_find(op.target, op.source);
+  }
+}
+
+/// Asks for what living() reads of the change's arc.
+void core::prefetch_living(const log_entry& op) const noexcept {
+  if (op.kind() != change_kind::add_arc && op.kind() != change_kind::remove_arc) return;
+  const label_tables* t = labels[op.arc_label].load(std::memory_order_relaxed);
+  if (t == nullptr) return;
+  const table& in = symmetric() ? t->out : t->in;
+  if (t->out.positions(op.source) <= in.positions(op.target)) {
+    t->out.prefetch_find(op.source, op.target);
+  } else {
     in.prefetch_find(op.target, op.source);
   }
 }

@@ -157,13 +157,27 @@ void transaction::state::drop_add(own_arc& mine) {
 
 bool transaction::state::added_in_bulk(std::uint32_t op) const noexcept {
   return std::any_of(bulks.begin(), bulks.end(),
-                     [op](const detail::bulk_adds& b) { return op - 1 >= b.first && op - 1 < b.last; });
+                     [op](const detail::bulk_changes& b) { return op - 1 >= b.first && op - 1 < b.last; });
 }
 
 result<void> transaction::state::check(label l, vertex s, vertex t) const {
   if (!open) return finished();
   if (auto fine = check_label(l); !fine) return fine;
   if (!alive(s) || !alive(t)) return no_vertex_there();
+  return {};
+}
+
+result<void> transaction::state::check(label l, std::span<const arc> list) const {
+  if (!open) return finished();
+  if (auto fine = check_label(l); !fine) return fine;
+  bool there = false;
+  if (all_alive && removed.empty()) {
+    auto known = [this](vertex v) { return v < bound || is_own(v); };
+    there = std::all_of(list.begin(), list.end(), [&](const arc& a) { return known(a.source) && known(a.target); });
+  } else {
+    there = std::all_of(list.begin(), list.end(), [&](const arc& a) { return alive(a.source) && alive(a.target); });
+  }
+  if (!there) return no_vertex_there();
   return {};
 }
 
@@ -312,16 +326,8 @@ result<void> transaction::add_arc(label arcs, vertex source, vertex target, inte
 
 result<void> transaction::add_arcs(label arcs, std::span<const arc> list, on_duplicate then) {
   state* s = state_.get();
-  if (s == nullptr || !s->open) return finished();
-  if (auto fine = check_label(arcs); !fine) return fine;
-  if (s->all_alive && s->removed.empty()) {
-    auto known = [s](vertex v) { return v < s->bound || s->is_own(v); };
-    if (!std::all_of(list.begin(), list.end(), [&](const arc& a) { return known(a.source) && known(a.target); }))
-      return no_vertex_there();
-  } else if (!std::all_of(list.begin(), list.end(),
-                          [&](const arc& a) { return s->alive(a.source) && s->alive(a.target); })) {
-    return no_vertex_there();
-  }
+  if (s == nullptr) return finished();
+  if (auto fine = s->check(arcs, list); !fine) return fine;
   std::size_t first = s->ops.size();
   s->ops.reserve(first + list.size());
   if (!s->c->options.unique_arcs) {
@@ -347,8 +353,45 @@ result<void> transaction::add_arcs(label arcs, std::span<const arc> list, on_dup
     return fail(errc::already_there, "an arc is there twice: in the list, or added before");
   }
   s->indexed = s->ops.size();
-  s->bulks.push_back({first, s->ops.size(), then});
+  s->bulks.push_back({first, s->ops.size(), then == on_duplicate::skip});
   return {};
+}
+
+result<void> transaction::remove_arcs(label arcs, std::span<const arc> list, on_missing then) {
+  state* s = state_.get();
+  if (s == nullptr) return finished();
+  if (auto fine = s->check(arcs, list); !fine) return fine;
+  bool at_commit = s->c->options.unique_arcs;
+  std::size_t first = s->ops.size();
+  result<void> done;
+  if (at_commit) {
+    s->ops.reserve(first + list.size());
+    s->index_own();
+    s->closes = s->closes || !list.empty();
+  }
+  for (const arc& a : list) {
+    if (at_commit) {
+      std::size_t op = s->push(change_kind::remove_arc, arcs, 0, a.source, a.target);
+      state::own_arc& mine = s->place_own(op);
+      if (mine.any == op + 1) {  // nothing was done to it before: whether it is there is seen at the commit
+        mine.base = static_cast<std::uint32_t>(op + 1);
+        mine.removals = 1;
+        s->drop_properties(op);
+        continue;
+      }
+      s->ops.pop_back();
+      --s->live_ops;
+    }
+    done = s->close(arcs, a.source, a.target, nullptr);
+    if (!done && done.error().code == errc::not_found && then == on_missing::skip) done = {};
+    if (!done) break;
+    s->index_own();
+  }
+  if (at_commit) {
+    s->indexed = s->ops.size();
+    s->bulks.push_back({first, s->ops.size(), then == on_missing::skip});
+  }
+  return done;
 }
 
 result<void> transaction::remove_arc(label arcs, vertex source, vertex target) {

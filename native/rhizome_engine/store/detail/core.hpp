@@ -63,10 +63,11 @@ private:
   std::unordered_map<std::string, std::uint16_t> numbers_;
 };
 
-/// A call of add_arcs, as a range of a transaction's changes.
-struct bulk_adds {
+/// A call of add_arcs or remove_arcs, as a range of a transaction's changes. `skip`: those of its arcs that are there, or are not, are
+/// left out at the commit; else the commit is refused.
+struct bulk_changes {
   std::size_t first, last;
-  on_duplicate then;
+  bool skip;
 };
 
 /// All of a store; kept alive by the store and by each pin and lease.
@@ -130,7 +131,9 @@ struct core {
   [[nodiscard]] result<void> make_replay_room(const transaction::state& tx);
   [[nodiscard]] result<void> validate_removal(const transaction::state& tx, vertex v);
   [[nodiscard]] result<commit_number> commit_one(transaction::state& tx, bool& told, std::optional<error>& sink_error);
-  [[nodiscard]] result<void> validate_arc(transaction::state& tx, log_entry& op, const bulk_adds* bulk);
+  [[nodiscard]] result<void> validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk);
+  /// Leaves an arc of a bulk out, or refuses the commit with that error.
+  [[nodiscard]] result<void> skip_or(transaction::state& tx, log_entry& op, bool skip, errc code, const char* text);
   /// When the living arc began; nullopt: there is none.
   [[nodiscard]] std::optional<commit_number> living(label l, vertex source, vertex target);
   [[nodiscard]] result<void> tell_sink(const transaction::state& tx, commit_number n, time_us time);
@@ -140,6 +143,7 @@ struct core {
   [[nodiscard]] bool remove_arc(label l, vertex source, vertex target, commit_number n);
   [[nodiscard]] bool grow_tables();
   void prefetch(const log_entry& op, bool near) const noexcept;
+  void prefetch_living(const log_entry& op) const noexcept;
   void publish() noexcept;
   void collect() noexcept;
   [[nodiscard]] time_us now_us() const noexcept;
