@@ -181,7 +181,7 @@ private:
   huge_array<float> scores_;
   huge_array<float> contributions_;  // a vertex's score for each of its arcs out
   huge_array<float> shares_;         // 1 / degree: a view may have to count to know a degree
-  huge_array<arcs_place> places_;         // of a vertex's arcs in
+  huge_array<arcs_place> places_;    // of a vertex's arcs in
   std::vector<padded<double>> change_;
   std::vector<padded<double>> dangling_;
   pass pass_;

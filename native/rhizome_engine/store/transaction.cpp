@@ -40,6 +40,7 @@ bool transaction::state::is_own(vertex v) const noexcept {
 }
 
 bool transaction::state::alive(vertex v) const noexcept {
+  if (!c->has(v)) return c->options.shared != nullptr;  // another shard's: that one says whether it is there
   if (v < bound && all_alive && removed.empty()) return true;
   if (removed.contains(v)) return false;
   return reads.alive(v) || is_own(v);
@@ -171,7 +172,7 @@ result<void> transaction::state::check(label l, std::span<const arc> list) const
   if (!open) return finished();
   if (auto fine = check_label(l); !fine) return fine;
   bool there = false;
-  if (all_alive && removed.empty()) {
+  if (all_alive && removed.empty() && c->options.shared == nullptr) {
     auto known = [this](vertex v) { return v < bound || is_own(v); };
     there = std::all_of(list.begin(), list.end(), [&](const arc& a) { return known(a.source) && known(a.target); });
   } else {
@@ -182,13 +183,14 @@ result<void> transaction::state::check(label l, std::span<const arc> list) const
 }
 
 std::uint32_t transaction::state::base_count(label l, vertex s, vertex t) const {
-  if (s >= bound || t >= bound) return 0;
+  if ((c->has(s) && s >= bound) || (c->has(t) && t >= bound)) return 0;
   if (!seen_out || seen_label != l) {
     seen_label = l;
     seen_out.emplace(reads.newest(l, direction::out));
     seen_in.emplace(reads.newest(l, direction::in));
   }
-  return seen_out->degree(s) <= seen_in->degree(t) ? seen_out->count_of(s, t) : seen_in->count_of(t, s);
+  bool by_source = !c->has(t) || (c->has(s) && seen_out->degree(s) <= seen_in->degree(t));
+  return by_source ? seen_out->count_of(s, t) : seen_in->count_of(t, s);
 }
 
 std::uint32_t transaction::state::count(label l, vertex s, vertex t) const {
@@ -501,6 +503,34 @@ void transaction::for_each(label arcs, vertex v, direction way, const std::funct
   }
 }
 
+std::vector<label> transaction::labels() const {
+  std::vector<label> out;
+  if (!state_ || !state_->open) return out;
+  state_->index_by_vertex();
+  for (label l = 0; l < labels_max; ++l)
+    if (state_->c->tables(l) != nullptr || state_->own_labels.contains(l)) out.push_back(l);
+  return out;
+}
+
+std::size_t transaction::scan_length(label arcs, vertex source, vertex target) const noexcept {
+  if (!state_ || !state_->open || arcs >= labels_max || std::max(source, target) >= state_->bound) return 0;
+  const detail::core& c = *state_->c;
+  if (c.tables(arcs) == nullptr) return 0;
+  return std::min(c.side(arcs, direction::out)->positions(source), c.side(arcs, direction::in)->positions(target));
+}
+
+std::size_t transaction::arcs_of(vertex v) const noexcept {
+  if (!state_ || !state_->open || v >= state_->bound) return 0;
+  const detail::core& c = *state_->c;
+  std::size_t arcs = 0;
+  for (label l = 0; l < labels_max; ++l) {
+    if (c.tables(l) == nullptr) continue;
+    arcs += c.side(l, direction::out)->positions(v);
+    if (!c.symmetric()) arcs += c.side(l, direction::in)->positions(v);
+  }
+  return arcs;
+}
+
 result<value> transaction::property(vertex v, property_key key) const {
   if (!state_ || !state_->open) return finished();
   if (auto fine = check_key(key); !fine) return tl::unexpected<error>(fine.error());
@@ -528,7 +558,7 @@ result<value> transaction::property(label arcs, vertex source, vertex target, pr
   }
   const auto* mine = state_->find_own(arcs, source, target);
   if (mine != nullptr && mine->add != 0 && !(state_->added_in_bulk(mine->add) && mine->removals == 0)) return value{};
-  if (source >= state_->bound || target >= state_->bound) return value{};
+  if (state_->base_count(arcs, source, target) == 0) return value{};
   return state_->reads.property(arcs, source, target, key, std::nullopt);
 }
 

@@ -89,6 +89,13 @@ public:
   [[nodiscard]] result<value> property(vertex v, property_key key) const;
   [[nodiscard]] result<value> property(label arcs, vertex source, vertex target, property_key key) const;
 
+  /// The labels that some arc has, or had: of the store's and of its own.
+  [[nodiscard]] std::vector<label> labels() const;
+  /// About how many arcs a change of this one looks at, and how many ends with a vertex, in all labels; for estimates. Both are 0 of what is
+  /// not there, and do not count the transaction's own changes. The first is O(1), the second looks at each label in use.
+  [[nodiscard]] std::size_t scan_length(label arcs, vertex source, vertex target) const noexcept;
+  [[nodiscard]] std::size_t arcs_of(vertex v) const noexcept;
+
   /// The number of changes so far.
   [[nodiscard]] std::size_t size() const noexcept;
 
@@ -102,6 +109,7 @@ public:
 
 private:
   friend class store;
+  friend class sharded_transaction;
   friend struct detail::core;
   struct state;
   explicit transaction(std::unique_ptr<state> s) noexcept;

@@ -264,7 +264,7 @@ private:
   const std::byte* lists_;
 };
 
-/// A view of only those arcs that are true in the world at one moment. Vertices whose arcs say nothing about that are read as
+/// A view of only those arcs that are true in the world at one moment, or at some moment of a window. Vertices whose arcs say nothing about that are read as
 /// fast as those of the view below; arcs() and degree() count.
 class valid_view {
 public:
@@ -272,7 +272,8 @@ public:
   /// Exact: counted in a pass over all arcs, when first asked for.
   [[nodiscard]] std::uint64_t arcs() const noexcept;
   [[nodiscard]] commit_number commit() const noexcept { return base_.commit(); }
-  [[nodiscard]] time_us moment() const noexcept { return moment_; }
+  /// A moment is a window of a microsecond.
+  [[nodiscard]] interval window() const noexcept { return window_; }
   [[nodiscard]] std::uint32_t degree(vertex v) const noexcept {
     std::uint32_t n = 0;
     for_each(v, [&n](vertex) { ++n; });
@@ -283,7 +284,7 @@ public:
   [[nodiscard]] arcs_place place_of(vertex v) const noexcept {
     detail::looked l = base_.look(v);
     detail::ref r = l.block->valid.load(std::memory_order_acquire);  // partner: the release in table::append_valid
-    bool all = r == 0 || base_.at<detail::valid_column>(r)->all_at(moment_);
+    bool all = r == 0 || base_.at<detail::valid_column>(r)->all_during(window_);
     return all ? base_.place_of(v) : no_place;
   }
   [[nodiscard]] std::span<const vertex> targets_at(arcs_place p) const noexcept { return base_.targets_at(p); }
@@ -292,24 +293,24 @@ public:
   void for_each(vertex v, F&& f) const {
     detail::looked l = base_.look(v);
     detail::ref r = l.block->valid.load(std::memory_order_acquire);  // partner: the release in table::append_valid
-    bool all = r == 0 || base_.at<detail::valid_column>(r)->all_at(moment_);
+    bool all = r == 0 || base_.at<detail::valid_column>(r)->all_during(window_);
     if (all && l.plain()) {
       detail::call_each(l.block->targets(), l.count, f);
       return;
     }
-    if (r != 0 && base_.at<detail::valid_column>(r)->none_at(moment_)) l.count = 0;
+    if (r != 0 && base_.at<detail::valid_column>(r)->none_during(window_)) l.count = 0;
     base_.walk(l, [&](vertex target, commit_number, const interval* valid) {
-      return (valid != nullptr && !valid->contains(moment_)) || detail::call(f, target);
+      return (valid != nullptr && !valid->overlaps(window_)) || detail::call(f, target);
     });
   }
   [[nodiscard]] const view& base() const noexcept { return base_; }
 
 private:
   friend class snapshot;
-  valid_view(view base, time_us moment);
+  valid_view(view base, interval window);
 
   view base_;
-  time_us moment_;
+  interval window_;
   std::shared_ptr<std::atomic<std::uint64_t>> counted_;  // arcs + 1; 0: not yet
 };
 

@@ -10,10 +10,10 @@ constexpr std::size_t most_bytes = std::size_t{0xffff'ffff} * unit_bytes;  // wh
 
 }  // namespace
 
-bool arena::reserve(std::size_t bytes, bool huge_pages) {
+bool arena::reserve(std::size_t bytes, paging pages) {
   live_.resize(1, 0);
   return region_.reserve(std::min(round_up(bytes, chunk_bytes) + chunk_bytes, most_bytes / chunk_bytes * chunk_bytes),
-                         huge_pages) &&
+                         pages) &&
          region_.grow(chunk_bytes);  // reference 0 reads as an empty block
 }
 

@@ -24,7 +24,7 @@ inline constexpr std::size_t memory_uses = 7;
 /// block of any size is cut at chunk borders into powers of two. A chunk all of whose blocks are free becomes whole again in `sweep`.
 class arena {
 public:
-  [[nodiscard]] bool reserve(std::size_t bytes, bool huge_pages);
+  [[nodiscard]] bool reserve(std::size_t bytes, paging pages);
 
   [[nodiscard]] std::byte* base() const noexcept { return region_.data(); }
   template <class T>
@@ -94,7 +94,7 @@ private:
   std::array<std::vector<ref>, classes> free_;
   std::size_t cursor_ = 0, cursor_end_ = 0;  // the chunk that small blocks are cut from
   std::size_t packed_ = 0, packed_end_ = 0;  // where packed blocks go on
-  std::size_t pair_ = 0, pair_end_ = 0;      // where the first pieces of pairs go on; the chunk behind has the second ones
+  std::size_t pair_ = 0, pair_end_ = 0;  // where the first pieces of pairs go on; the chunk behind has the second ones
   std::deque<retired> retired_;
   std::size_t retired_bytes_ = 0;
   std::size_t free_bytes_ = 0;  // in the lists and runs

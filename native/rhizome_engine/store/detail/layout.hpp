@@ -152,13 +152,14 @@ struct valid_column {
   [[nodiscard]] static constexpr std::size_t bytes(std::size_t capacity) noexcept {
     return sizeof(valid_column) + capacity * sizeof(interval);
   }
-  /// Whether every position is true at `t`.
-  [[nodiscard]] bool all_at(time_us t) const noexcept {
-    return from_max.load(std::memory_order_relaxed) <= t && t < to_min.load(std::memory_order_relaxed);
+  /// Whether every position is true at some moment of `window`, which is not empty.
+  [[nodiscard]] bool all_during(const interval& window) const noexcept {
+    return from_max.load(std::memory_order_relaxed) < window.to && window.from < to_min.load(std::memory_order_relaxed);
   }
-  /// Whether no position is true at `t`.
-  [[nodiscard]] bool none_at(time_us t) const noexcept {
-    return t < from_min.load(std::memory_order_relaxed) || to_max.load(std::memory_order_relaxed) <= t;
+  /// Whether none is.
+  [[nodiscard]] bool none_during(const interval& window) const noexcept {
+    return window.to <= from_min.load(std::memory_order_relaxed) ||
+           to_max.load(std::memory_order_relaxed) <= window.from;
   }
 };
 

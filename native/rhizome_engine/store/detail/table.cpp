@@ -53,7 +53,7 @@ void hub_index::erase(vertex target, std::uint32_t position) noexcept {
 
 // --- table: reading by the writer ------------------------------------------------------------------------------------------
 
-bool table::reserve(vertex vertices_max, bool huge_pages) { return entries_.reserve(vertices_max, huge_pages); }
+bool table::reserve(vertex vertices_max, paging pages) { return entries_.reserve(vertices_max, pages); }
 
 std::uint32_t table::scan(const vertex* targets, std::uint32_t count, vertex target, const ends_stripe* ends) noexcept {
   auto lives = [&](std::uint32_t i) { return ends == nullptr || load_end(ends->at()[i]) == newest_commit; };
@@ -297,8 +297,8 @@ bool table::mark(vertex v, std::uint32_t position, commit_number n) {
 bool table::relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_t closing, commit_number n) {
   vertex_entry& e = entries_[v];
   placed old = placed::of(e.where.load(std::memory_order_relaxed));
-  // A long block is read at full speed wherever its begins lie.
-  bool apart = packed && apart_piece_bytes(capacity) <= arena::pair_piece_max;
+  // A long block is read at full speed wherever its begins lie, and in a short one they are in the lines that are read anyway.
+  bool apart = packed && capacity >= apart_min && apart_piece_bytes(capacity) <= arena::pair_piece_max;
   std::size_t bytes = block_bytes(capacity);
   ref r = apart    ? arena_.allocate_pair(apart_piece_bytes(capacity), memory_use::newest)
           : packed ? arena_.allocate_packed(bytes, memory_use::newest)

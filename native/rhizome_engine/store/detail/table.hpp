@@ -44,10 +44,12 @@ public:
   static constexpr std::uint32_t hub_degree = 512;
   /// A block of up to so many positions is written anew without the closed one; a larger one marks it until a quarter is dead.
   static constexpr std::uint32_t rewritten_max = 64;
+  /// From this capacity on compaction puts begins apart: two cache lines.
+  static constexpr std::uint32_t apart_min = 16;
   static constexpr std::uint32_t none = hub_index::none;
 
   table(arena& blocks, pins& readers) : arena_(blocks), pins_(readers) {}
-  [[nodiscard]] bool reserve(vertex vertices_max, bool huge_pages);
+  [[nodiscard]] bool reserve(vertex vertices_max, paging pages);
   [[nodiscard]] bool ensure(vertex vertices) { return entries_.ensure(vertices); }
   [[nodiscard]] const vertex_entry* entries() const noexcept { return entries_.data(); }
   [[nodiscard]] vertex_entry& entry(vertex v) const noexcept { return entries_[v]; }
