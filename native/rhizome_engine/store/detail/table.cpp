@@ -179,7 +179,10 @@ void table::prefetch_find(vertex v, vertex target) const noexcept {
   const block_header* b = block(p);
   __builtin_prefetch(b);
   if (p.count < hub_degree) {
-    for (std::uint32_t i = 12; i < p.count && i < 12 + 16 * 8; i += 16) __builtin_prefetch(b->targets() + i);
+    // The scan begins at the end; what lies further on the processor sees coming.
+    const std::uint32_t stop = p.count < 16 * 8 ? 0 : p.count - 16 * 8;
+    for (std::uint32_t i = p.count; i > stop; i -= std::min<std::uint32_t>(i, 16))
+      __builtin_prefetch(b->targets() + i - 1);
     return;
   }
   std::uint32_t number = hub_numbers_.find(v);
