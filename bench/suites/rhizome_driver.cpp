@@ -75,9 +75,7 @@ void insert(rhizome::store& store, std::span<rhizome::arc const> arcs, std::size
 void remove(rhizome::store& store, std::span<rhizome::arc const> arcs, std::size_t batch) {
   for (std::size_t at = 0; at < arcs.size(); at += batch) {
     auto change = must(store.begin());
-    for (auto const& one : arcs.subspan(at, std::min(batch, arcs.size() - at))) {
-      must(change.remove_arc(edges_label, one.source, one.target));
-    }
+    must(change.remove_arcs(edges_label, arcs.subspan(at, std::min(batch, arcs.size() - at))));
     must(change.commit());
   }
 }

@@ -118,6 +118,7 @@ private:
 ///                add_vertices(transaction, count) -> first                        remove_vertex(transaction, vertex)
 ///                add_arc(transaction, label, source, target, [from], [to])        remove_arc(transaction, label, source, target)
 ///                add_arcs(transaction, label, pairs of vertices, [skip])          set_valid(transaction, label, source, target, [from], [to])
+///                remove_arcs(transaction, label, pairs of vertices, [skip])
 ///                set_property(transaction, vertex, key, value, [from], [to])      set_arc_property(transaction, label, source, target, key, value)
 ///                commit(transaction) -> commit                                    commit_durable(transaction) -> commit, on the disk
 ///   reads        degree(snapshot, label, vertex, [direction], at) -> number       neighbours(the same) -> view of vertices
@@ -143,7 +144,7 @@ struct KARYON_API functions {
 #define KARYON_RHIZOME_FUNCTIONS(X) \
   X(make) X(open) X(checkpoint) X(close) X(commit_durable) X(begin) X(snapshot) X(newest) X(compact) X(trim) \
   X(memory) X(name_label) X(name_property) X(add_vertices) X(remove_vertex) X(add_arc) X(add_arcs) \
-  X(remove_arc) X(set_valid) X(set_property) X(set_arc_property) X(commit) X(degree) X(neighbours) \
+  X(remove_arcs) X(remove_arc) X(set_valid) X(set_property) X(set_arc_property) X(commit) X(degree) X(neighbours) \
   X(contains) X(vertices) X(arcs) X(commit_of) X(commit_at) X(time_of) X(property) X(arc_property) X(history) \
   X(property_history) X(diff) X(find_label) X(find_property) X(pagerank) X(bfs) X(components) X(triangles) \
   X(khop) X(earliest_arrival) X(query)

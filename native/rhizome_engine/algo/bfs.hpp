@@ -94,6 +94,7 @@ private:
     std::uint64_t arcs = 0;     // out of what this member found
     std::uint64_t awake = 0;
   };
+  static constexpr std::uint64_t ahead = 4;  // vertices between the look at where arcs lie and the arcs
   static constexpr std::uint64_t alpha =
       15;                                    // go up when the front has more than 1/alpha of the arcs not yet looked at
   static constexpr std::uint64_t beta = 18;  // and down again when it has fewer than 1/beta of the vertices
@@ -196,8 +197,13 @@ private:
       auto* const parents = parents_.data();
       std::uint64_t taken = last - first;
       for (auto i = level_begin_ + first; i < level_begin_ + last; ++i) {
-        if (i + 4 < level_end_) {
-          out_.prefetch(queue_[i + 4]);
+        if (i + 2 * ahead < level_end_) {
+          if constexpr (requires { out_.prefetch_entry(vertex{}); }) {
+            out_.prefetch_entry(queue_[i + 2 * ahead]);
+          }
+        }
+        if (i + ahead < level_end_) {
+          out_.prefetch(queue_[i + ahead]);
         }
         auto const from = queue_[i];
         out_.for_each(from, [&](vertex to) {
@@ -235,6 +241,9 @@ private:
       std::uint64_t found = 0;
       auto const end = std::min(base + 64, last);
       for (auto i = base; i < end; ++i) {
+        if (i + 2 * ahead < last && parents[i + 2 * ahead] == no_vertex) {
+          in_.prefetch(static_cast<vertex>(i + 2 * ahead));
+        }
         if (parents[i] != no_vertex) {
           continue;
         }

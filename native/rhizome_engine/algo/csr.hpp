@@ -54,7 +54,8 @@ public:
   [[nodiscard]] std::span<const vertex> neighbours(vertex v) const noexcept {
     return {targets_ + begins_[v], static_cast<std::size_t>(begins_[v + std::size_t{1}] - begins_[v])};
   }
-  void prefetch(vertex v) const noexcept { __builtin_prefetch(&begins_[v]); }
+  void prefetch(vertex v) const noexcept { __builtin_prefetch(targets_ + begins_[v]); }
+  void prefetch_entry(vertex v) const noexcept { __builtin_prefetch(&begins_[v]); }
   template <class F>
   void for_each(vertex v, F&& f) const {
     auto const* const end = targets_ + begins_[v + std::size_t{1}];

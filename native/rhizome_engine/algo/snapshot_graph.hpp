@@ -48,32 +48,50 @@ private:
   lease held_;
 };
 
-/// The same, with only those arcs that were true in the world at one moment, by what was known at commit `t`.
+/// The same, with only those arcs that were true in the world at one moment, or at some moment of a window of time, by what was
+/// known at commit `t`. Each arc of a path is in the window; in what order is for `earliest_arrival` to ask.
 class valid_graph {
 public:
   /// errc::trimmed, invalid_argument, as snapshot_graph::as_of.
   [[nodiscard]] static result<valid_graph> make(const snapshot& of, commit_number t, time_us moment) {
-    auto held = of.keep(t);
-    if (!held) {
-      return tl::unexpected<error>(std::move(held).error());
-    }
     auto checked = of.as_of_valid_at(t, moment, 0);
     if (!checked) {
       return tl::unexpected<error>(std::move(checked).error());
     }
-    return valid_graph(of, t, moment, *std::move(held));
+    return held_at(of, t, checked->window());
+  }
+  /// errc::invalid_argument: an empty window, too.
+  [[nodiscard]] static result<valid_graph> make(const snapshot& of, commit_number t, interval window) {
+    auto checked = of.as_of_valid_during(t, window, 0);
+    if (!checked) {
+      return tl::unexpected<error>(std::move(checked).error());
+    }
+    return held_at(of, t, window);
   }
 
-  [[nodiscard]] valid_view out(label l) const { return of_.as_of_valid_at(at_, moment_, l, direction::out).value(); }
-  [[nodiscard]] valid_view in(label l) const { return of_.as_of_valid_at(at_, moment_, l, direction::in).value(); }
+  [[nodiscard]] valid_view out(label l) const { return arcs(l, direction::out); }
+  [[nodiscard]] valid_view in(label l) const { return arcs(l, direction::in); }
 
 private:
-  valid_graph(snapshot of, commit_number t, time_us moment, lease held)
-      : of_(std::move(of)), at_(t), moment_(moment), held_(std::move(held)) {}
+  valid_graph(snapshot of, commit_number t, interval window, lease held)
+      : of_(std::move(of)), at_(t), window_(window), held_(std::move(held)) {}
+
+  [[nodiscard]] static result<valid_graph> held_at(const snapshot& of, commit_number t, interval window) {
+    auto held = of.keep(t);
+    if (!held) {
+      return tl::unexpected<error>(std::move(held).error());
+    }
+    return valid_graph(of, t, window, *std::move(held));
+  }
+  [[nodiscard]] valid_view arcs(label l, direction way) const {
+    // The last microsecond of time is the one window that is empty: at it only arcs that say nothing are there.
+    return window_.empty() ? of_.as_of_valid_at(at_, window_.from, l, way).value()
+                           : of_.as_of_valid_during(at_, window_, l, way).value();
+  }
 
   snapshot of_;
   commit_number at_;
-  time_us moment_;
+  interval window_;
   lease held_;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <concepts>
 #include <cstdint>
+#include <span>
 
 #include "base/types.hpp"
 
@@ -20,6 +21,20 @@ concept adjacency = requires(const G& g, vertex v) {
   { g.degree(v) } -> std::convertible_to<std::uint32_t>;
   {g.prefetch(v)};
   g.for_each(v, [](vertex) {});
+};
+
+/// Where the targets of one vertex lie, in one word. Another graph's word means nothing to this one.
+using arcs_place = std::uint64_t;
+inline constexpr arcs_place no_place = ~arcs_place{0};
+
+/// An adjacency that tells where a vertex's targets lie, so that an algorithm that passes over all of it again and again looks each
+/// vertex up once and keeps the word (8 bytes). `place_of(v)`: no_place where they do not lie in one piece, and for_each is the
+/// way. `targets_at(p)` and `prefetch_at(p)` are good for as long as the view that gave the word, whatever is written meanwhile.
+template <class G>
+concept placed_adjacency = adjacency<G> && requires(const G& g, vertex v, arcs_place p) {
+  { g.place_of(v) } -> std::same_as<arcs_place>;
+  { g.targets_at(p) } -> std::same_as<std::span<const vertex>>;
+  {g.prefetch_at(p)};
 };
 
 }  // namespace rhizome

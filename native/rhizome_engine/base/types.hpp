@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -35,6 +36,10 @@ struct interval {
 
   [[nodiscard]] constexpr bool contains(time_us t) const noexcept { return from <= t && t < to; }
   [[nodiscard]] constexpr bool empty() const noexcept { return from >= to; }
+  /// Whether some moment is in both.
+  [[nodiscard]] constexpr bool overlaps(const interval& other) const noexcept {
+    return std::max(from, other.from) < std::min(to, other.to);
+  }
   [[nodiscard]] constexpr bool always() const noexcept { return from == beginning_of_time && to == end_of_time; }
   friend constexpr bool operator==(const interval&, const interval&) = default;
 };

@@ -106,6 +106,17 @@ karyon_status add_arcs(karyon_call* call) {
   });
 }
 
+/// remove_arcs(transaction, u label, v pairs of 32-bit vertices, B skip those that are not there)
+karyon_status remove_arcs(karyon_call* call) {
+  return guarded(call, [call]() -> result<void> {
+    RHIZOME_TRY(const auto t, used_transaction::of(call, 0));
+    RHIZOME_TRY(const label arcs, label_at(call, 1));
+    RHIZOME_TRY(const auto list, elements<arc>::of(call, 2, "the arcs"));
+    const bool skip = has(call, 3) && call->arguments[3].as.u64 != 0;
+    return t->remove_arcs(arcs, list.list(), skip ? on_missing::skip : on_missing::refuse);
+  });
+}
+
 /// remove_arc(transaction, u label, u source, u target)
 karyon_status remove_arc(karyon_call* call) {
   return guarded(call, [call]() -> result<void> {
@@ -174,30 +185,54 @@ karyon_status commit_durable(karyon_call* call) {
   });
 }
 
-/// How many changes a commit has to make.
+/// How many changes a commit has to make; as many as take a while where it would wait for a compaction.
 std::uint64_t changes_of(const karyon_call* call) {
   return estimated([call]() -> std::uint64_t {
     const auto t = object<transaction_object>(call, 0);
-    return t ? (*t)->size.load(std::memory_order_relaxed) : 0;
+    if (!t) return 0;
+    constexpr std::uint64_t a_while = 100'000;
+    return (*t)->size.load(std::memory_order_relaxed) + ((*t)->graph->graph().busy() ? a_while : 0);
+  });
+}
+
+/// What is scanned for an arc: the shorter of the two lists that it is in, or may be.
+std::uint64_t shorter_list(const karyon_call* call) {
+  return estimated([call]() -> std::uint64_t {
+    const auto t = used_transaction::of(call, 0);
+    const auto e = ends_at(call, 1);
+    return t && e ? (*t)->scan_length(e->arcs, e->source, e->target) : 0;
+  });
+}
+
+/// The arcs of a vertex that goes.
+std::uint64_t arcs_of(const karyon_call* call) {
+  return estimated([call]() -> std::uint64_t {
+    const auto t = used_transaction::of(call, 0);
+    const auto v = number<vertex>(call, 1, "the vertex");
+    return t && v ? (*t)->arcs_of(*v) : 0;
   });
 }
 
 constexpr karyon_cost short_one{300, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost by_count{300, 6'000, 1, 0, nullptr};
 constexpr karyon_cost by_bytes{500, 1'000, 2, 0, nullptr};
+// Vectors of sixteen from memory; each arc of a vertex that goes is a change of its own.
+constexpr karyon_cost by_scan{300, 500, KARYON_NO_ARGUMENT, 0, &shorter_list};
+constexpr karyon_cost by_arcs{2'000, 150'000, KARYON_NO_ARGUMENT, 0, &arcs_of};
 constexpr karyon_cost by_changes{2'000, 150'000, KARYON_NO_ARGUMENT, 0, &changes_of};
 
 constexpr std::array functions{
     karyon_function{"name_label", "rv", "u", &name_label, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"name_property", "rv", "u", &name_property, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"add_vertices", "ru", "u", &add_vertices, by_count, KARYON_RUN_AUTO, 0},
-    karyon_function{"remove_vertex", "ru", "", &remove_vertex, short_one, KARYON_RUN_AUTO, 0},
-    karyon_function{"add_arc", "ruuuII", "", &add_arc, short_one, KARYON_RUN_INLINE, 0},
+    karyon_function{"remove_vertex", "ru", "", &remove_vertex, by_arcs, KARYON_RUN_AUTO, 0},
+    karyon_function{"add_arc", "ruuuII", "", &add_arc, by_scan, KARYON_RUN_AUTO, 0},
     karyon_function{"add_arcs", "ruvB", "", &add_arcs, by_bytes, KARYON_RUN_AUTO, 0},
-    karyon_function{"remove_arc", "ruuu", "", &remove_arc, short_one, KARYON_RUN_INLINE, 0},
-    karyon_function{"set_valid", "ruuuII", "", &set_valid, short_one, KARYON_RUN_INLINE, 0},
+    karyon_function{"remove_arcs", "ruvB", "", &remove_arcs, by_bytes, KARYON_RUN_AUTO, 0},
+    karyon_function{"remove_arc", "ruuu", "", &remove_arc, by_scan, KARYON_RUN_AUTO, 0},
+    karyon_function{"set_valid", "ruuuII", "", &set_valid, by_scan, KARYON_RUN_AUTO, 0},
     karyon_function{"set_property", "ruu...", "", &set_property, short_one, KARYON_RUN_INLINE, 0},
-    karyon_function{"set_arc_property", "ruuuu...", "", &set_arc_property, short_one, KARYON_RUN_INLINE, 0},
+    karyon_function{"set_arc_property", "ruuuu...", "", &set_arc_property, by_scan, KARYON_RUN_AUTO, 0},
     karyon_function{"commit", "r", "u", &commit, by_changes, KARYON_RUN_AUTO, 0},
     karyon_function{"commit_durable", "r", "u", &commit_durable, by_changes, KARYON_RUN_DIRTY_IO, 0},
 };

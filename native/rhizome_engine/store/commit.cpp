@@ -25,11 +25,9 @@ time_us core::now_us() const noexcept {
 }
 
 std::size_t core::in_use() const noexcept {
-  std::size_t bytes = blocks.in_use() + (log_size - log_begin) * sizeof(log_entry) +
-                      std::size_t{last - options.commit_base + 1} * sizeof(commit_row) + vertices * sizeof(vertex_life);
+  std::size_t bytes = blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life);
   for (const label_tables* t : used) {
     bytes += std::size_t{vertices} * sizeof(vertex_entry) * (symmetric() ? 1 : 2);
-    bytes += t->counts_size.load(std::memory_order_relaxed) * sizeof(arcs_row);
     bytes += t->out.index_bytes() + t->in.index_bytes();
   }
   return bytes;
@@ -48,10 +46,11 @@ label_tables* core::make_tables(label l) {
   if (there != nullptr) return there;
   auto fresh = std::make_unique<label_tables>(blocks, readers);
   vertex wanted = next_vertex.load(std::memory_order_relaxed);
-  if (!fresh->out.reserve(options.vertices_max, options.huge_pages) || !fresh->out.ensure(wanted)) return nullptr;
-  if (!fresh->in.reserve(symmetric() ? 1 : options.vertices_max, options.huge_pages)) return nullptr;
+  paging pages{options.huge_pages, options.numa_node};
+  if (!fresh->out.reserve(options.vertices_max, pages) || !fresh->out.ensure(wanted)) return nullptr;
+  if (!fresh->in.reserve(symmetric() ? 1 : options.vertices_max, pages)) return nullptr;
   if (!symmetric() && !fresh->in.ensure(wanted)) return nullptr;
-  if (!fresh->counts.reserve(options.memory_limit_bytes / sizeof(arcs_row), false)) return nullptr;
+  if (!fresh->counts.reserve(options.memory_limit_bytes / sizeof(arcs_row), {})) return nullptr;
   used.reserve(used.size() + 1);
   there = fresh.release();
   used.push_back(there);
@@ -75,6 +74,7 @@ result<void> core::validate(transaction::state& tx) {
     log_entry& op = tx.ops[i];
     while (bulk < tx.bulks.size() && tx.bulks[bulk].last <= i) ++bulk;
     const auto* in_bulk = bulk < tx.bulks.size() && tx.bulks[bulk].first <= i ? &tx.bulks[bulk] : nullptr;
+    if (in_bulk != nullptr && i + near_ahead < tx.ops.size()) prefetch_living(tx.ops[i + near_ahead]);
     switch (op.kind()) {
       case change_kind::add_arc:
       case change_kind::remove_arc:
@@ -120,46 +120,50 @@ result<void> core::validate_removal(const transaction::state& tx, vertex v) {
 std::optional<commit_number> core::living(label l, vertex source, vertex target) {
   table& out = *side(l, direction::out);
   table& in = *side(l, direction::in);
-  bool by_source = out.live(source) <= in.live(target);
+  bool by_source = !has(target) || (has(source) && out.live(source) <= in.live(target));
   std::uint32_t at = by_source ? out.find(source, target) : in.find(target, source);
   if (at == table::none) return std::nullopt;
   return by_source ? out.begin_at(source, at) : in.begin_at(target, at);
 }
 
-result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bulk_adds* bulk) {
+result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk) {
   commit_number read = tx.reads.commit();
   if (last_removal > read) {
     for (vertex v : {op.source, op.target})
-      if (!tx.is_own(v) && !lives[v].alive(last))
+      if (has(v) && !tx.is_own(v) && !lives[v].alive(last))
         return fail(errc::conflict, "a vertex of an arc was removed meanwhile: begin again");
   }
-  table& out = *side(op.arc_label, direction::out);
-  bool changed = out.entry(op.source).changed.load(std::memory_order_relaxed) > read;
+  // Looked at from its source, or in a shard that has not got it from its target.
+  const bool here = has(op.source);
+  table& at = *side(op.arc_label, here ? direction::out : direction::in);
+  const vertex v = here ? op.source : op.target;
+  const vertex w = here ? op.target : op.source;
+  bool changed = at.entry(v).changed.load(std::memory_order_relaxed) > read;
   switch (op.kind()) {
     case change_kind::add_arc: {
       if (!options.unique_arcs || (bulk == nullptr && !changed)) return {};
       const auto* own = tx.closes ? tx.find_own(op.arc_label, op.source, op.target) : nullptr;
       if (own != nullptr && own->base != 0 && tx.ops[own->base - 1].kind() == change_kind::remove_arc) return {};
-      if (changed && out.changed_since(op.source, op.target, read))
+      if (changed && at.changed_since(v, w, read))
         return fail(errc::conflict, "an arc was added or removed meanwhile: begin again");
       if (bulk == nullptr || !living(op.arc_label, op.source, op.target)) return {};
-      if (bulk->then == on_duplicate::refuse) return fail(errc::already_there, "an arc of add_arcs is there already");
-      op.kind_and_key = 0;
-      --tx.live_ops;
-      return {};
+      return skip_or(tx, op, bulk->skip, errc::already_there, "an arc of add_arcs is there already");
     }
     case change_kind::remove_arc:
     case change_kind::set_valid: {
-      if (!changed) return {};
+      if (!changed && bulk == nullptr) return {};
       if (!options.unique_arcs) {
         const auto* own = tx.find_own(op.arc_label, op.source, op.target);
         std::uint32_t wanted = own == nullptr ? 1 : std::max(own->removals, 1U);
-        if (out.count_of(op.source, op.target) >= wanted) return {};
+        if (at.count_of(v, w) >= wanted) return {};
         return fail(errc::conflict, "an arc was removed meanwhile: begin again");
       }
       auto begin = living(op.arc_label, op.source, op.target);
-      if (!begin || *begin > read) return fail(errc::conflict, "an arc was changed meanwhile: begin again");
-      return {};
+      bool there = begin && *begin <= read;
+      if (there) return {};
+      if (bulk == nullptr || (changed && at.changed_since(v, w, read)))
+        return fail(errc::conflict, "an arc was changed meanwhile: begin again");
+      return skip_or(tx, op, bulk->skip, errc::not_found, "an arc of remove_arcs is not there");
     }
     default: {
       auto [s, t] = arc_key(*this, op.source, op.target);
@@ -174,6 +178,13 @@ result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bul
       return {};
     }
   }
+}
+
+result<void> core::skip_or(transaction::state& tx, log_entry& op, bool skip, errc code, const char* text) {
+  if (!skip) return fail(code, text);
+  op.kind_and_key = 0;
+  --tx.live_ops;
+  return {};
 }
 
 // --- writing -----------------------------------------------------------------------------------------------------------------
@@ -199,6 +210,7 @@ void core::prefetch(const log_entry& op, bool near) const noexcept {
   const label_tables* t = labels[op.arc_label].load(std::memory_order_relaxed);
   if (t == nullptr) return;
   const table& in = symmetric() ? t->out : t->in;
+  if (options.shared != nullptr && !(has(op.source) && has(op.target))) return;
   if (!near) {
     t->out.prefetch_entry(op.source);
     in.prefetch_entry(op.target);
@@ -207,6 +219,20 @@ void core::prefetch(const log_entry& op, bool near) const noexcept {
     in.prefetch_tail(op.target);
   } else {
     t->out.prefetch_find(op.source, op.target);
+    in.prefetch_find(op.target, op.source);
+  }
+}
+
+/// Asks for what living() reads of the change's arc.
+void core::prefetch_living(const log_entry& op) const noexcept {
+  if (op.kind() != change_kind::add_arc && op.kind() != change_kind::remove_arc) return;
+  const label_tables* t = labels[op.arc_label].load(std::memory_order_relaxed);
+  if (t == nullptr) return;
+  const table& in = symmetric() ? t->out : t->in;
+  if (options.shared != nullptr && !(has(op.source) && has(op.target))) return;
+  if (t->out.positions(op.source) <= in.positions(op.target)) {
+    t->out.prefetch_find(op.source, op.target);
+  } else {
     in.prefetch_find(op.target, op.source);
   }
 }
@@ -280,8 +306,11 @@ bool core::apply_one(const log_entry& op, const interval& valid, const value& da
 
 bool core::add_arc(label l, vertex source, vertex target, const interval& valid, commit_number n) {
   label_tables& t = *labels[l].load(std::memory_order_relaxed);
-  if (!t.out.append(source, target, n, valid)) return false;
-  ++t.arcs;
+  if (has(source)) {
+    if (!t.out.append(source, target, n, valid)) return false;
+    ++t.arcs;
+  }
+  if (!has(target)) return true;
   if (!symmetric()) return t.in.append(target, source, n, valid);
   if (source == target) return true;
   ++t.arcs;
@@ -294,8 +323,11 @@ bool core::remove_arc(label l, vertex source, vertex target, commit_number n) {
     std::uint32_t at = side.find(v, w);
     return at != table::none && side.close(v, at, n);
   };
-  if (!close(t.out, source, target)) return false;
-  --t.arcs;
+  if (has(source)) {
+    if (!close(t.out, source, target)) return false;
+    --t.arcs;
+  }
+  if (!has(target)) return true;
   if (!symmetric()) return close(t.in, target, source);
   if (source == target) return true;
   --t.arcs;
@@ -348,6 +380,7 @@ result<commit_number> core::commit_one(transaction::state& tx, bool& told, std::
   if (tx.live_ops == 0) return tx.reads.commit();
   commit_number n = last + 1;
   time_us time = std::max(now_us(), commits[last - options.commit_base].time);
+  if (options.shared != nullptr) time = options.shared->stamp(time);
   if (options.sink != nullptr) {
     auto appended = tell_sink(tx, n, time);
     if (!appended) {
@@ -370,7 +403,20 @@ result<commit_number> core::commit_one(transaction::state& tx, bool& told, std::
 
 void core::publish() noexcept {
   if (last == visible.load(std::memory_order_relaxed)) return;
+  if (options.shared != nullptr) {
+    std::lock_guard lock(options.shared->showing);
+    show();
+  } else {
+    show();
+  }
+  settle();
+}
+
+void core::show() noexcept {
   visible.store(last, std::memory_order_seq_cst);  // releases all of the commits; partner: pins::take
+}
+
+void core::settle() noexcept {
   readers.advance();
   if (blocks.retired_bytes() >= collect_bytes) collect();
 }

@@ -19,10 +19,23 @@ std::vector<detail::table*> all_tables(detail::core& c) {
   return out;
 }
 
+/// Says that the writer's lock may be held for long.
+class long_work {
+public:
+  explicit long_work(detail::core& c) noexcept : core_(c) { core_.long_work.fetch_add(1, std::memory_order_relaxed); }
+  ~long_work() { core_.long_work.fetch_sub(1, std::memory_order_relaxed); }
+  long_work(const long_work&) = delete;
+  long_work& operator=(const long_work&) = delete;
+
+private:
+  detail::core& core_;
+};
+
 }  // namespace
 
 result<compaction> store::compact(std::size_t budget_bytes) {
   detail::core& c = *core_;
+  long_work noted(c);
   std::lock_guard lock(c.writer);
   if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
   compaction done;
@@ -54,6 +67,7 @@ result<compaction> store::compact(std::size_t budget_bytes) {
 
 result<commit_number> store::trim(commit_number before) {
   detail::core& c = *core_;
+  long_work noted(c);
   std::lock_guard lock(c.writer);
   if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
   if (before > c.visible.load(std::memory_order_relaxed))
@@ -79,6 +93,10 @@ result<commit_number> store::trim(commit_number before) {
   std::uint64_t log_end = c.row(horizon).log_end;
   c.log.discard(c.log_begin, log_end);
   c.log_begin = log_end;
+  std::size_t row = horizon - c.options.commit_base;
+  c.commits.discard(c.rows_begin, row);
+  c.rows_begin = row;
+  for (detail::label_tables* t : c.used) t->trim(horizon);
   c.readers.advance();
   c.collect();
   return horizon;
@@ -99,11 +117,9 @@ memory_report store::memory() const {
   out.history = c.blocks.used(memory_use::history);
   out.valid = c.blocks.used(memory_use::valid);
   out.property = c.blocks.used(memory_use::property) + std::size_t{c.vertices} * sizeof(detail::vertex_life);
-  out.log = (c.log_size - c.log_begin) * sizeof(log_entry) +
-            (std::size_t{c.last} - c.options.commit_base + 1) * sizeof(detail::commit_row);
+  out.log = c.log_bytes();
   for (const detail::label_tables* t : c.used) {
     out.newest += std::size_t{c.vertices} * sizeof(detail::vertex_entry) * (c.symmetric() ? 1 : 2);
-    out.log += t->counts_size.load(std::memory_order_relaxed) * sizeof(detail::arcs_row);
     out.index += t->out.index_bytes() + t->in.index_bytes();
   }
   out.retired = c.blocks.retired_bytes();

@@ -39,6 +39,7 @@ public:
     c_.vertices = state_.vertices;
     c_.alive = state_.alive;
     c_.log_begin = state_.log_begin;
+    c_.rows_begin = std::size_t{state_.horizon} - state_.commit_base;
     c_.log_size = state_.log_end;
     c_.last = state_.commit;
     c_.visible.store(state_.commit, std::memory_order_seq_cst);
@@ -99,8 +100,9 @@ result<void> loader::commits() {
   if (!has(commits_section, count)) return wrong("commits are missing");
   if (!c_.commits.ensure(count)) return no_memory();
   if (auto done = place(commits_section, c_.commits.data(), count); !done) return done;
-  const commit_row* before = &c_.commits[0];
-  for (std::uint64_t i = 1; i < count; before = &c_.commits[i++]) {
+  const std::uint64_t first = std::uint64_t{state_.horizon} - state_.commit_base;  // nobody reads those before it
+  const commit_row* before = &c_.commits[first];
+  for (std::uint64_t i = first + 1; i < count; before = &c_.commits[i++]) {
     const commit_row& row = c_.commits[i];
     if (row.time < before->time || row.log_end < before->log_end || row.vertices < before->vertices) {
       return wrong("commits out of order");
@@ -220,14 +222,15 @@ result<void> loader::table_of(label l, direction way, std::uint64_t& arcs) {
 const char* loader::check_vertex(const vertex_entry& entry, std::uint64_t end) {
   const std::uint64_t word = entry.where.load(std::memory_order_relaxed);
   const commit_number changed = entry.changed.load(std::memory_order_relaxed);
-  if (word == 0) return changed == 0 && entry.capacity == 0 ? nullptr : "an entry without a block";
+  if (word == 0) return changed == 0 && entry.shape == 0 ? nullptr : "an entry without a block";
   const placed p = placed::of(word);
   if (p.dirty || p.block < chunk_bytes / unit_bytes || offset_of(p.block) != offset_) return "the place of a block";
-  if (p.count > entry.capacity || entry.capacity % 2 != 0 || changed > state_.commit) return "an entry";
-  const std::uint64_t bytes = block_bytes(entry.capacity);
+  if (p.count > entry.shape || (entry.shape & apart_bit) != 0 || entry.shape % 2 != 0 || changed > state_.commit)
+    return "an entry";
+  const std::uint64_t bytes = block_bytes(entry.shape);
   if (bytes > end - offset_) return "the length of a block";
   const auto& block = *c_.blocks.at<block_header>(p.block);
-  if (block.capacity != entry.capacity || block.ends.load(std::memory_order_relaxed) != 0) return "a block's head";
+  if (block.shape != entry.shape || block.ends.load(std::memory_order_relaxed) != 0) return "a block's head";
   offset_ += bytes;
   newest_ += bytes;
   commit_number last = 1;
@@ -244,7 +247,7 @@ const char* loader::check_vertex(const vertex_entry& entry, std::uint64_t end) {
 const char* loader::check_valid(const block_header& block, std::uint32_t count, std::uint64_t end) {
   const ref r = block.valid.load(std::memory_order_relaxed);
   if (r == 0) return nullptr;
-  const std::uint64_t bytes = arena::size_class(valid_column::bytes(block.capacity));
+  const std::uint64_t bytes = arena::size_class(valid_column::bytes(block.capacity()));
   if (r < chunk_bytes / unit_bytes || offset_of(r) != offset_ || bytes > end - offset_)
     return "the place of valid times";
   offset_ += bytes;

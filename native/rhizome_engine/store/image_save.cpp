@@ -133,11 +133,11 @@ result<void> saver::tables() {
 
 result<void> saver::counts(label l) {
   const label_tables& from = *c_.tables(l);
-  const std::size_t size = from.counts_size.load(std::memory_order_acquire);  // partner: the release in core::apply
   const arcs_row* const rows = from.counts.data();
-  const arcs_row* const end = std::find_if(rows, rows + size, [&](const arcs_row& row) { return row.commit > t_; });
+  const std::size_t at_horizon = from.rows_to(state_.horizon);  // those before its last one may be trimmed meanwhile
+  const arcs_row* const first = rows + (at_horizon == 0 ? 0 : at_horizon - 1);
   if (auto done = to_.begin(counts_section(l)); !done) return done;
-  return to_.write(std::as_bytes(std::span(rows, end)));
+  return to_.write(std::as_bytes(std::span(first, rows + from.rows_to(t_))));
 }
 
 result<void> saver::table_of(label l, direction way) {

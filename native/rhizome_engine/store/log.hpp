@@ -45,6 +45,22 @@ struct arc_version {
   friend constexpr bool operator==(const arc_version&, const arc_version&) = default;
 };
 
+/// A version of an arc of one vertex, by its other end.
+struct neighbour_version {
+  vertex neighbour = no_vertex;
+  arc_version version;
+
+  friend bool operator==(const neighbour_version&, const neighbour_version&) = default;
+};
+
+/// A vertex was there during [begin, end) of the commits.
+struct vertex_times {
+  commit_number begin = 0;
+  commit_number end = newest_commit;
+
+  friend constexpr bool operator==(const vertex_times&, const vertex_times&) = default;
+};
+
 /// A version of a property: what was recorded in commit `begin` for the time `valid`; later ones override it where they overlap.
 struct property_version {
   commit_number begin = 0;

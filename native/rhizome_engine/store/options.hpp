@@ -8,6 +8,10 @@
 
 namespace rhizome {
 
+namespace detail {
+struct cut;
+}
+
 /// Which arcs of a vertex: those that leave it or those that arrive.
 enum class direction : std::uint8_t { out = 0, in = 1 };
 
@@ -36,12 +40,18 @@ struct store_options {
   bool unique_arcs = true;
   /// madvise(MADV_HUGEPAGE) for blocks and tables.
   bool huge_pages = true;
+  /// The NUMA node whose memory blocks, tables and the log are to take as long as it has any (mbind); -1: as the system sees fit. A wish:
+  /// where the system refuses it (no such node, not allowed), the store works without. errc::invalid_argument: beyond 1023.
+  int numa_node = -1;
   /// Told of each transaction before it becomes visible; null: nothing is durable. Outlives the store, owned by the caller.
   commit_sink* sink = nullptr;
   /// The wall clock, for the commit table; null: the system's. Never called by readers.
   time_us (*clock)() = nullptr;
   /// The number before the first commit of this store. For a store that goes on where another ended.
   commit_number commit_base = 0;
+  /// Of a shard: what it shares with the others; see sharded_store, which sets it. Then an arc may have one end in another shard, whose
+  /// number is not below vertices_max, and is kept at the other end alone.
+  detail::cut* shared = nullptr;
 };
 
 }  // namespace rhizome

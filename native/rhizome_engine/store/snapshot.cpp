@@ -61,9 +61,10 @@ bool snapshot::alive(vertex v, commit_number t) const noexcept {
 
 commit_number snapshot::commit_at(time_us t) const noexcept {
   const detail::core& c = inside();
-  std::size_t low = 0;
-  std::size_t high = commit_ - c.options.commit_base;  // rows [0, high]; row 0 is before the first commit
-  if (high == 0 || t < c.commits[1].time) return c.options.commit_base;
+  // Row 0 is before the first commit. Where the horizon moves on meanwhile, rows before it become zero: a commit that was trimmed is found.
+  std::size_t low = c.horizon.load(std::memory_order_acquire) - c.options.commit_base;
+  std::size_t high = commit_ - c.options.commit_base;
+  if (low > 0 && t < c.commits[low].time) return static_cast<commit_number>(low - 1) + c.options.commit_base;
   while (low < high) {
     std::size_t middle = (low + high + 1) / 2;
     if (c.commits[middle].time <= t) {
@@ -79,7 +80,11 @@ result<time_us> snapshot::time_of(commit_number n) const {
   const detail::core& c = inside();
   if (n > commit_) return fail(errc::invalid_argument, "the commit is later than the snapshot");
   if (n <= c.options.commit_base) return fail(errc::invalid_argument, "the commit is before the store's first");
-  return c.row(n).time;
+  time_us at = std::atomic_ref<time_us>(c.commits[n - c.options.commit_base].time).load(std::memory_order_acquire);
+  // A trim moves the horizon on before it forgets rows: what was read before this look at the horizon is the row.
+  if (n < c.horizon.load(std::memory_order_relaxed))
+    return fail(errc::trimmed, "the history of that commit was trimmed");
+  return at;
 }
 
 // --- arcs ------------------------------------------------------------------------------------------------------------------
@@ -108,32 +113,76 @@ result<view> snapshot::as_of(commit_number t, label arcs, direction way) const {
 }
 
 result<valid_view> snapshot::valid_at(time_us at, label arcs, direction way) const {
-  if (arcs >= labels_max) return fail(errc::invalid_argument, "the label is not below labels_max");
-  return valid_view(newest(arcs, way), at);
+  return as_of_valid_at(commit_, at, arcs, way);
+}
+
+result<valid_view> snapshot::valid_during(interval window, label arcs, direction way) const {
+  return as_of_valid_during(commit_, window, arcs, way);
 }
 
 result<valid_view> snapshot::as_of_valid_at(commit_number t, time_us at, label arcs, direction way) const {
   auto base = as_of(t, arcs, way);
   if (!base) return tl::unexpected<error>(base.error());
-  return valid_view(std::move(*base), at);
+  return valid_view(std::move(*base), {at, at == end_of_time ? at : at + 1});
+}
+
+result<valid_view> snapshot::as_of_valid_during(commit_number t, interval window, label arcs, direction way) const {
+  if (window.empty()) return fail(errc::invalid_argument, "the window is empty: `from` has to be before `to`");
+  auto base = as_of(t, arcs, way);
+  if (!base) return tl::unexpected<error>(base.error());
+  return valid_view(std::move(*base), window);
 }
 
 std::vector<arc_version> snapshot::history(label arcs, vertex source, vertex target) const {
   std::vector<arc_version> out;
-  if (arcs >= labels_max || source >= vertices() || target >= vertices()) return out;
+  if (target >= vertices()) return out;
+  versions_of(arcs, source, direction::out, [&](vertex to, const arc_version& version) {
+    if (to == target) out.push_back(version);
+  });
+  std::sort(out.begin(), out.end(), [](const arc_version& a, const arc_version& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
+  return out;
+}
+
+std::vector<neighbour_version> snapshot::history_of(vertex v, label arcs, direction way) const {
+  std::vector<neighbour_version> out;
+  versions_of(arcs, v, way, [&out](vertex neighbour, const arc_version& version) {
+    out.push_back({neighbour, version});
+  });
+  std::sort(out.begin(), out.end(), [](const neighbour_version& a, const neighbour_version& b) {
+    if (a.version.begin != b.version.begin) return a.version.begin < b.version.begin;
+    if (a.version.end != b.version.end) return a.version.end < b.version.end;
+    return a.neighbour < b.neighbour;
+  });
+  return out;
+}
+
+std::optional<vertex_times> snapshot::times_of(vertex v) const noexcept {
+  if (v >= vertices()) return std::nullopt;
+  const detail::vertex_life& life = inside().lives[v];
+  commit_number born = life.born.load(std::memory_order_relaxed);
+  commit_number died = life.died.load(std::memory_order_relaxed);
+  if (born == 0 || born > commit_) return std::nullopt;
+  return vertex_times{born, died == 0 || died > commit_ ? newest_commit : died};
+}
+
+template <class F>
+void snapshot::versions_of(label arcs, vertex v, direction way, F&& f) const {
+  if (arcs >= labels_max || v >= vertices()) return;
   const detail::core& c = inside();
-  const detail::vertex_entry& e = c.entries(arcs, direction::out)[source];
+  const detail::vertex_entry& e = c.entries(arcs, way)[v];
   auto p = detail::placed::of(e.where.load(std::memory_order_acquire));
   const auto* block = c.blocks.at<detail::block_header>(p.block);
-  auto add = [&](commit_number begin, commit_number end, const interval* valid) {
+  auto add = [&](vertex to, commit_number begin, commit_number end, const interval* valid) {
     if (begin > commit_) return;
-    out.push_back({begin, end > commit_ ? newest_commit : end, valid == nullptr ? interval{} : *valid});
+    f(to, arc_version{begin, end > commit_ ? newest_commit : end, valid == nullptr ? interval{} : *valid});
   };
   for (detail::ref r = block->history.load(std::memory_order_acquire); r != 0;) {
     const auto& batch = *c.blocks.at<detail::history_batch>(r);
     for (std::uint32_t i = 0; i < batch.count; ++i) {
-      const detail::closed_version& v = batch.versions()[i];
-      if (v.target == target) add(v.begin, v.end, batch.has_valid != 0 ? batch.valid() + i : nullptr);
+      const detail::closed_version& was = batch.versions()[i];
+      add(was.target, was.begin, was.end, batch.has_valid != 0 ? batch.valid() + i : nullptr);
     }
     r = batch.previous.load(std::memory_order_acquire);
   }
@@ -142,14 +191,9 @@ std::vector<arc_version> snapshot::history(label arcs, vertex source, vertex tar
   const commit_number* ends =
       p.dirty ? c.blocks.at<detail::ends_stripe>(block->ends.load(std::memory_order_relaxed))->at() : nullptr;
   for (std::uint32_t i = 0; i < p.count; ++i) {
-    if (block->targets()[i] != target) continue;
-    add(block->begins()[i], ends == nullptr ? newest_commit : detail::load_end(ends[i]),
+    add(block->targets()[i], block->begins()[i], ends == nullptr ? newest_commit : detail::load_end(ends[i]),
         intervals == nullptr ? nullptr : intervals + i);
   }
-  std::sort(out.begin(), out.end(), [](const arc_version& a, const arc_version& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-  });
-  return out;
 }
 
 // --- properties ------------------------------------------------------------------------------------------------------------
@@ -175,7 +219,10 @@ result<value> snapshot::property(label arcs, vertex source, vertex target, prope
   commit_number when = t.value_or(commit_);
   auto graph = as_of(when, arcs);
   if (!graph) return tl::unexpected<error>(graph.error());
-  if (source >= graph->vertices() || target >= graph->vertices() || !graph->contains(source, target))
+  const detail::core& c = inside();
+  // In a shard that has not got the source the arc, which is symmetric, is looked for from its target.
+  auto [from, to] = c.has(source) ? std::pair{source, target} : std::pair{target, source};
+  if (from >= graph->vertices() || (c.has(to) && to >= graph->vertices()) || !graph->contains(from, to))
     return fail(errc::not_found, "the arc is not there at that time");
   auto [s, d] = detail::arc_key(inside(), source, target);
   return inside().props.at(arcs, s, d, key, when);
@@ -184,6 +231,12 @@ result<value> snapshot::property(label arcs, vertex source, vertex target, prope
 std::vector<property_version> snapshot::history(vertex v, property_key key) const {
   if (key >= property_keys_max || v >= vertices()) return {};
   return inside().props.history(v, key, commit_);
+}
+
+std::vector<property_version> snapshot::history(label arcs, vertex source, vertex target, property_key key) const {
+  if (arcs >= labels_max || key >= property_keys_max || source >= vertices() || target >= vertices()) return {};
+  auto [s, t] = detail::arc_key(inside(), source, target);
+  return inside().props.history(arcs, s, t, key, commit_);
 }
 
 // --- the log ---------------------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ public:
 
   /// The commit it shows.
   [[nodiscard]] commit_number commit() const noexcept { return commit_; }
-  /// Ids of vertices at commit `t` (default: its own) lie below it.
+  /// Ids of vertices at commit `t` (default: its own) lie below it. Of a commit that was trimmed nothing is known: perhaps 0.
   [[nodiscard]] vertex vertices() const noexcept { return vertices(commit_); }
   [[nodiscard]] vertex vertices(commit_number t) const noexcept;
   /// How many of them are there: not removed, and not of a transaction that was given up.
@@ -94,6 +94,10 @@ public:
   [[nodiscard]] result<valid_view> valid_at(time_us at, label arcs, direction way = direction::out) const;
   [[nodiscard]] result<valid_view> as_of_valid_at(commit_number t, time_us at, label arcs,
                                                   direction way = direction::out) const;
+  /// The same for a window of time: the arcs that were true at some moment of it. errc::invalid_argument: an empty one.
+  [[nodiscard]] result<valid_view> valid_during(interval window, label arcs, direction way = direction::out) const;
+  [[nodiscard]] result<valid_view> as_of_valid_during(commit_number t, interval window, label arcs,
+                                                      direction way = direction::out) const;
 
   /// The value of a property of a vertex or of an arc as recorded at commit t for the time `at`; std::monostate: none.
   /// errc::not_found: the vertex or arc was not there at t.
@@ -105,8 +109,14 @@ public:
   /// All that is retained about an arc or a property, the oldest first.
   [[nodiscard]] std::vector<arc_version> history(label arcs, vertex source, vertex target) const;
   [[nodiscard]] std::vector<property_version> history(vertex v, property_key key) const;
+  [[nodiscard]] std::vector<property_version> history(label arcs, vertex source, vertex target, property_key key) const;
+  /// All that is retained about the arcs of a vertex, the oldest first, and since when and until when the vertex was there (nullopt: it
+  /// is none of this snapshot's).
+  [[nodiscard]] std::vector<neighbour_version> history_of(vertex v, label arcs, direction way = direction::out) const;
+  [[nodiscard]] std::optional<vertex_times> times_of(vertex v) const noexcept;
 
-  /// The last commit whose wall-clock time is not after `t`; 0: before the first.
+  /// The last commit whose wall-clock time is not after `t`; 0: before the first. Where that one was trimmed: some commit before the
+  /// horizon, which all reads refuse as trimmed.
   [[nodiscard]] commit_number commit_at(time_us t) const noexcept;
   /// When commit `n` was made (errc::invalid_argument: later than the snapshot, or 0; trimmed).
   [[nodiscard]] result<time_us> time_of(commit_number n) const;
@@ -133,6 +143,9 @@ private:
   friend struct detail::core;
   snapshot(detail::pins::slot* slot, commit_number commit) noexcept : slot_(slot), commit_(commit) {}
   [[nodiscard]] result<void> check_time(commit_number t) const;
+  /// f(other end, version) for each retained version of v's arcs, in no order.
+  template <class F>
+  void versions_of(label arcs, vertex v, direction way, F&& f) const;
   [[nodiscard]] interval valid_of(label arcs, vertex source, vertex target, commit_number t) const;
 
   detail::pins::slot* slot_ = nullptr;

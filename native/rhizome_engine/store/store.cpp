@@ -23,12 +23,33 @@ core::~core() {
   for (auto& l : labels) std::unique_ptr<label_tables>(l.load(std::memory_order_relaxed)).reset();
 }
 
-std::uint64_t label_tables::arcs_at(commit_number t) const noexcept {
+std::size_t label_tables::rows_to(commit_number t) const noexcept {
   std::size_t size = counts_size.load(std::memory_order_acquire);  // partner: the release in core::apply
-  const arcs_row* rows = counts.data();
+  const arcs_row* rows =
+      counts.data();  // those that were trimmed read as of commit 0, or as they were: in order either way
   const arcs_row* after =
       std::upper_bound(rows, rows + size, t, [](commit_number n, const arcs_row& r) { return n < r.commit; });
-  return after == rows ? 0 : (after - 1)->arcs;
+  return static_cast<std::size_t>(after - rows);
+}
+
+std::uint64_t label_tables::arcs_at(commit_number t) const noexcept {
+  std::size_t count = rows_to(t);
+  return count == 0 ? 0 : counts[count - 1].arcs;
+}
+
+void label_tables::trim(commit_number horizon) noexcept {
+  std::size_t count = rows_to(horizon);
+  if (count <= counts_begin + 1) return;
+  counts.discard(counts_begin, count - 1);
+  counts_begin = count - 1;
+}
+
+std::size_t core::log_bytes() const noexcept {
+  std::size_t bytes = (log_size - log_begin) * sizeof(log_entry) +
+                      (std::size_t{last} - options.commit_base + 1 - rows_begin) * sizeof(commit_row);
+  for (const label_tables* t : used)
+    bytes += (t->counts_size.load(std::memory_order_relaxed) - t->counts_begin) * sizeof(arcs_row);
+  return bytes;
 }
 
 const vertex_entry* core::entries(label l, direction way) const noexcept {
@@ -116,16 +137,18 @@ result<store> store::make(const store_options& options) {
     return fail(errc::invalid_argument, "memory_limit_bytes is above 16 TiB");
   if (options.vertices_max == 0 || options.vertices_max >= no_vertex)
     return fail(errc::invalid_argument, "vertices_max is 0 or not below no_vertex");
+  if (options.numa_node < -1 || options.numa_node >= detail::nodes_max)
+    return fail(errc::invalid_argument, "numa_node is neither -1 nor a node below 1024");
   if (options.commit_base >= newest_commit - 1)
     return fail(errc::invalid_argument, "commit_base leaves no number for a commit");
   auto c = std::make_unique<detail::core>(options);
-  bool huge = options.huge_pages;
+  detail::paging huge{options.huge_pages, options.numa_node};
   // Addresses alone: the log's places are never given out twice, so trimming it gives back memory and not addresses. 2^32 changes.
   std::size_t log_bytes = std::max(options.memory_limit_bytes * 2, std::size_t{64} << 30);
   bool reserved = c->blocks.reserve(options.memory_limit_bytes * 4, huge) &&
                   c->commits.reserve(log_bytes / sizeof(detail::commit_row), huge) &&
                   c->log.reserve(log_bytes / sizeof(log_entry), huge) && c->lives.reserve(options.vertices_max, huge) &&
-                  c->nothing.reserve(options.vertices_max, false) && c->commits.ensure(1) && c->nothing.ensure(1) &&
+                  c->nothing.reserve(options.vertices_max, {}) && c->commits.ensure(1) && c->nothing.ensure(1) &&
                   c->lives.ensure(1);
   if (!reserved) return fail(errc::out_of_memory, "the system has no addresses or memory for the store");
   return store(c.release());
@@ -183,6 +206,7 @@ std::vector<result<commit_number>> store::commit_group(std::span<transaction> gr
   return outcomes;
 }
 
+bool store::busy() const noexcept { return core_->long_work.load(std::memory_order_relaxed) != 0; }
 commit_number store::newest() const noexcept { return core_->visible.load(std::memory_order_acquire); }
 commit_number store::horizon() const noexcept { return core_->horizon.load(std::memory_order_acquire); }
 

@@ -35,7 +35,7 @@
 /// Threads: one writer at a time (a lock inside `commit`, `compact` and `trim`), any number of readers, which wait for nobody. See
 /// docs/internals/rhizome-blocks.md for the layout and rhizome-epochs.md for the reclamation.
 ///
-/// Left out: a store is one shard. Vertex ranges with a writer each are several stores.
+/// A store has one writer at a time. sharded.hpp makes one graph of several.
 namespace rhizome {
 
 /// Bytes by what they are for.
@@ -83,6 +83,8 @@ public:
 
   /// The number and the time of the newest commit.
   [[nodiscard]] commit_number newest() const noexcept;
+  /// Whether a compaction or a trim is under way, for which a commit would wait. An estimate: it may be over, or have begun, since.
+  [[nodiscard]] bool busy() const noexcept;
   [[nodiscard]] commit_number horizon() const noexcept;  ///< Times before this one were trimmed.
 
   /// Writes blocks anew, one after the other in the order of vertices, with a little slack and without dead positions: at most about `budget_bytes`

@@ -40,6 +40,7 @@ bool transaction::state::is_own(vertex v) const noexcept {
 }
 
 bool transaction::state::alive(vertex v) const noexcept {
+  if (!c->has(v)) return c->options.shared != nullptr;  // another shard's: that one says whether it is there
   if (v < bound && all_alive && removed.empty()) return true;
   if (removed.contains(v)) return false;
   return reads.alive(v) || is_own(v);
@@ -157,7 +158,7 @@ void transaction::state::drop_add(own_arc& mine) {
 
 bool transaction::state::added_in_bulk(std::uint32_t op) const noexcept {
   return std::any_of(bulks.begin(), bulks.end(),
-                     [op](const detail::bulk_adds& b) { return op - 1 >= b.first && op - 1 < b.last; });
+                     [op](const detail::bulk_changes& b) { return op - 1 >= b.first && op - 1 < b.last; });
 }
 
 result<void> transaction::state::check(label l, vertex s, vertex t) const {
@@ -167,14 +168,29 @@ result<void> transaction::state::check(label l, vertex s, vertex t) const {
   return {};
 }
 
+result<void> transaction::state::check(label l, std::span<const arc> list) const {
+  if (!open) return finished();
+  if (auto fine = check_label(l); !fine) return fine;
+  bool there = false;
+  if (all_alive && removed.empty() && c->options.shared == nullptr) {
+    auto known = [this](vertex v) { return v < bound || is_own(v); };
+    there = std::all_of(list.begin(), list.end(), [&](const arc& a) { return known(a.source) && known(a.target); });
+  } else {
+    there = std::all_of(list.begin(), list.end(), [&](const arc& a) { return alive(a.source) && alive(a.target); });
+  }
+  if (!there) return no_vertex_there();
+  return {};
+}
+
 std::uint32_t transaction::state::base_count(label l, vertex s, vertex t) const {
-  if (s >= bound || t >= bound) return 0;
+  if ((c->has(s) && s >= bound) || (c->has(t) && t >= bound)) return 0;
   if (!seen_out || seen_label != l) {
     seen_label = l;
     seen_out.emplace(reads.newest(l, direction::out));
     seen_in.emplace(reads.newest(l, direction::in));
   }
-  return seen_out->degree(s) <= seen_in->degree(t) ? seen_out->count_of(s, t) : seen_in->count_of(t, s);
+  bool by_source = !c->has(t) || (c->has(s) && seen_out->degree(s) <= seen_in->degree(t));
+  return by_source ? seen_out->count_of(s, t) : seen_in->count_of(t, s);
 }
 
 std::uint32_t transaction::state::count(label l, vertex s, vertex t) const {
@@ -312,16 +328,8 @@ result<void> transaction::add_arc(label arcs, vertex source, vertex target, inte
 
 result<void> transaction::add_arcs(label arcs, std::span<const arc> list, on_duplicate then) {
   state* s = state_.get();
-  if (s == nullptr || !s->open) return finished();
-  if (auto fine = check_label(arcs); !fine) return fine;
-  if (s->all_alive && s->removed.empty()) {
-    auto known = [s](vertex v) { return v < s->bound || s->is_own(v); };
-    if (!std::all_of(list.begin(), list.end(), [&](const arc& a) { return known(a.source) && known(a.target); }))
-      return no_vertex_there();
-  } else if (!std::all_of(list.begin(), list.end(),
-                          [&](const arc& a) { return s->alive(a.source) && s->alive(a.target); })) {
-    return no_vertex_there();
-  }
+  if (s == nullptr) return finished();
+  if (auto fine = s->check(arcs, list); !fine) return fine;
   std::size_t first = s->ops.size();
   s->ops.reserve(first + list.size());
   if (!s->c->options.unique_arcs) {
@@ -347,8 +355,45 @@ result<void> transaction::add_arcs(label arcs, std::span<const arc> list, on_dup
     return fail(errc::already_there, "an arc is there twice: in the list, or added before");
   }
   s->indexed = s->ops.size();
-  s->bulks.push_back({first, s->ops.size(), then});
+  s->bulks.push_back({first, s->ops.size(), then == on_duplicate::skip});
   return {};
+}
+
+result<void> transaction::remove_arcs(label arcs, std::span<const arc> list, on_missing then) {
+  state* s = state_.get();
+  if (s == nullptr) return finished();
+  if (auto fine = s->check(arcs, list); !fine) return fine;
+  bool at_commit = s->c->options.unique_arcs;
+  std::size_t first = s->ops.size();
+  result<void> done;
+  if (at_commit) {
+    s->ops.reserve(first + list.size());
+    s->index_own();
+    s->closes = s->closes || !list.empty();
+  }
+  for (const arc& a : list) {
+    if (at_commit) {
+      std::size_t op = s->push(change_kind::remove_arc, arcs, 0, a.source, a.target);
+      state::own_arc& mine = s->place_own(op);
+      if (mine.any == op + 1) {  // nothing was done to it before: whether it is there is seen at the commit
+        mine.base = static_cast<std::uint32_t>(op + 1);
+        mine.removals = 1;
+        s->drop_properties(op);
+        continue;
+      }
+      s->ops.pop_back();
+      --s->live_ops;
+    }
+    done = s->close(arcs, a.source, a.target, nullptr);
+    if (!done && done.error().code == errc::not_found && then == on_missing::skip) done = {};
+    if (!done) break;
+    s->index_own();
+  }
+  if (at_commit) {
+    s->indexed = s->ops.size();
+    s->bulks.push_back({first, s->ops.size(), then == on_missing::skip});
+  }
+  return done;
 }
 
 result<void> transaction::remove_arc(label arcs, vertex source, vertex target) {
@@ -458,6 +503,34 @@ void transaction::for_each(label arcs, vertex v, direction way, const std::funct
   }
 }
 
+std::vector<label> transaction::labels() const {
+  std::vector<label> out;
+  if (!state_ || !state_->open) return out;
+  state_->index_by_vertex();
+  for (label l = 0; l < labels_max; ++l)
+    if (state_->c->tables(l) != nullptr || state_->own_labels.contains(l)) out.push_back(l);
+  return out;
+}
+
+std::size_t transaction::scan_length(label arcs, vertex source, vertex target) const noexcept {
+  if (!state_ || !state_->open || arcs >= labels_max || std::max(source, target) >= state_->bound) return 0;
+  const detail::core& c = *state_->c;
+  if (c.tables(arcs) == nullptr) return 0;
+  return std::min(c.side(arcs, direction::out)->positions(source), c.side(arcs, direction::in)->positions(target));
+}
+
+std::size_t transaction::arcs_of(vertex v) const noexcept {
+  if (!state_ || !state_->open || v >= state_->bound) return 0;
+  const detail::core& c = *state_->c;
+  std::size_t arcs = 0;
+  for (label l = 0; l < labels_max; ++l) {
+    if (c.tables(l) == nullptr) continue;
+    arcs += c.side(l, direction::out)->positions(v);
+    if (!c.symmetric()) arcs += c.side(l, direction::in)->positions(v);
+  }
+  return arcs;
+}
+
 result<value> transaction::property(vertex v, property_key key) const {
   if (!state_ || !state_->open) return finished();
   if (auto fine = check_key(key); !fine) return tl::unexpected<error>(fine.error());
@@ -485,7 +558,7 @@ result<value> transaction::property(label arcs, vertex source, vertex target, pr
   }
   const auto* mine = state_->find_own(arcs, source, target);
   if (mine != nullptr && mine->add != 0 && !(state_->added_in_bulk(mine->add) && mine->removals == 0)) return value{};
-  if (source >= state_->bound || target >= state_->bound) return value{};
+  if (state_->base_count(arcs, source, target) == 0) return value{};
   return state_->reads.property(arcs, source, target, key, std::nullopt);
 }
 

@@ -17,7 +17,7 @@
 
 namespace rhizome {
 
-/// An arc for add_arcs.
+/// An arc for add_arcs and remove_arcs.
 struct arc {
   vertex source;
   vertex target;
@@ -25,6 +25,9 @@ struct arc {
 
 /// What add_arcs does with an arc that is there already, or twice in the list.
 enum class on_duplicate : std::uint8_t { refuse, skip };
+
+/// What remove_arcs does with an arc that is not there.
+enum class on_missing : std::uint8_t { refuse, skip };
 
 /// Many changes that become visible together or not at all.
 ///
@@ -61,6 +64,11 @@ public:
   /// the commit is refused (errc::already_there), with `skip` they are left out. Room is made at once for all of them.
   [[nodiscard]] result<void> add_arcs(label arcs, std::span<const arc> list, on_duplicate then = on_duplicate::refuse);
   [[nodiscard]] result<void> remove_arc(label arcs, vertex source, vertex target);
+  /// The way for many. In a store of unique arcs, whether they are there is found at the commit alone, by one look at each: with `refuse` the
+  /// commit is refused (errc::not_found) where one is not, with `skip` those are left out. An arc that this transaction changed before,
+  /// or that the list names twice, is removed as by remove_arc, at once: where that is refused (errc::not_found), the arcs
+  /// before it in the list are removed and those after it are not.
+  [[nodiscard]] result<void> remove_arcs(label arcs, std::span<const arc> list, on_missing then = on_missing::refuse);
   /// Corrects when the arc is true in the world: a new version of it begins with this commit. Its properties stay.
   [[nodiscard]] result<void> set_valid(label arcs, vertex source, vertex target, interval valid);
 
@@ -81,6 +89,13 @@ public:
   [[nodiscard]] result<value> property(vertex v, property_key key) const;
   [[nodiscard]] result<value> property(label arcs, vertex source, vertex target, property_key key) const;
 
+  /// The labels that some arc has, or had: of the store's and of its own.
+  [[nodiscard]] std::vector<label> labels() const;
+  /// About how many arcs a change of this one looks at, and how many ends with a vertex, in all labels; for estimates. Both are 0 of what is
+  /// not there, and do not count the transaction's own changes. The first is O(1), the second looks at each label in use.
+  [[nodiscard]] std::size_t scan_length(label arcs, vertex source, vertex target) const noexcept;
+  [[nodiscard]] std::size_t arcs_of(vertex v) const noexcept;
+
   /// The number of changes so far.
   [[nodiscard]] std::size_t size() const noexcept;
 
@@ -94,6 +109,7 @@ public:
 
 private:
   friend class store;
+  friend class sharded_transaction;
   friend struct detail::core;
   struct state;
   explicit transaction(std::unique_ptr<state> s) noexcept;

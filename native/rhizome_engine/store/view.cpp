@@ -88,8 +88,8 @@ bool view::history_after(const detail::looked& l) const noexcept {
   return r != 0 && at<detail::history_batch>(r)->latest_end > at_;
 }
 
-valid_view::valid_view(view base, time_us moment)
-    : base_(std::move(base)), moment_(moment), counted_(std::make_shared<std::atomic<std::uint64_t>>(0)) {}
+valid_view::valid_view(view base, interval window)
+    : base_(std::move(base)), window_(window), counted_(std::make_shared<std::atomic<std::uint64_t>>(0)) {}
 
 std::uint64_t valid_view::arcs() const noexcept {
   std::uint64_t known = counted_->load(std::memory_order_relaxed);

@@ -91,6 +91,22 @@ public:
     return std::span<const vertex>(l.block->targets(), l.count);
   }
 
+  /// See placed_adjacency.
+  [[nodiscard]] arcs_place place_of(vertex v) const noexcept {
+    detail::looked l = look(v);
+    if (l.dirty || (l.past && history_after(l))) return no_place;
+    auto offset = static_cast<std::size_t>(reinterpret_cast<const std::byte*>(l.block) - base_);
+    return detail::placed{static_cast<detail::ref>(offset / detail::unit_bytes), l.count, false}.word();
+  }
+  [[nodiscard]] std::span<const vertex> targets_at(arcs_place p) const noexcept {
+    return {at<detail::block_header>(static_cast<detail::ref>(p))->targets(), p >> 32};
+  }
+  /// Asks for the first targets: of a longer list the processor itself asks for the rest.
+  void prefetch_at(arcs_place p) const noexcept {
+    const std::byte* block = base_ + std::size_t{static_cast<detail::ref>(p)} * detail::unit_bytes;
+    for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(block + 64 * line);
+  }
+
   /// The targets, in `room` where they do not lie in one piece. Good until `room` is changed.
   [[nodiscard]] std::span<const vertex> neighbours(vertex v, std::vector<vertex>& room) const;
   /// Whether the arc v -> target is there, and how often where arcs need not be unique. A scan of v's block.
@@ -248,7 +264,7 @@ private:
   const std::byte* lists_;
 };
 
-/// A view of only those arcs that are true in the world at one moment. Vertices whose arcs say nothing about that are read as
+/// A view of only those arcs that are true in the world at one moment, or at some moment of a window. Vertices whose arcs say nothing about that are read as
 /// fast as those of the view below; arcs() and degree() count.
 class valid_view {
 public:
@@ -256,38 +272,48 @@ public:
   /// Exact: counted in a pass over all arcs, when first asked for.
   [[nodiscard]] std::uint64_t arcs() const noexcept;
   [[nodiscard]] commit_number commit() const noexcept { return base_.commit(); }
-  [[nodiscard]] time_us moment() const noexcept { return moment_; }
+  /// A moment is a window of a microsecond.
+  [[nodiscard]] interval window() const noexcept { return window_; }
   [[nodiscard]] std::uint32_t degree(vertex v) const noexcept {
     std::uint32_t n = 0;
     for_each(v, [&n](vertex) { ++n; });
     return n;
   }
   void prefetch(vertex v) const noexcept { base_.prefetch(v); }
+  /// See placed_adjacency.
+  [[nodiscard]] arcs_place place_of(vertex v) const noexcept {
+    detail::looked l = base_.look(v);
+    detail::ref r = l.block->valid.load(std::memory_order_acquire);  // partner: the release in table::append_valid
+    bool all = r == 0 || base_.at<detail::valid_column>(r)->all_during(window_);
+    return all ? base_.place_of(v) : no_place;
+  }
+  [[nodiscard]] std::span<const vertex> targets_at(arcs_place p) const noexcept { return base_.targets_at(p); }
+  void prefetch_at(arcs_place p) const noexcept { base_.prefetch_at(p); }
   template <class F>
   void for_each(vertex v, F&& f) const {
     detail::looked l = base_.look(v);
     detail::ref r = l.block->valid.load(std::memory_order_acquire);  // partner: the release in table::append_valid
-    bool all = r == 0 || base_.at<detail::valid_column>(r)->all_at(moment_);
+    bool all = r == 0 || base_.at<detail::valid_column>(r)->all_during(window_);
     if (all && l.plain()) {
       detail::call_each(l.block->targets(), l.count, f);
       return;
     }
-    if (r != 0 && base_.at<detail::valid_column>(r)->none_at(moment_)) l.count = 0;
+    if (r != 0 && base_.at<detail::valid_column>(r)->none_during(window_)) l.count = 0;
     base_.walk(l, [&](vertex target, commit_number, const interval* valid) {
-      return (valid != nullptr && !valid->contains(moment_)) || detail::call(f, target);
+      return (valid != nullptr && !valid->overlaps(window_)) || detail::call(f, target);
     });
   }
   [[nodiscard]] const view& base() const noexcept { return base_; }
 
 private:
   friend class snapshot;
-  valid_view(view base, time_us moment);
+  valid_view(view base, interval window);
 
   view base_;
-  time_us moment_;
+  interval window_;
   std::shared_ptr<std::atomic<std::uint64_t>> counted_;  // arcs + 1; 0: not yet
 };
 
-static_assert(adjacency<view> && adjacency<prepared_view> && adjacency<valid_view>);
+static_assert(placed_adjacency<view> && adjacency<prepared_view> && placed_adjacency<valid_view>);
 
 }  // namespace rhizome

@@ -10,10 +10,10 @@ constexpr std::size_t most_bytes = std::size_t{0xffff'ffff} * unit_bytes;  // wh
 
 }  // namespace
 
-bool arena::reserve(std::size_t bytes, bool huge_pages) {
+bool arena::reserve(std::size_t bytes, paging pages) {
   live_.resize(1, 0);
   return region_.reserve(std::min(round_up(bytes, chunk_bytes) + chunk_bytes, most_bytes / chunk_bytes * chunk_bytes),
-                         huge_pages) &&
+                         pages) &&
          region_.grow(chunk_bytes);  // reference 0 reads as an empty block
 }
 
@@ -135,6 +135,25 @@ ref arena::allocate_packed(std::size_t bytes, memory_use use) {
   return static_cast<ref>(offset / unit_bytes);
 }
 
+ref arena::allocate_pair(std::size_t bytes, memory_use use) {
+  static_assert(apart_bytes == chunk_bytes);
+  assert(bytes <= pair_piece_max);
+  if (pair_end_ - pair_ < bytes) {
+    std::size_t chunk = take_chunks(2);
+    if (chunk == 0) return 0;
+    give_pieces(pair_, pair_end_ - pair_);
+    give_pieces(pair_ + apart_bytes, pair_end_ - pair_);
+    pair_ = chunk * chunk_bytes;
+    pair_end_ = pair_ + chunk_bytes;
+  }
+  std::size_t offset = pair_;
+  pair_ += bytes;
+  account(offset, bytes, true);
+  account(offset + apart_bytes, bytes, true);
+  add(use, 2 * bytes);
+  return static_cast<ref>(offset / unit_bytes);
+}
+
 void arena::end_packed() {
   give_pieces(packed_, packed_end_ - packed_);
   packed_ = packed_end_ = 0;
@@ -170,7 +189,8 @@ void arena::sweep() {
   auto whole = [this](std::size_t chunk) {
     std::size_t first = chunk * chunk_bytes;
     bool open = (cursor_ < cursor_end_ && cursor_ >= first && cursor_ < first + chunk_bytes) ||
-                (packed_ < packed_end_ && packed_end_ > first && packed_ < first + chunk_bytes);
+                (packed_ < packed_end_ && packed_end_ > first && packed_ < first + chunk_bytes) ||
+                (pair_ < pair_end_ && (pair_end_ == first + chunk_bytes || pair_end_ == first));
     return live_[chunk] == 0 && !open;
   };
   std::vector<bool> empty(chunks_, false);

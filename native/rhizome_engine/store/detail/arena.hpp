@@ -24,7 +24,7 @@ inline constexpr std::size_t memory_uses = 7;
 /// block of any size is cut at chunk borders into powers of two. A chunk all of whose blocks are free becomes whole again in `sweep`.
 class arena {
 public:
-  [[nodiscard]] bool reserve(std::size_t bytes, bool huge_pages);
+  [[nodiscard]] bool reserve(std::size_t bytes, paging pages);
 
   [[nodiscard]] std::byte* base() const noexcept { return region_.data(); }
   template <class T>
@@ -41,6 +41,10 @@ public:
   [[nodiscard]] ref allocate(std::size_t bytes, memory_use use);
   /// The same, of exactly `bytes` (rounded up to 16), behind the last packed block.
   [[nodiscard]] ref allocate_packed(std::size_t bytes, memory_use use);
+  /// Two pieces of `bytes` (a multiple of 16, at most pair_piece_max), the second apart_bytes behind the first, which lies behind the first
+  /// of the last pair. Each is freed or retired on its own.
+  [[nodiscard]] ref allocate_pair(std::size_t bytes, memory_use use);
+  static constexpr std::size_t pair_piece_max = std::size_t{64} << 10;
   /// Frees what was allocated with that size (size_class(bytes), or round_up(bytes, 16) of a packed one) at once.
   void free(ref r, std::size_t bytes, memory_use use);
   /// Frees it as soon as no pin of the epoch or an earlier one is left.
@@ -90,6 +94,7 @@ private:
   std::array<std::vector<ref>, classes> free_;
   std::size_t cursor_ = 0, cursor_end_ = 0;  // the chunk that small blocks are cut from
   std::size_t packed_ = 0, packed_end_ = 0;  // where packed blocks go on
+  std::size_t pair_ = 0, pair_end_ = 0;  // where the first pieces of pairs go on; the chunk behind has the second ones
   std::deque<retired> retired_;
   std::size_t retired_bytes_ = 0;
   std::size_t free_bytes_ = 0;  // in the lists and runs

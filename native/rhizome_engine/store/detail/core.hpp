@@ -14,6 +14,7 @@
 
 #include "base/change.hpp"
 #include "store/detail/arena.hpp"
+#include "store/detail/cut.hpp"
 #include "store/detail/layout.hpp"
 #include "store/detail/pins.hpp"
 #include "store/detail/properties.hpp"
@@ -34,8 +35,13 @@ struct label_tables {
   growing_array<arcs_row> counts;
   std::atomic<std::size_t> counts_size{0};  // released after a row is written
   std::uint64_t arcs = 0;                   // the writer's
+  std::size_t counts_begin = 0;             // the writer's: rows before were trimmed
 
   [[nodiscard]] std::uint64_t arcs_at(commit_number t) const noexcept;
+  /// The number of rows up to the one that says how many arcs there were at t. Of t at or after the horizon.
+  [[nodiscard]] std::size_t rows_to(commit_number t) const noexcept;
+  /// Forgets what the times before `horizon` need alone.
+  void trim(commit_number horizon) noexcept;
 };
 
 /// Names with numbers in the order in which they were first asked for. A name is there once a commit says so.
@@ -63,10 +69,11 @@ private:
   std::unordered_map<std::string, std::uint16_t> numbers_;
 };
 
-/// A call of add_arcs, as a range of a transaction's changes.
-struct bulk_adds {
+/// A call of add_arcs or remove_arcs, as a range of a transaction's changes. `skip`: those of its arcs that are there, or are not, are
+/// left out at the commit; else the commit is refused.
+struct bulk_changes {
   std::size_t first, last;
-  on_duplicate then;
+  bool skip;
 };
 
 /// All of a store; kept alive by the store and by each pin and lease.
@@ -76,8 +83,9 @@ struct core {
   store_options options;
   pins readers;
   arena blocks;
-  growing_array<commit_row>
-      commits;  // row n - options.commit_base is that of commit n; rows up to the visible one may be read
+  // Row n - options.commit_base is that of commit n. Those from the horizon up to the visible one may be read; before it they are zero, or
+  // not yet.
+  growing_array<commit_row> commits;
   growing_array<log_entry> log;
   growing_array<vertex_life> lives;
   growing_array<vertex_entry> nothing;                          // entries of labels without arcs
@@ -93,11 +101,15 @@ struct core {
   std::atomic<bool> closed{false};
   std::atomic<std::uint64_t> refs{1};  // the store, pins and leases
 
+  /// Compactions and trims that hold the writer's lock or wait for it; for estimates.
+  std::atomic<std::uint32_t> long_work{0};
+
   mutable std::mutex writer;  // all below
   commit_number last;         // the last commit that was applied: beyond `visible` within a group
   vertex vertices = 0;
   vertex alive = 0;
   std::uint64_t log_begin = 0;  // entries before were trimmed
+  std::size_t rows_begin = 0;   // rows of `commits` before were trimmed
   std::uint64_t log_size = 0;
   commit_number last_removal = 0;  // the last commit that removed a vertex
   std::optional<error> broken;
@@ -114,6 +126,8 @@ struct core {
   }
 
   [[nodiscard]] const commit_row& row(commit_number n) const noexcept { return commits[n - options.commit_base]; }
+  /// Whether a vertex is one of this store's, and so has its arcs here. All are, but in a shard.
+  [[nodiscard]] bool has(vertex v) const noexcept { return v < options.vertices_max; }
   [[nodiscard]] bool symmetric() const noexcept { return options.arcs == arcs_kind::symmetric; }
   [[nodiscard]] label_tables* tables(label l) const noexcept { return labels[l].load(std::memory_order_acquire); }
   [[nodiscard]] label_tables* make_tables(label l);
@@ -122,6 +136,8 @@ struct core {
   [[nodiscard]] std::size_t in_use() const noexcept;
   [[nodiscard]] result<void> take_lease(commit_number t);
   void drop_lease(commit_number t) noexcept;
+  /// What the log and the rows of commits take.
+  [[nodiscard]] std::size_t log_bytes() const noexcept;
 
   // commit.cpp; with the writer's lock held
   [[nodiscard]] std::vector<result<commit_number>> commit(std::span<transaction::state* const> group);
@@ -130,7 +146,9 @@ struct core {
   [[nodiscard]] result<void> make_replay_room(const transaction::state& tx);
   [[nodiscard]] result<void> validate_removal(const transaction::state& tx, vertex v);
   [[nodiscard]] result<commit_number> commit_one(transaction::state& tx, bool& told, std::optional<error>& sink_error);
-  [[nodiscard]] result<void> validate_arc(transaction::state& tx, log_entry& op, const bulk_adds* bulk);
+  [[nodiscard]] result<void> validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk);
+  /// Leaves an arc of a bulk out, or refuses the commit with that error.
+  [[nodiscard]] result<void> skip_or(transaction::state& tx, log_entry& op, bool skip, errc code, const char* text);
   /// When the living arc began; nullopt: there is none.
   [[nodiscard]] std::optional<commit_number> living(label l, vertex source, vertex target);
   [[nodiscard]] result<void> tell_sink(const transaction::state& tx, commit_number n, time_us time);
@@ -140,7 +158,10 @@ struct core {
   [[nodiscard]] bool remove_arc(label l, vertex source, vertex target, commit_number n);
   [[nodiscard]] bool grow_tables();
   void prefetch(const log_entry& op, bool near) const noexcept;
+  void prefetch_living(const log_entry& op) const noexcept;
   void publish() noexcept;
+  void show() noexcept;    // makes what was applied visible
+  void settle() noexcept;  // what follows on it
   void collect() noexcept;
   [[nodiscard]] time_us now_us() const noexcept;
   ~core();

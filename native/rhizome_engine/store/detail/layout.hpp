@@ -37,9 +37,21 @@ inline constexpr std::size_t unit_bytes = 16;
 struct vertex_entry {
   std::atomic<std::uint64_t> where;
   std::atomic<commit_number> changed;  ///< The last commit that appended or closed here.
-  std::uint32_t capacity;              ///< Of the block, for the writer alone: spares it the header's cache line.
+  std::uint32_t shape;                 ///< Of the block, for the writer alone: spares it the header's cache line.
 };
 static_assert(sizeof(vertex_entry) == 16);
+
+/// Blocks that compaction packed have their begins as far behind their targets as this, so that the targets of one vertex follow on
+/// those of the vertex before it, and whoever reads them alone passes over them as over those of a CSR. A huge page.
+inline constexpr std::size_t apart_bytes = std::size_t{2} << 20;
+
+/// A block's capacity in the low 31 bits; the highest says that its begins lie `apart_bytes` behind its targets and not behind the last.
+inline constexpr std::uint32_t apart_bit = 0x8000'0000U;
+[[nodiscard]] constexpr std::uint32_t capacity_of(std::uint32_t shape) noexcept { return shape & ~apart_bit; }
+/// From the first target to the first begin, in elements.
+[[nodiscard]] constexpr std::size_t begins_offset(std::uint32_t shape) noexcept {
+  return (shape & apart_bit) != 0 ? apart_bytes / sizeof(commit_number) : shape;
+}
 
 struct placed {
   ref block = 0;
@@ -54,26 +66,31 @@ struct placed {
   }
 };
 
-/// The head of a block; `capacity` targets follow, then `capacity` begins, both in the order in which they were appended, so begins
-/// never fall. The three references are 0 where there is no such part:
+/// The head of a block; `capacity` targets follow, then (or apart) `capacity` begins, both in the order in which they were appended, so
+/// begins never fall. The three references are 0 where there is no such part:
 ///   ends     an ends_stripe; there where the entry is dirty
 ///   history  the newest batch of closed versions that are no longer in the block
 ///   valid    a valid_column with `capacity` intervals
 struct block_header {
-  std::uint32_t capacity;
+  std::uint32_t shape;
   std::atomic<ref> ends;
   std::atomic<ref> history;
   std::atomic<ref> valid;
 
   [[nodiscard]] const vertex* targets() const noexcept { return reinterpret_cast<const vertex*>(this + 1); }
   [[nodiscard]] vertex* targets() noexcept { return reinterpret_cast<vertex*>(this + 1); }
-  [[nodiscard]] const commit_number* begins() const noexcept { return targets() + capacity; }
-  [[nodiscard]] commit_number* begins() noexcept { return targets() + capacity; }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_of(shape); }
+  [[nodiscard]] const commit_number* begins() const noexcept { return targets() + begins_offset(shape); }
+  [[nodiscard]] commit_number* begins() noexcept { return targets() + begins_offset(shape); }
 };
 static_assert(sizeof(block_header) == unit_bytes);
 
 [[nodiscard]] constexpr std::size_t block_bytes(std::uint32_t capacity) noexcept {
   return sizeof(block_header) + std::size_t{capacity} * (sizeof(vertex) + sizeof(commit_number));
+}
+/// Each of the two pieces of a block whose begins lie apart. The second has no header, but lies as far on in its chunk as the first.
+[[nodiscard]] constexpr std::size_t apart_piece_bytes(std::uint32_t capacity) noexcept {
+  return (sizeof(block_header) + std::size_t{capacity} * sizeof(vertex) + unit_bytes - 1) / unit_bytes * unit_bytes;
 }
 
 /// The deaths of a block's positions: `capacity` commit numbers follow, newest_commit where it lives.
@@ -135,13 +152,14 @@ struct valid_column {
   [[nodiscard]] static constexpr std::size_t bytes(std::size_t capacity) noexcept {
     return sizeof(valid_column) + capacity * sizeof(interval);
   }
-  /// Whether every position is true at `t`.
-  [[nodiscard]] bool all_at(time_us t) const noexcept {
-    return from_max.load(std::memory_order_relaxed) <= t && t < to_min.load(std::memory_order_relaxed);
+  /// Whether every position is true at some moment of `window`, which is not empty.
+  [[nodiscard]] bool all_during(const interval& window) const noexcept {
+    return from_max.load(std::memory_order_relaxed) < window.to && window.from < to_min.load(std::memory_order_relaxed);
   }
-  /// Whether no position is true at `t`.
-  [[nodiscard]] bool none_at(time_us t) const noexcept {
-    return t < from_min.load(std::memory_order_relaxed) || to_max.load(std::memory_order_relaxed) <= t;
+  /// Whether none is.
+  [[nodiscard]] bool none_during(const interval& window) const noexcept {
+    return window.to <= from_min.load(std::memory_order_relaxed) ||
+           to_max.load(std::memory_order_relaxed) <= window.from;
   }
 };
 

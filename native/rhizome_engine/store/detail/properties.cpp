@@ -75,7 +75,7 @@ bool properties::set(vertex v, property_key key, const value& data, const interv
   vertex_column* c = vertices_[key].load(std::memory_order_relaxed);
   if (c == nullptr) {
     auto fresh = std::make_unique<vertex_column>();
-    if (!fresh->heads.reserve(options_.vertices_max, options_.huge_pages)) return false;
+    if (!fresh->heads.reserve(options_.vertices_max, {options_.huge_pages, options_.numa_node})) return false;
     c = fresh.release();
     vertices_[key].store(c, std::memory_order_release);
   }
@@ -103,9 +103,9 @@ value properties::at(vertex v, property_key key, commit_number t, std::optional<
   return find(head(v, key), t, moment);
 }
 
-std::vector<property_version> properties::history(vertex v, property_key key, commit_number t) const {
+std::vector<property_version> properties::history(ref newest, commit_number t) const {
   std::vector<property_version> out;
-  for (ref r = head(v, key); r != 0;) {
+  for (ref r = newest; r != 0;) {
     const auto& record = *arena_.at<property_record>(r);
     if (record.begin <= t) out.push_back({record.begin, record.valid(), record.data()});
     r = record.previous.load(std::memory_order_acquire);

@@ -90,7 +90,13 @@ public:
   // Readers with a pin.
   [[nodiscard]] value at(vertex v, property_key key, commit_number t, std::optional<time_us> moment) const;
   [[nodiscard]] value at(label arcs, vertex source, vertex target, property_key key, commit_number t) const;
-  [[nodiscard]] std::vector<property_version> history(vertex v, property_key key, commit_number t) const;
+  [[nodiscard]] std::vector<property_version> history(vertex v, property_key key, commit_number t) const {
+    return history(head(v, key), t);
+  }
+  [[nodiscard]] std::vector<property_version> history(label arcs, vertex source, vertex target, property_key key,
+                                                      commit_number t) const {
+    return history(head(arcs, source, target, key), t);
+  }
 
   [[nodiscard]] ref head(vertex v, property_key key) const noexcept;
   [[nodiscard]] ref head(label arcs, vertex source, vertex target, property_key key) const noexcept;
@@ -103,6 +109,7 @@ public:
 
 private:
   [[nodiscard]] ref make(ref previous, const value& data, const interval& valid, commit_number n);
+  [[nodiscard]] std::vector<property_version> history(ref newest, commit_number t) const;
   [[nodiscard]] value find(ref head, commit_number t, std::optional<time_us> moment) const;
   [[nodiscard]] static std::atomic<ref>* slot_of(const arc_column::slots& table, std::uint64_t key) noexcept;
   [[nodiscard]] std::atomic<ref>* place(arc_column& column, std::uint64_t key);

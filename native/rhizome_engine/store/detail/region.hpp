@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -16,6 +20,13 @@ inline constexpr std::size_t chunk_bytes = std::size_t{2} << 20;  ///< A huge pa
 [[nodiscard]] constexpr std::size_t round_up(std::size_t bytes, std::size_t to) noexcept {
   return (bytes + to - 1) / to * to;
 }
+
+/// What pages a region is to have.
+struct paging {
+  bool huge = false;
+  int node = -1;  ///< The NUMA node that they should come from; -1: any.
+};
+inline constexpr int nodes_max = 1024;
 
 /// Addresses reserved once, made usable from the front as they are needed: what grows in it never moves, so that readers hold plain
 /// pointers while the writer appends. Fresh bytes are zero. One thread grows it; reading needs no care beyond that of what is in it.
@@ -37,7 +48,7 @@ public:
   }
 
   /// Reserves addresses for at least `bytes`, aligned to a huge page. False: the system has none left.
-  [[nodiscard]] bool reserve(std::size_t bytes, bool huge) noexcept {
+  [[nodiscard]] bool reserve(std::size_t bytes, paging pages) noexcept {
     reserved_ = round_up(std::max(bytes, chunk_bytes), chunk_bytes);
     map_bytes_ = reserved_ + chunk_bytes;
     void* map = ::mmap(nullptr, map_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -47,7 +58,8 @@ public:
     }
     map_ = map;
     base_ = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(map), chunk_bytes));
-    huge_ = huge;
+    huge_ = pages.huge;
+    if (pages.node >= 0) prefer(pages.node);
     return true;
   }
 
@@ -78,6 +90,16 @@ public:
 private:
   static constexpr std::size_t page_bytes = 4096;
 
+  /// By the system call itself: a library for one call would be one more that an organelle needs. Refused where there is no such node:
+  /// then pages come from where they are touched first.
+  void prefer(int node) noexcept {
+    constexpr unsigned word_bits = sizeof(unsigned long) * CHAR_BIT;
+    constexpr int mpol_preferred = 1;  // linux/mempolicy.h
+    std::array<unsigned long, nodes_max / word_bits> mask{};
+    mask[static_cast<unsigned>(node) / word_bits] = 1UL << (static_cast<unsigned>(node) % word_bits);
+    static_cast<void>(::syscall(SYS_mbind, map_, map_bytes_, mpol_preferred, mask.data(), nodes_max + 1UL, 0U));
+  }
+
   std::byte* base_ = nullptr;
   void* map_ = nullptr;
   std::size_t map_bytes_ = 0;
@@ -90,8 +112,8 @@ private:
 template <class T>
 class growing_array {
 public:
-  [[nodiscard]] bool reserve(std::size_t count_max, bool huge) noexcept {
-    return region_.reserve(count_max * sizeof(T), huge);
+  [[nodiscard]] bool reserve(std::size_t count_max, paging pages) noexcept {
+    return region_.reserve(count_max * sizeof(T), pages);
   }
   /// Makes indices below `count` usable.
   [[nodiscard]] bool ensure(std::size_t count) noexcept { return region_.grow(count * sizeof(T)); }

@@ -53,7 +53,7 @@ void hub_index::erase(vertex target, std::uint32_t position) noexcept {
 
 // --- table: reading by the writer ------------------------------------------------------------------------------------------
 
-bool table::reserve(vertex vertices_max, bool huge_pages) { return entries_.reserve(vertices_max, huge_pages); }
+bool table::reserve(vertex vertices_max, paging pages) { return entries_.reserve(vertices_max, pages); }
 
 std::uint32_t table::scan(const vertex* targets, std::uint32_t count, vertex target, const ends_stripe* ends) noexcept {
   auto lives = [&](std::uint32_t i) { return ends == nullptr || load_end(ends->at()[i]) == newest_commit; };
@@ -79,14 +79,32 @@ std::uint32_t table::find(vertex v, vertex target) {
   const block_header& b = *block(p);
   const ends_stripe* ends = p.dirty ? arena_.at<ends_stripe>(b.ends.load(std::memory_order_relaxed)) : nullptr;
   if (p.count < hub_degree) return scan(b.targets(), p.count, target, ends);
-  auto hub = hubs_.find(v);
-  if (hub == hubs_.end()) {
-    hub = hubs_.emplace(v, hub_index(p.count)).first;
+  hub_index* hub = hub_of(v, p);
+  if (hub == nullptr) {
+    hub = &make_index(v, p.count);
     for (std::uint32_t i = 0; i < p.count; ++i)
-      if (ends == nullptr || load_end(ends->at()[i]) == newest_commit) hub->second.insert(b.targets()[i], i);
-    index_bytes_ += hub->second.bytes();
+      if (ends == nullptr || load_end(ends->at()[i]) == newest_commit) hub->insert(b.targets()[i], i);
+    index_bytes_ += hub->bytes();
   }
-  return hub->second.find(target);
+  return hub->find(target);
+}
+
+hub_index* table::hub_of(vertex v, const placed& p) noexcept {
+  if (p.count < hub_degree) return nullptr;  // dropped whenever a block becomes shorter
+  std::uint32_t number = hub_numbers_.find(v);
+  return number == none ? nullptr : &hubs_[number];
+}
+
+hub_index& table::make_index(vertex v, std::size_t count) {
+  if (free_hubs_.empty()) {
+    hubs_.emplace_back(0);
+    free_hubs_.push_back(static_cast<std::uint32_t>(hubs_.size() - 1));
+  }
+  std::uint32_t number = free_hubs_.back();
+  hubs_[number] = hub_index(count);
+  hub_numbers_.insert(v, number);
+  free_hubs_.pop_back();
+  return hubs_[number];
 }
 
 std::uint32_t table::count_of(vertex v, vertex target) const {
@@ -152,7 +170,7 @@ void table::prefetch_tail(vertex v) const noexcept {
   if (p.block == 0) return;
   const vertex* tail = block(p)->targets() + p.count;
   __builtin_prefetch(tail, 1);
-  __builtin_prefetch(tail + e.capacity, 1);
+  __builtin_prefetch(tail + begins_offset(e.shape), 1);
 }
 
 void table::prefetch_find(vertex v, vertex target) const noexcept {
@@ -161,20 +179,26 @@ void table::prefetch_find(vertex v, vertex target) const noexcept {
   const block_header* b = block(p);
   __builtin_prefetch(b);
   if (p.count < hub_degree) {
-    for (std::uint32_t i = 12; i < p.count && i < 12 + 16 * 8; i += 16) __builtin_prefetch(b->targets() + i);
+    // The scan begins at the end; what lies further on the processor sees coming.
+    const std::uint32_t stop = p.count < 16 * 8 ? 0 : p.count - 16 * 8;
+    for (std::uint32_t i = p.count; i > stop; i -= std::min<std::uint32_t>(i, 16))
+      __builtin_prefetch(b->targets() + i - 1);
     return;
   }
-  auto hub = hubs_.find(v);
-  if (hub != hubs_.end()) hub->second.prefetch(target);
+  std::uint32_t number = hub_numbers_.find(v);
+  if (number != none) hubs_[number].prefetch(target);
 }
 
 // --- table: changing ---------------------------------------------------------------------------------------------------------
 
 void table::drop_index(vertex v) {
-  auto hub = hubs_.find(v);
-  if (hub == hubs_.end()) return;
-  index_bytes_ -= hub->second.bytes();
-  hubs_.erase(hub);
+  std::uint32_t number = hub_numbers_.find(v);
+  if (number == none) return;
+  free_hubs_.reserve(hubs_.size());
+  index_bytes_ -= hubs_[number].bytes();
+  hubs_[number] = hub_index(0);
+  hub_numbers_.erase(v, number);
+  free_hubs_.push_back(number);
 }
 
 ref table::make_valid(std::uint32_t capacity, std::uint32_t filled) {
@@ -194,7 +218,7 @@ bool table::append_valid(vertex_entry& e, block_header& b, std::uint32_t positio
   ref r = b.valid.load(std::memory_order_relaxed);
   if (r == 0) {
     if (valid.always()) return true;
-    r = make_valid(e.capacity, position);
+    r = make_valid(capacity_of(e.shape), position);
     if (r == 0) return false;
     has_valid_ = true;
     b.valid.store(r, std::memory_order_release);  // partner: the readers' acquire load of `valid`
@@ -221,20 +245,18 @@ void table::widen(valid_column& column, const interval& valid) noexcept {
 bool table::append(vertex v, vertex target, commit_number n, const interval& valid) {
   vertex_entry& e = entries_[v];
   placed p = placed::of(e.where.load(std::memory_order_relaxed));
-  if (p.count == e.capacity) {
+  if (p.count == capacity_of(e.shape)) {
     if (!grow(v)) return false;
     p = placed::of(e.where.load(std::memory_order_relaxed));
   }
   block_header& b = *block(p);
   b.targets()[p.count] = target;
-  b.targets()[e.capacity + p.count] = n;  // begins(), without a look at the header
+  b.targets()[begins_offset(e.shape) + p.count] = n;  // begins(), without a look at the header
   if ((has_valid_ || !valid.always()) && !append_valid(e, b, p.count, valid)) return false;
-  if (p.count >= hub_degree && !hubs_.empty()) {
-    if (auto hub = hubs_.find(v); hub != hubs_.end()) {
-      index_bytes_ -= hub->second.bytes();
-      hub->second.insert(target, p.count);
-      index_bytes_ += hub->second.bytes();
-    }
+  if (hub_index* hub = hub_of(v, p); hub != nullptr) {
+    index_bytes_ -= hub->bytes();
+    hub->insert(target, p.count);
+    index_bytes_ += hub->bytes();
   }
   ++p.count;
   e.changed.store(n, std::memory_order_relaxed);
@@ -256,16 +278,16 @@ bool table::mark(vertex v, std::uint32_t position, commit_number n) {
   placed p = placed::of(e.where.load(std::memory_order_relaxed));
   block_header& b = *block(p);
   if (!p.dirty) {
-    ref r = arena_.allocate(ends_stripe::bytes(e.capacity), memory_use::history);
+    ref r = arena_.allocate(ends_stripe::bytes(b.capacity()), memory_use::history);
     if (r == 0) return false;
     auto* fresh = new (arena_.at<void>(r)) ends_stripe;
     fresh->dead.store(0, std::memory_order_relaxed);
-    std::fill_n(fresh->at(), e.capacity, newest_commit);
+    std::fill_n(fresh->at(), b.capacity(), newest_commit);
     b.ends.store(r, std::memory_order_relaxed);  // told by `where`
     p.dirty = true;
   }
   ends_stripe& ends = *arena_.at<ends_stripe>(b.ends.load(std::memory_order_relaxed));
-  if (auto hub = hubs_.find(v); hub != hubs_.end()) hub->second.erase(b.targets()[position], position);
+  if (hub_index* hub = hub_of(v, p); hub != nullptr) hub->erase(b.targets()[position], position);
   e.changed.store(n, std::memory_order_relaxed);
   store_end(ends.at()[position], n);
   std::uint32_t dead = ends.dead.load(std::memory_order_relaxed) + 1;
@@ -278,11 +300,15 @@ bool table::mark(vertex v, std::uint32_t position, commit_number n) {
 bool table::relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_t closing, commit_number n) {
   vertex_entry& e = entries_[v];
   placed old = placed::of(e.where.load(std::memory_order_relaxed));
+  // A long block is read at full speed wherever its begins lie, and in a short one they are in the lines that are read anyway.
+  bool apart = packed && capacity >= apart_min && apart_piece_bytes(capacity) <= arena::pair_piece_max;
   std::size_t bytes = block_bytes(capacity);
-  ref r = packed ? arena_.allocate_packed(bytes, memory_use::newest) : arena_.allocate(bytes, memory_use::newest);
+  ref r = apart    ? arena_.allocate_pair(apart_piece_bytes(capacity), memory_use::newest)
+          : packed ? arena_.allocate_packed(bytes, memory_use::newest)
+                   : arena_.allocate(bytes, memory_use::newest);
   if (r == 0) return false;
   auto* to = new (arena_.at<void>(r)) block_header;
-  to->capacity = capacity;
+  to->shape = capacity | (apart ? apart_bit : 0);
   to->ends.store(0, std::memory_order_relaxed);
   to->history.store(0, std::memory_order_relaxed);
   to->valid.store(0, std::memory_order_relaxed);
@@ -307,11 +333,11 @@ bool table::relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_
       history = make_history(history, dead_);
       if (history == 0) return false;
     }
-    if (!plain) drop_index(v);
+    if (!plain && old.count >= hub_degree) drop_index(v);
     to->history.store(history, std::memory_order_relaxed);
   }
   if (closing != none) e.changed.store(n, std::memory_order_relaxed);
-  e.capacity = capacity;
+  e.shape = to->shape;
   e.where.store(now.word(), std::memory_order_release);  // partner: the readers' acquire load of `where`
   if (old.block != 0) retire_block(old);
   if (packed && v >= packed_.size()) packed_.resize(std::size_t{v} + 1 + v / 2, false);
@@ -325,9 +351,18 @@ std::uint32_t table::copy_living(const block_header& from, const placed& old, bl
   ref valid = from.valid.load(std::memory_order_relaxed);
   const interval* intervals = valid == 0 ? nullptr : arena_.at<valid_column>(valid)->at();
   std::uint32_t count = 0;
+  if (ends == nullptr) {
+    std::uint32_t behind = old.count - closing - 1;
+    std::memcpy(to.targets(), from.targets(), closing * sizeof(vertex));
+    std::memcpy(to.targets() + closing, from.targets() + closing + 1, behind * sizeof(vertex));
+    std::memcpy(to.begins(), from.begins(), closing * sizeof(commit_number));
+    std::memcpy(to.begins() + closing, from.begins() + closing + 1, behind * sizeof(commit_number));
+    dead_.versions.push_back({from.targets()[closing], from.begins()[closing], n});
+    if (intervals != nullptr) dead_.valid.push_back(intervals[closing]);
+    return old.count - 1;
+  }
   for (std::uint32_t i = 0; i < old.count; ++i) {
-    commit_number end = ends == nullptr ? newest_commit : load_end(ends->at()[i]);
-    if (i == closing) end = n;
+    commit_number end = i == closing ? n : load_end(ends->at()[i]);
     if (end == newest_commit) {
       to.targets()[count] = from.targets()[i];
       to.begins()[count] = from.begins()[i];
@@ -343,7 +378,7 @@ std::uint32_t table::copy_living(const block_header& from, const placed& old, bl
 bool table::copy_valid(const block_header& from, const placed& old, block_header& to, std::uint32_t count,
                        std::uint32_t closing) {
   const interval* intervals = arena_.at<valid_column>(from.valid.load(std::memory_order_relaxed))->at();
-  ref r = make_valid(to.capacity, 0);
+  ref r = make_valid(to.capacity(), 0);
   if (r == 0) return false;
   valid_column& column = *arena_.at<valid_column>(r);
   const ends_stripe* ends = old.dirty ? arena_.at<ends_stripe>(from.ends.load(std::memory_order_relaxed)) : nullptr;
@@ -362,12 +397,16 @@ bool table::copy_valid(const block_header& from, const placed& old, block_header
 ref table::make_history(ref previous, dead_list& dead) {
   // Positions are in the order of their begins; batches are in the order of ends. Both columns are sorted together by way of an order.
   std::size_t fresh = dead.versions.size();
-  std::vector<std::uint32_t> order(fresh);
+  std::vector<std::uint32_t>& order = order_;
+  order.resize(fresh);
   for (std::uint32_t i = 0; i < fresh; ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::uint32_t a, std::uint32_t b) { return dead.versions[a].end < dead.versions[b].end; });
+  if (fresh > 1) {
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return dead.versions[a].end < dead.versions[b].end; });
+  }
   // Batches that are no larger than what comes after them are merged into it: their number stays logarithmic.
-  std::vector<ref> merged;
+  std::vector<ref>& merged = merged_;
+  merged.clear();
   std::size_t total = fresh;
   bool has_valid = !dead.valid.empty();
   for (ref r = previous; r != 0;) {
@@ -454,10 +493,16 @@ void table::retire_block(const placed& p) {
   const block_header& b = *block(p);
   std::uint64_t epoch = pins_.epoch();
   ref ends = b.ends.load(std::memory_order_relaxed);
-  if (p.dirty) arena_.retire(ends, arena::size_class(ends_stripe::bytes(b.capacity)), memory_use::history, epoch);
+  if (p.dirty) arena_.retire(ends, arena::size_class(ends_stripe::bytes(b.capacity())), memory_use::history, epoch);
   ref valid = b.valid.load(std::memory_order_relaxed);
-  if (valid != 0) arena_.retire(valid, arena::size_class(valid_column::bytes(b.capacity)), memory_use::valid, epoch);
-  arena_.retire(p.block, block_bytes(b.capacity), memory_use::newest, epoch);
+  if (valid != 0) arena_.retire(valid, arena::size_class(valid_column::bytes(b.capacity())), memory_use::valid, epoch);
+  if ((b.shape & apart_bit) == 0) {
+    arena_.retire(p.block, block_bytes(b.capacity()), memory_use::newest, epoch);
+    return;
+  }
+  std::size_t piece = apart_piece_bytes(b.capacity());
+  arena_.retire(p.block, piece, memory_use::newest, epoch);
+  arena_.retire(p.block + static_cast<ref>(apart_bytes / unit_bytes), piece, memory_use::newest, epoch);
 }
 
 void table::retire_batch(ref batch) {

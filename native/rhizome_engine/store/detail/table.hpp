@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -10,12 +9,14 @@
 
 namespace rhizome::detail {
 
-/// Where the targets of one vertex of high degree stand: target -> position, for those that are alive. The writer's alone.
+/// Where the targets of one vertex of high degree stand: target -> position, for those that are alive. The writer's alone. (And where
+/// the indexes of such vertices stand: vertex -> number.)
 class hub_index {
 public:
   static constexpr std::uint32_t none = 0xffff'ffffU;
 
-  explicit hub_index(std::size_t count) { slots_.resize(std::bit_ceil(count * 2 + 16)); }
+  /// Room for `count`; of 0: for the first few.
+  explicit hub_index(std::size_t count) { slots_.resize(count == 0 ? 4 : std::bit_ceil(count * 2 + 16)); }
   void insert(vertex target, std::uint32_t position);
   /// The last inserted position of `target`; none.
   [[nodiscard]] std::uint32_t find(vertex target) const noexcept;
@@ -43,10 +44,12 @@ public:
   static constexpr std::uint32_t hub_degree = 512;
   /// A block of up to so many positions is written anew without the closed one; a larger one marks it until a quarter is dead.
   static constexpr std::uint32_t rewritten_max = 64;
+  /// From this capacity on compaction puts begins apart: two cache lines.
+  static constexpr std::uint32_t apart_min = 16;
   static constexpr std::uint32_t none = hub_index::none;
 
   table(arena& blocks, pins& readers) : arena_(blocks), pins_(readers) {}
-  [[nodiscard]] bool reserve(vertex vertices_max, bool huge_pages);
+  [[nodiscard]] bool reserve(vertex vertices_max, paging pages);
   [[nodiscard]] bool ensure(vertex vertices) { return entries_.ensure(vertices); }
   [[nodiscard]] const vertex_entry* entries() const noexcept { return entries_.data(); }
   [[nodiscard]] vertex_entry& entry(vertex v) const noexcept { return entries_[v]; }
@@ -79,6 +82,10 @@ public:
   [[nodiscard]] interval valid_at(vertex v, std::uint32_t position) const;
   [[nodiscard]] commit_number begin_at(vertex v, std::uint32_t position) const;
   [[nodiscard]] std::uint32_t live(vertex v) const;
+  /// The positions of v's block that are filled, dead ones included.
+  [[nodiscard]] std::uint32_t positions(vertex v) const noexcept {
+    return placed::of(entries_[v].where.load(std::memory_order_relaxed)).count;
+  }
   /// Whether pack() would change anything that matters.
   [[nodiscard]] bool wants_packing(vertex v) const;
 
@@ -132,6 +139,9 @@ private:
   static void widen(valid_column& column, const interval& valid) noexcept;
   void retire_block(const placed& p);
   void retire_batch(ref batch);
+  /// v's index, where it has one and `p` is its word.
+  [[nodiscard]] hub_index* hub_of(vertex v, const placed& p) noexcept;
+  [[nodiscard]] hub_index& make_index(vertex v, std::size_t count);
   void drop_index(vertex v);
   static std::uint32_t scan(const vertex* targets, std::uint32_t count, vertex target,
                             const ends_stripe* ends) noexcept;
@@ -139,13 +149,17 @@ private:
   arena& arena_;
   pins& pins_;
   growing_array<vertex_entry> entries_;
-  std::unordered_map<vertex, hub_index> hubs_;
+  hub_index hub_numbers_{0};  // vertex -> number in hubs_
+  std::vector<hub_index> hubs_;
+  std::vector<std::uint32_t> free_hubs_;  // those numbers that no vertex has
   std::size_t index_bytes_ = 0;
   commit_number horizon_ = 0;
   bool has_valid_ = false;            // some block has a valid column
   std::vector<vertex> with_history_;  // vertices that got a first history batch since the last trim
   std::vector<bool> packed_;          // vertices whose block lies where compaction put it
   dead_list dead_;                    // scratch
+  std::vector<std::uint32_t> order_;  // scratch of make_history
+  std::vector<ref> merged_;           // the same
 };
 
 }  // namespace rhizome::detail

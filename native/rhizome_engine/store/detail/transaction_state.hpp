@@ -40,7 +40,7 @@ struct transaction::state {
   std::vector<log_entry> ops;
   std::size_t live_ops = 0;
   std::vector<datum> data;
-  std::vector<detail::bulk_adds> bulks;
+  std::vector<detail::bulk_changes> bulks;
   bool closes = false;  ///< Some op removed or corrected an arc of the snapshot.
   std::vector<vertex_range> created;
   std::unordered_set<vertex> removed;
@@ -83,6 +83,7 @@ struct transaction::state {
     snapshot gone(std::move(reads));
   }
   [[nodiscard]] result<void> check(label l, vertex s, vertex t) const;
+  [[nodiscard]] result<void> check(label l, std::span<const arc> list) const;
   /// How many of the arc the snapshot has: 0 or 1 where arcs are unique.
   [[nodiscard]] std::uint32_t base_count(label l, vertex s, vertex t) const;
   [[nodiscard]] std::uint32_t count(label l, vertex s, vertex t) const;

@@ -76,9 +76,22 @@ public:
   /// The neighbours of v at t (and at `moment`), sorted.
   [[nodiscard]] std::vector<vertex> neighbours(label l, vertex v, direction way, commit_number t,
                                                std::optional<time_us> moment) const {
+    return neighbours_if(l, v, way, t, [&](const interval& valid) { return !moment || valid.contains(*moment); });
+  }
+  /// The same at some moment of [from, to), looked at one by one.
+  [[nodiscard]] std::vector<vertex> neighbours_during(label l, vertex v, direction way, commit_number t, time_us from,
+                                                      time_us to) const {
+    return neighbours_if(l, v, way, t, [&](const interval& valid) {
+      bool there = false;
+      for (time_us m = from; m < to; ++m) there = there || valid.contains(m);
+      return there;
+    });
+  }
+  template <class F>
+  [[nodiscard]] std::vector<vertex> neighbours_if(label l, vertex v, direction way, commit_number t, F&& shown) const {
     std::vector<vertex> out;
     for (const version& x : versions) {
-      if (x.arc_label != l || x.begin > t || t >= x.end || (moment && !x.valid.contains(*moment))) continue;
+      if (x.arc_label != l || x.begin > t || t >= x.end || !shown(x.valid)) continue;
       bool from = x.source == v && (symmetric_ || way == direction::out);
       bool to = x.target == v && (symmetric_ || way == direction::in);
       if (symmetric_ && from && to) {
