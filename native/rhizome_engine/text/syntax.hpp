@@ -28,6 +28,7 @@ struct syntax_node {
   std::uint32_t offset = 0;  ///< From its parent's begin.
   std::uint32_t size = 1;
   text_slice name;  ///< What it defines, calls, includes (without quotes) or is. Empty for role none.
+  std::uint32_t spelling = 0;  ///< That name's place in syntax::spellings; of no meaning for the roles none and include.
   syntax_kind kind = 0;
   syntax_role role = syntax_role::none;
 };
@@ -48,6 +49,9 @@ public:
   /// The root first; never empty.
   [[nodiscard]] std::span<const syntax_node> nodes() const noexcept { return nodes_; }
   [[nodiscard]] std::string_view name(std::size_t node) const { return nodes_[node].name.of(tree_.text()); }
+  /// The distinct names in the text, each where it is first met: its identifiers, and what it defines and calls. Those of all of
+  /// the text, also where an outline leaves their nodes out.
+  [[nodiscard]] std::span<const text_slice> spellings() const noexcept { return spellings_; }
   /// How many nodes of the syntax tree were walked, the tokens that are not kept included.
   [[nodiscard]] std::size_t walked() const noexcept { return walked_; }
 
@@ -56,6 +60,7 @@ private:
   ast tree_;
   syntax_detail detail_;
   std::vector<syntax_node> nodes_;
+  std::vector<text_slice> spellings_;
   std::size_t walked_ = 0;
 
   friend class flattener;
