@@ -192,7 +192,7 @@ private:
   vertex name_of(const syntax& now, std::uint32_t spelling) {
     auto& self = spelled_[spelling];
     if (self == no_vertex) {
-      self = spelled(graph_.names_, now.spellings()[spelling].of(now.tree().text()));
+      self = spelled(graph_.names_, now.spelling(spelling));
     }
     return self;
   }
@@ -280,7 +280,7 @@ result<code_change> code_graph::put(std::string_view path, syntax version, time_
     return fail(errc::invalid_argument,
                 std::string{path} + ": a version can not begin before the last one, nor with it");
   }
-  if (before.now && (!(before.now->tree().of() == version.tree().of()) || before.now->detail() != version.detail())) {
+  if (before.now && (!(before.now->grammar() == version.grammar()) || before.now->detail() != version.detail())) {
     return fail(errc::invalid_argument,
                 std::string{path} + ": its last version is of another language or detail; remove it first");
   }
@@ -300,6 +300,7 @@ result<code_change> code_graph::put(std::string_view path, syntax version, time_
     writing.end(before, &*match, change);
   }
   auto uses = writing.use(change.file, &version, before.uses);
+  version.keep_names_only();
   auto done = writing.commit();
   if (!done) {
     return tl::unexpected(done.error());

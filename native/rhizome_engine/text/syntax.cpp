@@ -185,15 +185,16 @@ text_slice name_in(TSNode node, const vocabulary& words) {
 /// Walks a tree and lays its nodes out. The walk keeps its own stack: texts may nest deeper than a thread's stack holds.
 class flattener {
 public:
-  explicit flattener(syntax& out)
-      : out_(out),
-        text_(out.tree_.text()),
+  flattener(const ast& tree, syntax& out)
+      : tree_(tree),
+        out_(out),
+        text_(tree.text()),
         numbers_(text_, out.spellings_),
-        words_(vocabulary_of(out.tree_.of().grammar())),
+        words_(vocabulary_of(tree.of().grammar())),
         all_(out.detail_ == syntax_detail::tree) {}
 
   void walk() {
-    auto cursor = ts_tree_cursor_new(ts_tree_root_node(out_.tree_.inside().tree.get()));
+    auto cursor = ts_tree_cursor_new(ts_tree_root_node(tree_.inside().tree.get()));
     enter(ts_tree_cursor_current_node(&cursor));
     while (!open_.empty()) {
       if (ts_tree_cursor_goto_first_child(&cursor)) {
@@ -304,6 +305,7 @@ private:
     }
   }
 
+  const ast& tree_;
   syntax& out_;
   const std::string& text_;
   name_numbers numbers_;
@@ -315,7 +317,7 @@ private:
 syntax syntax::of(const ast& tree, syntax_detail detail) {
   syntax made(tree, detail);
   made.nodes_.reserve(detail == syntax_detail::tree ? tree.text().size() / 8 + 1 : 64);
-  flattener(made).walk();
+  flattener(tree, made).walk();
   return made;
 }
 
