@@ -42,7 +42,7 @@ std::string own_file() {
 std::string find_engine(const std::string& own, std::string_view libraries, std::string_view programs,
                         std::string_view installed) {
   const fs::path directory = fs::path(own).parent_path();
-  for (const fs::path inside : {fs::path(libraries), fs::path(programs)}) {
+  for (const fs::path& inside : {fs::path(libraries), fs::path(programs)}) {
     if (inside.empty() || inside.is_absolute() || fs::path(libraries).is_absolute()) continue;
     const fs::path prefix = prefix_of(directory, inside);
     const fs::path engine = prefix / libraries / "karyon" / engine_file;

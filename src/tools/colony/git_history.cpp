@@ -100,7 +100,7 @@ result<git_history> git_history::of(const std::string& directory) {
   return made;
 }
 
-result<std::string> git_history::content(const std::string& blob, std::uint64_t bytes_max) {
+result<std::string> git_history::content(const std::string& blob, std::uint64_t bytes_max) const {
   const std::lock_guard guard(objects_->lock);
   std::string& ahead = objects_->ahead;
   const auto read_more = [&] {

@@ -36,7 +36,7 @@ public:
   [[nodiscard]] const std::map<std::string, std::vector<file_version>>& files() const noexcept { return files_; }
 
   /// A content. Any thread; one at a time is served. errc::not_found, and what the system says.
-  [[nodiscard]] result<std::string> content(const std::string& blob, std::uint64_t bytes_max);
+  [[nodiscard]] result<std::string> content(const std::string& blob, std::uint64_t bytes_max) const;
 
 private:
   struct asked {
