@@ -52,7 +52,9 @@ void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
       ->type_name("NAME")
       ->allow_extra_args(false)
       ->check([](const std::string& name) { return name.empty() ? "a name is needed, and this one is empty" : ""; });
-  colony->add_option("--impact", options.impact, "Answer which files a change of FILE touches; may be given several times")
+  colony
+      ->add_option("--impact", options.impact,
+                   "Answer which files a change of FILE touches; may be given several times")
       ->type_name("FILE")
       ->allow_extra_args(false)
       ->check([](const std::string& name) { return name.empty() ? "a file is needed, and this one has no name" : ""; });

@@ -88,9 +88,9 @@ touched model_impact(const world& w, int file, const temporary_tree& tree) {
   }
   const auto changed = w.find(file);
   for (const auto& [i, f] : w) {
-    const bool calls = changed != w.end() &&
-                       (std::any_of(f.calls.begin(), f.calls.end(),
-                                    [&](const std::string& c) { return changed->second.defines.count(c) != 0; }));
+    const bool calls = changed != w.end() && (std::any_of(f.calls.begin(), f.calls.end(), [&](const std::string& c) {
+                         return changed->second.defines.count(c) != 0;
+                       }));
     if (calls && distance.count(i) == 0) found.insert({tree.path(name_of(i)), 1, false});
   }
   return found;
@@ -220,8 +220,9 @@ TEST_CASE("a log of any bytes is read without harm, and times ascend within a fi
   const auto entry = [&](char status, const std::string& path) {
     return ":100644 100644 " + zeros + ' ' + blob + ' ' + status + '\0' + path + '\0';
   };
-  const std::string log = "\x01" "20\0\n"s + entry('A', "src/a.h") + entry('A', "b.h") + "\x01" "10\0\n"s +
-                          entry('M', "src/a.h") + "\x01" "30\0"s + "\x01x\0\n"s + entry('D', "src/a.h") +
+  const auto commit = [](const char* time) { return '\x01' + std::string(time) + "\0\n"s; };
+  const std::string log = commit("20") + entry('A', "src/a.h") + entry('A', "b.h") + commit("10") +
+                          entry('M', "src/a.h") + commit("30") + commit("x") + entry('D', "src/a.h") +
                           ":120000 120000 x y M\0src/link.h\0"s + ":\0src/odd.h"s;
   const auto files = read_git_log(log, "src/");
   REQUIRE(files.count("a.h") == 1);

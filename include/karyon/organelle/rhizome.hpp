@@ -171,9 +171,9 @@ struct syntax_columns {
   std::span<const std::uint32_t> role;  ///< A syntax_role.
   std::span<const std::uint32_t> from;
   std::span<const std::uint32_t> to;
-  std::span<const std::uint32_t> name_from;  ///< What the node defines, calls, includes or is; the same as name_to: nothing.
+  std::span<const std::uint32_t> name_from;  ///< What it defines, calls, includes or is; as name_to: nothing.
   std::span<const std::uint32_t> name_to;
-  std::span<const std::uint32_t> last;  ///< syntax_nodes: nodes of the subtree; syntax_diff: 1: began in the later text, 0: ended.
+  std::span<const std::uint32_t> last;  ///< syntax_nodes: the subtree's nodes; syntax_diff: 1: it began, 0: it ended.
 
   /// errc::invalid_argument: columns of something else.
   [[nodiscard]] KARYON_API static result<syntax_columns> of(const columns& nodes);

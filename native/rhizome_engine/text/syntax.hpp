@@ -29,8 +29,8 @@ struct syntax_node {
   std::uint32_t length = 0;
   std::uint32_t offset = 0;  ///< From its parent's begin.
   std::uint32_t size = 1;
-  text_slice name;  ///< What it defines, calls, includes (without quotes) or is. Empty for role none.
-  std::uint32_t spelling = 0;  ///< That name's place in syntax::spellings; of no meaning for the roles none and include.
+  text_slice name;             ///< What it defines, calls, includes (without quotes) or is. Empty for role none.
+  std::uint32_t spelling = 0;  ///< That name's place in syntax::spellings; not for the roles none and include.
   syntax_kind kind = 0;
   syntax_role role = syntax_role::none;
 };
@@ -61,8 +61,7 @@ public:
   [[nodiscard]] std::size_t walked() const noexcept { return walked_; }
 
 private:
-  syntax(const ast& tree, syntax_detail detail)
-      : language_(tree.of()), text_(tree.shared_text()), detail_(detail) {}
+  syntax(const ast& tree, syntax_detail detail) : language_(tree.of()), text_(tree.shared_text()), detail_(detail) {}
   language language_;
   std::shared_ptr<const std::string> text_;
   syntax_detail detail_;

@@ -18,8 +18,8 @@ namespace karyon::tools {
 
 /// A file, and where its versions are to be had.
 struct chronicle {
-  std::string path;                    // its name in the graph
-  bool on_disk = true;                 // else there is only what git has of it
+  std::string path;     // its name in the graph
+  bool on_disk = true;  // else there is only what git has of it
   const git_history* history = nullptr;
   std::vector<file_version> versions;  // git's
 };

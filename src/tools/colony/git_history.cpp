@@ -84,9 +84,8 @@ result<git_history> git_history::of(const std::string& directory) {
   if (!prefix->empty()) {
     prefix->pop_back();  // the newline
   }
-  const auto log =
-      output_of(git(directory, {"log", "--first-parent", "-m", "--reverse", "--raw", "--no-renames", "--no-abbrev", "-z",
-                                "--format=%x01%ct", "--", "."}));
+  const auto log = output_of(git(directory, {"log", "--first-parent", "-m", "--reverse", "--raw", "--no-renames",
+                                             "--no-abbrev", "-z", "--format=%x01%ct", "--", "."}));
   if (!log) {
     return tl::unexpected<error>(log.error());
   }

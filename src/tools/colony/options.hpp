@@ -17,7 +17,7 @@ struct colony_options {
   std::vector<std::string> impact;
   std::optional<std::int64_t> as_of;  // microseconds since 1970-01-01 UTC
   std::string engine;                 // empty: the one that is installed
-  double kill_fraction = 0.10;  // 0 to 1
+  double kill_fraction = 0.10;        // 0 to 1
   std::uint64_t seed = 1;
   std::uint32_t workers = 0;  // 0: one a core
   std::uint64_t file_bytes_max = 16U << 20U;

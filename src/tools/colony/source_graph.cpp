@@ -167,9 +167,7 @@ result<graph_census> source_graph::learn(const std::vector<std::string>& files, 
 }
 
 std::vector<std::string> source_graph::files_named(std::string_view name) const {
-  const auto plain = [](std::string_view path) {
-    return std::filesystem::path(path).lexically_normal().string();
-  };
+  const auto plain = [](std::string_view path) { return std::filesystem::path(path).lexically_normal().string(); };
   const std::string wanted = plain(name);
   const std::string ending = '/' + wanted;
   std::vector<std::string> endings;

@@ -62,7 +62,8 @@ public:
 
   /// Each as of a time in microseconds since 1970-01-01 UTC; none: now. Errors: those of the engine.
   [[nodiscard]] result<std::vector<touched_file>> impact(const std::string& file, std::optional<std::int64_t> at) const;
-  [[nodiscard]] result<std::vector<std::string>> definers(const std::string& name, std::optional<std::int64_t> at) const;
+  [[nodiscard]] result<std::vector<std::string>> definers(const std::string& name,
+                                                          std::optional<std::int64_t> at) const;
   [[nodiscard]] result<std::vector<std::string>> users(const std::string& name, std::optional<std::int64_t> at) const;
 
 private:

@@ -72,8 +72,8 @@ file_bytes sound_file() {
   segment(1, PT_NOTE, notes_at, notes_size, 4);
   segment(2, PT_DYNAMIC, dynamic_at, 5 * sizeof(Elf64_Dyn), 8);
 
-  karyon_note note{7, 16 + KARYON_NOTE_VERSION_BYTES, KARYON_NOTE_TYPE, "Karyon", KARYON_ABI_MAJOR, KARYON_ABI_MINOR,
-                   1, 2, "1.0"};
+  karyon_note note{
+      7, 16 + KARYON_NOTE_VERSION_BYTES, KARYON_NOTE_TYPE, "Karyon", KARYON_ABI_MAJOR, KARYON_ABI_MINOR, 1, 2, "1.0"};
   put(bytes, notes_at, note);
   put(bytes, id_at, Elf64_Nhdr{4, 20, NT_GNU_BUILD_ID});
   std::memcpy(bytes.data() + id_at + sizeof(Elf64_Nhdr), "GNU", 4);
@@ -129,7 +129,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
   file_bytes changed = sound;
   std::size_t at = 0;
   for (; size - 1 - at >= 6; at += 6) {
-    const std::size_t where = std::to_integer<std::size_t>(bytes[at]) | std::to_integer<std::size_t>(bytes[at + 1]) << 8;
+    std::uint16_t where = 0;
+    std::memcpy(&where, bytes + at, sizeof where);
     std::copy_n(bytes + at + 2, 4, changed.begin() + static_cast<std::ptrdiff_t>(where % (changed.size() - 4)));
   }
   if (at < size - 1) {  // a cut-off end, by less than 256 bytes of some 500

@@ -110,8 +110,8 @@ TEST_CASE("a file is parsed by its name's end or by the language that is given, 
   files.write("a.c", "int class;\n");
   files.write("b", "class c {};\n");
   CHECK(call().parse_file(files.path("a.c")).now().has_value());
-  CHECK(named(call().syntax_nodes(get<handle>(call().parse_file(files.path("b"), "cpp").now())).now(), "class c {};\n") ==
-        list{"1 c"});
+  CHECK(named(call().syntax_nodes(get<handle>(call().parse_file(files.path("b"), "cpp").now())).now(),
+              "class c {};\n") == list{"1 c"});
   CHECK(call().parse_file(files.path("b")).now().error().status() == KARYON_UNSUPPORTED);
   CHECK(call().parse_file(files.path("none.c")).now().error().status() == KARYON_NOT_FOUND);
   CHECK(call().parse("\xff", "c").now().error().status() == KARYON_CORRUPT);
@@ -178,7 +178,8 @@ TEST_CASE("the engine is found from the library or the program of an installatio
   CHECK(found("moved/bin/karyon") == engine_file);
   CHECK(found("other/bin/program") == "/made/lib/karyon/rhizome_engine.so");
   CHECK(found("moved/elsewhere/program") == "/made/lib/karyon/rhizome_engine.so");
-  CHECK(rz::detail::find_engine(tree.path("moved/bin/karyon"), "/lib/x86", "bin", "/made") == "/made/rhizome_engine.so");
+  CHECK(rz::detail::find_engine(tree.path("moved/bin/karyon"), "/lib/x86", "bin", "/made") ==
+        "/made/rhizome_engine.so");
   CHECK(rz::detail::find_engine("", "lib", "bin", "/made") == "/made/rhizome_engine.so");
   CHECK(std::filesystem::exists(rz::detail::own_file()));
 }

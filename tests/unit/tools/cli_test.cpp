@@ -208,15 +208,17 @@ TEST_CASE("a time is a date, a date with a time of day, or seconds, in UTC") {
   CHECK(time_of("2026-11-21 18:30") == 1'795'285'800);
   CHECK(time_of("2026-11-21T18:30:05Z") == 1'795'285'805);
   CHECK(time_of("@1700000000") == 1'700'000'000);
-  for (const char* wrong : {"", "@", "@-1", "@1e9", "2026", "2026-13-01", "2026-02-30", "2026-11-21T", "2026-11-21 24:00",
-                            "2026-11-21 18:30:", "2026-11-21 18:30 CET", "2026-1-21", "x2026-11-21"}) {
+  for (const char* wrong :
+       {"", "@", "@-1", "@1e9", "2026", "2026-13-01", "2026-02-30", "2026-11-21T", "2026-11-21 24:00",
+        "2026-11-21 18:30:", "2026-11-21 18:30 CET", "2026-1-21", "x2026-11-21"}) {
     INFO(wrong);
     CHECK(time_of(wrong) == -1);
   }
   CHECK(karyon::tools::time_text(1'795'285'805'000'000) == "2026-11-21 18:30:05 UTC");
 }
 
-TEST_CASE("a question for the graph without an engine fails before anything is read, in one line that names the engine") {
+TEST_CASE(
+    "a question for the graph without an engine fails before anything is read, in one line that names the engine") {
   temporary_tree tree;
   tree.write("a.h", "alpha");
   const command_result r = karyon_command({"colony", tree.path(), "--impact", "a.h", "--engine", tree.path("none.so")});
@@ -249,8 +251,8 @@ TEST_CASE("the graph's answers are printed, and are part of the JSON, where they
   CHECK(r.out.find("x.h: there is no such file\n") != std::string::npos);
   CHECK(r.out.find("f: defined in 1 file\n  " + tree.path("a.h") + "\n") != std::string::npos);
 
-  const json j = colony_json({tree.path(), "--impact", "a.h", "--who-uses", "f", "--as-of", "@1000000000", "--engine",
-                              RHIZOME_ENGINE});
+  const json j = colony_json(
+      {tree.path(), "--impact", "a.h", "--who-uses", "f", "--as-of", "@1000000000", "--engine", RHIZOME_ENGINE});
   CHECK(j["graph"]["files"] == 3);
   CHECK(j["graph"]["as_of"] == "2001-09-09 01:46:40 UTC");
   CHECK(j["graph"]["impact"][0]["file"] == tree.path("a.h"));
