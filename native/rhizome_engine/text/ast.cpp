@@ -8,6 +8,7 @@
 
 #include "text/ast_inside.hpp"
 #include "text/block.hpp"
+#include "text/dense_grammar.hpp"
 
 extern "C" const TSLanguage* tree_sitter_c(void);
 extern "C" const TSLanguage* tree_sitter_cpp(void);
@@ -67,8 +68,14 @@ result<language> language::of_grammar(const TSLanguage* grammar, std::string_vie
   return language(grammar, name);
 }
 
-result<language> language::c() { return of_grammar(tree_sitter_c(), "c"); }
-result<language> language::cpp() { return of_grammar(tree_sitter_cpp(), "cpp"); }
+result<language> language::c() {
+  static const TSLanguage* const grammar = with_dense_table(tree_sitter_c());
+  return of_grammar(grammar, "c");
+}
+result<language> language::cpp() {
+  static const TSLanguage* const grammar = with_dense_table(tree_sitter_cpp());
+  return of_grammar(grammar, "cpp");
+}
 
 result<language> language::of_file(std::string_view path) {
   const auto dot = path.rfind('.');
