@@ -62,3 +62,36 @@ function(karyon_add_compile_failure name)
   target_compile_definitions(${name}_control PRIVATE KARYON_CONTROL)
   set_tests_properties(${name} PROPERTIES PASS_REGULAR_EXPRESSION "${arg_MESSAGE}")
 endfunction()
+
+# karyon_add_fuzzer(<name> CORPUS <folder> SOURCES <file>... [DEPS <target>...] [RUNS <number>])
+#
+# With clang, which brings a fuzzer: the program fuzz_<name>, whose sources (the code under test among them) are compiled for it, and a
+# test that lets it try some inputs, from the corpus on; for more, run it by hand: fuzz_<name> FOLDER CORPUS. Else nothing.
+function(karyon_add_fuzzer name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CORPUS;RUNS" "SOURCES;DEPS")
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR KARYON_SANITIZE)
+    return()
+  endif()
+  include(CheckCXXSourceCompiles)
+  set(CMAKE_REQUIRED_FLAGS "-fsanitize=fuzzer,address,undefined")
+  check_cxx_source_compiles(
+    "#include <cstddef>\n#include <cstdint>\nextern \"C\" int LLVMFuzzerTestOneInput(const std::uint8_t*, std::size_t) { return 0; }"
+    KARYON_HAS_FUZZER)
+  if(NOT KARYON_HAS_FUZZER)
+    return()
+  endif()
+  if(NOT arg_RUNS)
+    set(arg_RUNS 20000)
+  endif()
+  add_executable(fuzz_${name} ${arg_SOURCES})
+  target_compile_features(fuzz_${name} PRIVATE cxx_std_20)
+  target_compile_options(fuzz_${name} PRIVATE -g1 -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address,undefined)
+  target_link_libraries(fuzz_${name} PRIVATE ${arg_DEPS})
+  set(found "${CMAKE_CURRENT_BINARY_DIR}/fuzz_${name}_found")
+  file(MAKE_DIRECTORY "${found}")
+  add_test(NAME fuzz_${name}_smoke
+    COMMAND fuzz_${name} -seed=1 -runs=${arg_RUNS} -max_total_time=20 -max_len=4096 -verbosity=0
+      "-artifact_prefix=${found}/" "${found}" "${arg_CORPUS}")
+  set_tests_properties(fuzz_${name}_smoke PROPERTIES LABELS fuzz TIMEOUT 120)
+endfunction()

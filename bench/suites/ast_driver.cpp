@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The part of the suite `rhizome` that reads programs: text to syntax tree to the vertices and arcs of a store. OPERATIONS is how
-// many files of 64 KiB are read. threads=2 parses on one thread and writes the graph on another; threads=1 does all on one.
+// many files of 64 KiB are read. threads=2: two threads each parse one file after the other, and take turns to write the graph, as cells that
+// call the engine do; threads=1 does all on one.
 
-#include <condition_variable>
-#include <deque>
+#include <atomic>
 #include <mutex>
-#include <optional>
 
 #include "harness/driver.hpp"
 #include "suites/scan_input.hpp"
@@ -18,30 +17,6 @@ using namespace karyon::bench;
 using namespace rhizome;
 
 constexpr std::size_t file_bytes = 64 * 1024;
-
-/// A few trees between the thread that makes them and the one that stores them.
-class handover {
-public:
-  void put(std::optional<syntax> one) {
-    std::unique_lock guard{lock_};
-    changed_.wait(guard, [&] { return waiting_.size() < 4; });
-    waiting_.push_back(std::move(one));
-    changed_.notify_all();
-  }
-  std::optional<syntax> take() {
-    std::unique_lock guard{lock_};
-    changed_.wait(guard, [&] { return !waiting_.empty(); });
-    auto one = std::move(waiting_.front());
-    waiting_.pop_front();
-    changed_.notify_all();
-    return one;
-  }
-
-private:
-  std::mutex lock_;
-  std::condition_variable changed_;
-  std::deque<std::optional<syntax>> waiting_;
-};
 
 /// Million nodes of syntax trees a second, tokens included, from texts in memory to named nodes in the graph.
 figure ingest(work const& asked, language const& grammar) {
@@ -69,18 +44,18 @@ figure ingest(work const& asked, language const& grammar) {
       store_one(read(texts[i]), i);
     }
   } else {
-    handover between;
-    std::thread reader{[&] {
-      for (auto& text : texts) {
-        between.put(read(text));
+    std::atomic<std::uint64_t> next{0};
+    std::mutex storing;
+    auto const take_turns = [&] {
+      for (std::uint64_t i = 0; (i = next.fetch_add(1)) < texts.size();) {
+        auto version = read(texts[i]);
+        std::lock_guard guard{storing};
+        store_one(std::move(version), i);
       }
-      between.put(std::nullopt);
-    }};
-    std::uint64_t i = 0;
-    while (auto one = between.take()) {
-      store_one(std::move(*one), i++);
-    }
-    reader.join();
+    };
+    std::thread other{take_turns};
+    take_turns();
+    other.join();
   }
   auto const elapsed = now_ns() - begin;
   verify(stored * 4 > walked && graph.now()->alive() > stored, "nodes are missing in the graph");

@@ -140,6 +140,7 @@ const std::vector<std::string_view>& allowed_libraries() {
     "libgcc_s.so.1",
     "libstdc++.so.6",
     "libatomic.so.1",
+    "libtree-sitter.so.0",  // the rhizome engine's, for syntax trees
     "ld-linux-x86-64.so.2",
     "ld-linux-aarch64.so.1",
     "ld-linux-riscv64-lp64d.so.1",

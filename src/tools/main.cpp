@@ -9,6 +9,7 @@
 #include <exception>
 #include <functional>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -47,6 +48,31 @@ void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
       ->type_name("NAME")
       ->allow_extra_args(false)
       ->check([](const std::string& name) { return name.empty() ? "a name is needed, and this one is empty" : ""; });
+  colony->add_option("--who-defines", options.who_defines, "Answer which files define NAME; may be given several times")
+      ->type_name("NAME")
+      ->allow_extra_args(false)
+      ->check([](const std::string& name) { return name.empty() ? "a name is needed, and this one is empty" : ""; });
+  colony
+      ->add_option("--impact", options.impact,
+                   "Answer which files a change of FILE touches; may be given several times")
+      ->type_name("FILE")
+      ->allow_extra_args(false)
+      ->check([](const std::string& name) { return name.empty() ? "a file is needed, and this one has no name" : ""; });
+  colony
+      ->add_option_function<std::string>(
+          "--as-of", [](const std::string&) {},
+          "Answer as of a time: 2026-11-21, \"2026-11-21 18:30\" (UTC), or @SECONDS since 1970")
+      ->type_name("TIME")
+      ->check([&options](const std::string& text) {
+        std::int64_t time = 0;
+        if (!karyon::tools::parse_time(text, time)) {
+          return "a time such as 2026-11-21 or @1700000000 is needed";
+        }
+        options.as_of = time;
+        return "";
+      });
+  colony->add_option("--engine", options.engine, "The rhizome engine, if not the one that is installed")
+      ->type_name("LIBRARY");
   colony
       ->add_option_function<std::string>(
           "--kill", [](const std::string&) {}, "Part of all cells to kill, once the colony has learned (10%)")
@@ -91,6 +117,9 @@ int run(int argc, char** argv) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
     return complain_of_usage(e);
+  }
+  if (options.as_of && options.who_uses.empty() && options.who_defines.empty() && options.impact.empty()) {
+    return complain_of_usage(std::invalid_argument("--as-of needs a question: --impact, --who-defines or --who-uses"));
   }
   return karyon::tools::run_colony(options);
 }

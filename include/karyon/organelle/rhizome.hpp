@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -102,7 +103,8 @@ private:
   std::string texts_;
 };
 
-/// Where the engine lies that was installed with this library, as long as nobody has moved what was installed.
+/// Where the engine lies that was installed with this library: found from where the library lies (or the program that it is linked into),
+/// so also after the whole installation was moved. If there is none, where it would have been installed.
 [[nodiscard]] KARYON_API const std::string& installed_engine();
 
 /// The engine's functions, each a call site of its own. Arguments in brackets may be left out from the end, or given as std::monostate; `at`
@@ -151,6 +153,70 @@ struct KARYON_API functions {
 // clang-format on
 #define KARYON_RHIZOME_MEMBER(name) organelle_function name;
   KARYON_RHIZOME_FUNCTIONS(KARYON_RHIZOME_MEMBER)
+#undef KARYON_RHIZOME_MEMBER
+};
+
+/// What a node of a syntax tree does to its program.
+enum class syntax_role : std::uint32_t {
+  none,
+  definition,  ///< of a function, type, macro, namespace, enumerator
+  call,
+  include,
+  name  ///< an identifier
+};
+
+/// The columns that syntax_nodes and syntax_diff give, of which all are as long: nodes in the order of a walk that meets parents first. Places
+/// are offsets into the text. Good as long as the columns that it was made of.
+struct syntax_columns {
+  std::span<const std::uint32_t> kind;  ///< The grammar's number (kind_name).
+  std::span<const std::uint32_t> role;  ///< A syntax_role.
+  std::span<const std::uint32_t> from;
+  std::span<const std::uint32_t> to;
+  std::span<const std::uint32_t> name_from;  ///< What it defines, calls, includes or is; as name_to: nothing.
+  std::span<const std::uint32_t> name_to;
+  std::span<const std::uint32_t> last;  ///< syntax_nodes: the subtree's nodes; syntax_diff: 1: it began, 0: it ended.
+
+  /// errc::invalid_argument: columns of something else.
+  [[nodiscard]] KARYON_API static result<syntax_columns> of(const columns& nodes);
+};
+
+/// The texts of a view in which each is ended by a zero byte. Good as long as the view.
+[[nodiscard]] KARYON_API std::vector<std::string_view> texts_of(const view& joined);
+
+/// The engine's functions that read text: the structural scanner, syntax trees, and programs in a graph. Calls, arguments and errors as in
+/// `functions`; a syntax, like a graph, is a handle that any cells may share. An engine that was built without grammars or without
+/// libtree-sitter refuses parse and parse_file (KARYON_UNSUPPORTED; the sentence says what was missing).
+///
+///   scanner      scan_json(text) -> view of marks             scan_c(text, [lone_quotes]) -> view of marks
+///                A mark is a 32-bit offset of a byte that gives the text its structure. KARYON_CORRUPT: not UTF-8, a literal without end.
+///   syntax       parse(text, language) -> syntax              parse_file(path, [language]) -> syntax
+///                edit(syntax, from, to, replacement) -> syntax: what lies outside of the change is taken over from the one before
+///                syntax_text(syntax) -> view, whether it has faults       kind_name(syntax, kind) -> view
+///                syntax_nodes(syntax, [all]) -> columns (syntax_columns), number of nodes in the tree
+///                syntax_diff(earlier, later, [all]) -> columns, number of nodes that go on
+///                A language is "c", "cpp", or a file's name, by whose end it is told. Without `all`: definitions, calls and includes.
+///   programs     code(graph) -> code: of a graph made with unique = false; one for the graph's whole life
+///                code_put(code, path, syntax, since, [all]) -> file, begun, kept, ended, commit: the file's version from a time on
+///                code_remove(code, path, since) -> the same         code_last(code, path) -> time of its last version, or none
+///                code_defined_in(code, path, [valid], [commit]) -> texts (texts_of)
+///                code_definers, code_users(code, name, [valid], [commit]) -> texts: files
+///                code_callers(code, name, [valid], [commit]) -> texts: file, definition around the call, file, ...
+///                code_includers(code, path, [valid], [commit]) -> texts: files
+///                code_impact(code, path, [valid], [commit]) -> texts: files, nearest first; columns distance and includes (1: by an include
+///                of something on the way, 0: by a call of what the file defines)
+///                The vertices and arcs that these make are read with `functions` as all others are.
+struct KARYON_API code_functions {
+  /// errc::not_found: the library is not the engine, or an older one.
+  [[nodiscard]] static result<code_functions> of(const organelle& engine);
+
+// clang-format off
+#define KARYON_RHIZOME_CODE_FUNCTIONS(X) \
+  X(scan_json) X(scan_c) X(parse) X(parse_file) X(edit) X(syntax_text) X(kind_name) X(syntax_nodes) X(syntax_diff) X(code) \
+  X(code_put) X(code_remove) X(code_last) X(code_defined_in) X(code_definers) X(code_users) X(code_callers) \
+  X(code_includers) X(code_impact)
+// clang-format on
+#define KARYON_RHIZOME_MEMBER(name) organelle_function name;
+  KARYON_RHIZOME_CODE_FUNCTIONS(KARYON_RHIZOME_MEMBER)
 #undef KARYON_RHIZOME_MEMBER
 };
 

@@ -12,5 +12,6 @@ namespace rhizome::module {
 [[nodiscard]] std::span<const karyon_function> read_functions() noexcept;
 [[nodiscard]] std::span<const karyon_function> algorithm_functions() noexcept;
 [[nodiscard]] std::span<const karyon_function> query_functions() noexcept;
+[[nodiscard]] std::span<const karyon_function> code_functions() noexcept;
 
 }  // namespace rhizome::module

@@ -16,9 +16,9 @@ namespace {
 const std::vector<karyon_function>& functions() {
   static const std::vector<karyon_function> all = [] {
     std::vector<karyon_function> list;
-    for (const auto part :
-         {rhizome::module::graph_functions(), rhizome::module::change_functions(), rhizome::module::read_functions(),
-          rhizome::module::algorithm_functions(), rhizome::module::query_functions()}) {
+    for (const auto part : {rhizome::module::graph_functions(), rhizome::module::change_functions(),
+                            rhizome::module::read_functions(), rhizome::module::algorithm_functions(),
+                            rhizome::module::query_functions(), rhizome::module::code_functions()}) {
       list.insert(list.end(), part.begin(), part.end());
     }
     return list;

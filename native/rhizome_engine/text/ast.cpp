@@ -8,6 +8,7 @@
 
 #include "text/ast_inside.hpp"
 #include "text/block.hpp"
+#include "text/dense_grammar.hpp"
 
 extern "C" const TSLanguage* tree_sitter_c(void);
 extern "C" const TSLanguage* tree_sitter_cpp(void);
@@ -67,8 +68,14 @@ result<language> language::of_grammar(const TSLanguage* grammar, std::string_vie
   return language(grammar, name);
 }
 
-result<language> language::c() { return of_grammar(tree_sitter_c(), "c"); }
-result<language> language::cpp() { return of_grammar(tree_sitter_cpp(), "cpp"); }
+result<language> language::c() {
+  static const TSLanguage* const grammar = with_dense_table(tree_sitter_c());
+  return of_grammar(grammar, "c");
+}
+result<language> language::cpp() {
+  static const TSLanguage* const grammar = with_dense_table(tree_sitter_cpp());
+  return of_grammar(grammar, "cpp");
+}
 
 result<language> language::of_file(std::string_view path) {
   const auto dot = path.rfind('.');
@@ -116,34 +123,35 @@ bool ast_cursor::to_child() { return ts_tree_cursor_goto_first_child(&place_->cu
 bool ast_cursor::to_sibling() { return ts_tree_cursor_goto_next_sibling(&place_->cursor); }
 bool ast_cursor::to_parent() { return ts_tree_cursor_goto_parent(&place_->cursor); }
 
-const std::string& ast::text() const noexcept { return version_->text; }
+const std::string& ast::text() const noexcept { return *version_->text; }
+std::shared_ptr<const std::string> ast::shared_text() const noexcept { return version_->text; }
 const language& ast::of() const noexcept { return version_->of; }
 ast_cursor ast::walk() const { return ast_cursor(std::make_unique<ast_cursor::place>(version_)); }
 bool ast::has_error() const { return ts_node_has_error(ts_tree_root_node(version_->tree.get())); }
 
 result<ast> ast::edit(std::uint32_t from, std::uint32_t to, std::string_view replacement) const {
-  const auto& old = version_->text;
+  const auto& old = *version_->text;
   if (from > to || to > old.size()) {
     return fail(errc::invalid_argument, "bytes " + std::to_string(from) + " to " + std::to_string(to) +
                                             " are no part of a text of " + std::to_string(old.size()));
   }
-  auto next = std::make_shared<version>(version{version_->of, {}, nullptr});
-  next->text.reserve(old.size() - (to - from) + replacement.size());
-  next->text.append(old, 0, from).append(replacement).append(old, to, std::string::npos);
-  if (auto good = check(next->text); !good) {
+  std::string text;
+  text.reserve(old.size() - (to - from) + replacement.size());
+  text.append(old, 0, from).append(replacement).append(old, to, std::string::npos);
+  if (auto good = check(text); !good) {
     return tl::unexpected(good.error());
   }
   const auto end = from + static_cast<std::uint32_t>(replacement.size());
   // The old tree is told where it was edited; a copy of it, which shares its nodes, since others may read the old one.
   const std::unique_ptr<TSTree, tree_deleter> before(ts_tree_copy(version_->tree.get()));
-  const TSInputEdit change{from, to, end, point_at(old, from), point_at(old, to), point_at(next->text, end)};
+  const TSInputEdit change{from, to, end, point_at(old, from), point_at(old, to), point_at(text, end)};
   ts_tree_edit(before.get(), &change);
-  auto tree = parse_text(next->text, next->of, before.get());
+  auto tree = parse_text(text, version_->of, before.get());
   if (!tree) {
     return tl::unexpected(tree.error());
   }
-  next->tree = std::move(*tree);
-  return ast(std::move(next));
+  return ast(std::make_shared<version>(
+      version{version_->of, std::make_shared<const std::string>(std::move(text)), std::move(*tree)}));
 }
 
 result<ast> parse(std::string text, const language& grammar) {
@@ -154,7 +162,8 @@ result<ast> parse(std::string text, const language& grammar) {
   if (!tree) {
     return tl::unexpected(tree.error());
   }
-  return ast(std::make_shared<ast::version>(ast::version{grammar, std::move(text), std::move(*tree)}));
+  return ast(std::make_shared<ast::version>(
+      ast::version{grammar, std::make_shared<const std::string>(std::move(text)), std::move(*tree)}));
 }
 
 result<ast> parse_file(const std::string& path, const language& grammar) {

@@ -77,6 +77,8 @@ private:
 class ast {
 public:
   [[nodiscard]] const std::string& text() const noexcept;
+  /// The text alone, for those who need the tree no longer.
+  [[nodiscard]] std::shared_ptr<const std::string> shared_text() const noexcept;
   [[nodiscard]] const language& of() const noexcept;
   [[nodiscard]] ast_cursor walk() const;
   /// Whether something in the text could not be read.

@@ -18,7 +18,7 @@ struct parser_deleter {
 
 struct ast::version {
   language of;
-  std::string text;
+  std::shared_ptr<const std::string> text;
   std::unique_ptr<TSTree, tree_deleter> tree;
 };
 

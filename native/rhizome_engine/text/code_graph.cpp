@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/code_graph.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "text/code_value.hpp"
 
 namespace rhizome {
+namespace {
+
+/// An include's path without "./" and "../" at its begin: what is left is the end of the path of the file that is meant.
+std::string_view plain_path(std::string_view written) {
+  while (written.starts_with("./") || written.starts_with("../")) {
+    written.remove_prefix(written.find('/') + 1);
+  }
+  return written;
+}
+
+}  // namespace
 
 /// One transaction of a code_graph. The first refusal stops it; what it noted outside of the store is then taken back.
 class code_graph::writer {
@@ -38,6 +50,9 @@ public:
         ++begun;
       }
     }
+    spelled_.assign(now.spellings().size(), no_vertex);
+    children_.reserve(begun);
+    named_.reserve(begun);
     auto next = begun == 0 ? no_vertex : new_vertices(begun);
     std::vector<std::uint32_t> around;  // the nodes that the current one stands in
     for (std::uint32_t i = 0; i < nodes.size() && !error_; ++i) {
@@ -85,6 +100,34 @@ public:
     }
   }
 
+  /// What the file uses from now on: what it used before goes on or ends. Without `now`, all ends.
+  std::vector<live_use> use(vertex file, const syntax* now, const std::vector<live_use>& before) {
+    std::vector<live_use> uses;
+    if (now != nullptr && now->detail() == syntax_detail::outline) {
+      for (std::uint32_t i = 0; i < now->spellings().size() && !error_; ++i) {
+        uses.push_back({name_of(*now, i), since_});
+      }
+      std::sort(uses.begin(), uses.end(), [](const live_use& a, const live_use& b) { return a.name < b.name; });
+    }
+    auto old = before.begin();
+    const auto end_old = [&](vertex until) {
+      for (; old != before.end() && old->name < until; ++old) {
+        check(tx_.set_valid(graph_.uses_, file, old->name, {old->since, since_}));
+      }
+    };
+    for (auto& one : uses) {
+      end_old(one.name);
+      if (old != before.end() && old->name == one.name) {
+        one.since = old->since;
+        ++old;
+      } else if (!error_) {
+        check(tx_.add_arc(graph_.uses_, file, one.name, {since_, end_of_time}));
+      }
+    }
+    end_old(no_vertex);
+    return uses;
+  }
+
   result<commit_number> commit() {
     if (error_) {
       tx_.abort();
@@ -117,20 +160,20 @@ private:
     switch (now.nodes()[i].role) {
       case syntax_role::none: break;
       case syntax_role::definition:
-        node.name = spelled(graph_.names_, now.name(i));
+        node.name = name_of(now, now.nodes()[i].spelling);
         check(tx_.add_arc(graph_.defines_, file, node.self, from_now));
         named_.push_back({node.self, node.name});
         break;
       case syntax_role::call:
-        node.name = spelled(graph_.names_, now.name(i));
+        node.name = name_of(now, now.nodes()[i].spelling);
         check(tx_.add_arc(graph_.calls_, node.self, node.name, from_now));
         break;
       case syntax_role::include:
-        node.name = spelled(graph_.paths_, now.name(i));
+        node.name = spelled(graph_.paths_, plain_path(now.name(i)));
         check(tx_.add_arc(graph_.includes_, node.self, node.name, from_now));
         break;
       case syntax_role::name:
-        node.name = spelled(graph_.names_, now.name(i));
+        node.name = name_of(now, now.nodes()[i].spelling);
         named_.push_back({node.self, node.name});
         break;
     }
@@ -143,6 +186,15 @@ private:
     if (!error_ && !named_.empty()) {
       check(tx_.add_arcs(graph_.named_, named_));
     }
+  }
+
+  /// Asks for each name of a text once.
+  vertex name_of(const syntax& now, std::uint32_t spelling) {
+    auto& self = spelled_[spelling];
+    if (self == no_vertex) {
+      self = spelled(graph_.names_, now.spelling(spelling));
+    }
+    return self;
   }
 
   vertex spelled(by_text<vertex>& known, std::string_view text) {
@@ -184,10 +236,15 @@ private:
   std::optional<error> error_;
   std::vector<arc> children_;
   std::vector<arc> named_;
+  std::vector<vertex> spelled_;  // by the number of the name in the text
   std::vector<std::pair<by_text<vertex>*, std::string>> noted_;
 };
 
 result<code_graph> code_graph::over(store& graph) {
+  if (graph.options().unique_arcs) {
+    return fail(errc::invalid_argument,
+                "a graph of programs has parallel arcs: make the store with unique_arcs = false");
+  }
   auto tx = graph.begin();
   if (!tx) {
     return tl::unexpected(tx.error());
@@ -195,7 +252,7 @@ result<code_graph> code_graph::over(store& graph) {
   code_graph made(graph);
   for (const auto& [name, where] :
        {std::pair{"child", &made.child_}, std::pair{"defines", &made.defines_}, std::pair{"named", &made.named_},
-        std::pair{"calls", &made.calls_}, std::pair{"includes", &made.includes_}}) {
+        std::pair{"calls", &made.calls_}, std::pair{"includes", &made.includes_}, std::pair{"uses", &made.uses_}}) {
     auto number = tx->name_label(name);
     if (!number) {
       return tl::unexpected(number.error());
@@ -223,7 +280,7 @@ result<code_change> code_graph::put(std::string_view path, syntax version, time_
     return fail(errc::invalid_argument,
                 std::string{path} + ": a version can not begin before the last one, nor with it");
   }
-  if (before.now && (!(before.now->tree().of() == version.tree().of()) || before.now->detail() != version.detail())) {
+  if (before.now && (!(before.now->grammar() == version.grammar()) || before.now->detail() != version.detail())) {
     return fail(errc::invalid_argument,
                 std::string{path} + ": its last version is of another language or detail; remove it first");
   }
@@ -242,12 +299,15 @@ result<code_change> code_graph::put(std::string_view path, syntax version, time_
   if (match) {
     writing.end(before, &*match, change);
   }
+  auto uses = writing.use(change.file, &version, before.uses);
+  version.keep_names_only();
   auto done = writing.commit();
   if (!done) {
     return tl::unexpected(done.error());
   }
   change.commit = *done;
-  files_.insert_or_assign(std::string{path}, file_record{change.file, since, std::move(version), std::move(live)});
+  files_.insert_or_assign(std::string{path},
+                          file_record{change.file, since, std::move(version), std::move(live), std::move(uses)});
   return change;
 }
 
@@ -268,6 +328,7 @@ result<code_change> code_graph::remove(std::string_view path, time_us since) {
   code_change change;
   change.file = before.self;
   writing.end(before, nullptr, change);
+  writing.use(before.self, nullptr, before.uses);
   auto done = writing.commit();
   if (!done) {
     return tl::unexpected(done.error());
@@ -276,6 +337,7 @@ result<code_change> code_graph::remove(std::string_view path, time_us since) {
   before.last = since;
   before.now.reset();
   before.live.clear();
+  before.uses.clear();
   return change;
 }
 

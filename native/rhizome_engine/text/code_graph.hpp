@@ -63,23 +63,25 @@ struct code_effect {
 ///     defines   file -> definition
 ///     named     definition or identifier -> name
 ///     calls     call -> name
-///     includes  include -> path, as it is written
+///     includes  include -> path, as it is written, but for "./" and "../" at its begin
+///     uses      file -> name: of an outline, each name that its text has anywhere
 ///
 /// A vertex of a node has the property `syntax`: kind (16 bits), offset from the parent's begin (24), length in bytes (24). Files,
 /// names and paths have `name`. Names and paths are there once for all files; they have no valid time.
 ///
 /// Valid time: the first version of a file is true from the time that it is put with, until the next version's. Nodes that are
 /// the same in both (match_syntax) go on being the same vertex; of those that ended, the arc that leads into the subtree ends, and
-/// the arcs `defines`, `calls` and `includes` of all of it. Arcs within a subtree that begins or ends as a whole have no times
+/// the arcs `defines`, `calls` and `includes` of all of it. An arc `uses` is true as long as some version in a row has the name. Arcs within a subtree that begins or ends as a whole have no times
 /// of their own: they are true as long as it can be reached. Transaction time is when it was put.
 ///
-/// No arc is there twice, so a store that does not look for that (store_options::unique_arcs = false) will do, and is faster.
+/// A name may be used again after a time without it, by another arc of the same ends: the store takes parallel arcs
+/// (store_options::unique_arcs = false).
 ///
 /// It keeps, outside of the graph, the newest version of each file and the vertices of names: so one object writes a store's
-/// programs for as long as the store lives. One thread at a time, writing or asking.
+/// programs for as long as the store lives. One thread at a time writes, and nobody asks meanwhile; any number of threads ask.
 class code_graph {
 public:
-  /// Names what it needs in the store, which outlives it. errc::limit, read_only.
+  /// Names what it needs in the store, which outlives it. errc::invalid_argument: a store of unique arcs; limit, read_only.
   [[nodiscard]] static result<code_graph> over(store& graph);
 
   /// The version of a file that is true from `since` on. One transaction. errc::invalid_argument: not later than the file's last
@@ -88,12 +90,17 @@ public:
   /// The file is gone from `since` on. errc::not_found.
   [[nodiscard]] result<code_change> remove(std::string_view path, time_us since);
 
+  /// The time of the file's newest version or removal; none: it was never put.
+  [[nodiscard]] std::optional<time_us> last_change(std::string_view path) const;
+
   /// The names of what a file defines, in order. errc::not_found: no such file, ever; then too below.
   [[nodiscard]] result<std::vector<std::string>> defined_in(std::string_view path, const code_moment& at) const;
   /// The files that define the name.
   [[nodiscard]] result<std::vector<std::string>> definers(std::string_view name, const code_moment& at) const;
   /// Where the name is called.
   [[nodiscard]] result<std::vector<code_place>> callers(std::string_view name, const code_moment& at) const;
+  /// The files whose text has the name, be it defined, called or otherwise used there.
+  [[nodiscard]] result<std::vector<std::string>> users(std::string_view name, const code_moment& at) const;
   /// The files that include the file: those whose include's path is the end of its path.
   [[nodiscard]] result<std::vector<std::string>> includers(std::string_view path, const code_moment& at) const;
   /// The files that a change of the file may touch: those that include it, through others too, and those that call what it
@@ -110,11 +117,16 @@ private:
     vertex name = no_vertex;
     time_us since = 0;
   };
+  struct live_use {
+    vertex name = no_vertex;
+    time_us since = 0;
+  };
   struct file_record {
     vertex self = no_vertex;
     time_us last = beginning_of_time;
     std::optional<syntax> now;  // none: removed
     std::vector<live_node> live;
+    std::vector<live_use> uses;  // of an outline; ascending by name
   };
   struct text_hash {
     using is_transparent = void;
@@ -133,6 +145,7 @@ private:
   label named_ = 0;
   label calls_ = 0;
   label includes_ = 0;
+  label uses_ = 0;
   property_key name_key_ = 0;
   property_key syntax_key_ = 0;
   by_text<file_record> files_;

@@ -9,6 +9,24 @@
 #include "text/code_value.hpp"
 
 namespace rhizome {
+namespace {
+
+tl::unexpected<error> no_file(std::string_view path) {
+  return fail(errc::not_found, "there was never a file " + std::string{path});
+}
+
+/// The order of siblings. Those without length may share a place.
+bool stands_before(const code_node& a, const code_node& b) {
+  return std::tie(a.offset, a.length, a.kind) < std::tie(b.offset, b.length, b.kind);
+}
+
+template <class T>
+void sort_unique(std::vector<T>& list) {
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+}
+
+}  // namespace
 
 /// The graph at one moment.
 class code_graph::reader {
@@ -60,6 +78,47 @@ public:
     return place;
   }
 
+  /// Each in order, and once.
+  [[nodiscard]] std::vector<std::string> defined_in(vertex file) {
+    std::vector<std::string> names;
+    for (const auto definition : out(graph_.defines_, file)) {
+      names.push_back(name_of(definition));
+    }
+    sort_unique(names);
+    return names;
+  }
+  [[nodiscard]] std::vector<code_place> callers(std::string_view name) {
+    std::vector<code_place> found;
+    if (const auto known = graph_.names_.find(name); known != graph_.names_.end()) {
+      for (const auto call : in(graph_.calls_, known->second)) {
+        if (auto place = place_of(call)) {
+          found.push_back(std::move(*place));
+        }
+      }
+    }
+    sort_unique(found);
+    return found;
+  }
+  [[nodiscard]] std::vector<std::string> includers(std::string_view path) {
+    std::vector<std::string> found;
+    for (auto ending = path;;) {
+      if (const auto known = graph_.paths_.find(ending); known != graph_.paths_.end()) {
+        for (const auto include : in(graph_.includes_, known->second)) {
+          if (auto place = place_of(include)) {
+            found.push_back(std::move(place->file));
+          }
+        }
+      }
+      const auto slash = ending.find('/');
+      if (slash == std::string_view::npos) {
+        break;
+      }
+      ending.remove_prefix(slash + 1);
+    }
+    sort_unique(found);
+    return found;
+  }
+
 private:
   reader(const code_graph& graph, snapshot now, const code_moment& when)
       : graph_(graph), snapshot_(std::move(now)), when_(when) {}
@@ -86,24 +145,10 @@ private:
   std::map<std::pair<label, direction>, valid_view> views_;
 };
 
-namespace {
-
-tl::unexpected<error> no_file(std::string_view path) {
-  return fail(errc::not_found, "there was never a file " + std::string{path});
+std::optional<time_us> code_graph::last_change(std::string_view path) const {
+  const auto file = files_.find(path);
+  return file == files_.end() ? std::nullopt : std::optional(file->second.last);
 }
-
-/// The order of siblings. Those without length may share a place.
-bool stands_before(const code_node& a, const code_node& b) {
-  return std::tie(a.offset, a.length, a.kind) < std::tie(b.offset, b.length, b.kind);
-}
-
-template <class T>
-void sort_unique(std::vector<T>& list) {
-  std::sort(list.begin(), list.end());
-  list.erase(std::unique(list.begin(), list.end()), list.end());
-}
-
-}  // namespace
 
 result<std::vector<std::string>> code_graph::defined_in(std::string_view path, const code_moment& at) const {
   const auto file = files_.find(path);
@@ -114,12 +159,7 @@ result<std::vector<std::string>> code_graph::defined_in(std::string_view path, c
   if (!reading) {
     return tl::unexpected(reading.error());
   }
-  std::vector<std::string> names;
-  for (const auto definition : reading->out(defines_, file->second.self)) {
-    names.push_back(reading->name_of(definition));
-  }
-  sort_unique(names);
-  return names;
+  return reading->defined_in(file->second.self);
 }
 
 result<std::vector<std::string>> code_graph::definers(std::string_view name, const code_moment& at) const {
@@ -144,11 +184,24 @@ result<std::vector<code_place>> code_graph::callers(std::string_view name, const
   if (!reading) {
     return tl::unexpected(reading.error());
   }
-  std::vector<code_place> found;
+  return reading->callers(name);
+}
+
+result<std::vector<std::string>> code_graph::users(std::string_view name, const code_moment& at) const {
+  auto reading = reader::at(*this, at);
+  if (!reading) {
+    return tl::unexpected(reading.error());
+  }
+  std::vector<std::string> found;
   if (const auto known = names_.find(name); known != names_.end()) {
-    for (const auto call : reading->in(calls_, known->second)) {
-      if (auto place = reading->place_of(call)) {
-        found.push_back(std::move(*place));
+    for (const auto file : reading->in(uses_, known->second)) {
+      found.push_back(reading->name(file));
+    }
+    for (const auto arcs : {named_, calls_}) {  // of files that are kept with all their nodes
+      for (const auto node : reading->in(arcs, known->second)) {
+        if (auto place = reading->place_of(node)) {
+          found.push_back(std::move(place->file));
+        }
       }
     }
   }
@@ -164,29 +217,17 @@ result<std::vector<std::string>> code_graph::includers(std::string_view path, co
   if (!reading) {
     return tl::unexpected(reading.error());
   }
-  std::vector<std::string> found;
-  for (auto ending = path;;) {
-    if (const auto known = paths_.find(ending); known != paths_.end()) {
-      for (const auto include : reading->in(includes_, known->second)) {
-        if (auto place = reading->place_of(include)) {
-          found.push_back(std::move(place->file));
-        }
-      }
-    }
-    const auto slash = ending.find('/');
-    if (slash == std::string_view::npos) {
-      break;
-    }
-    ending.remove_prefix(slash + 1);
-  }
-  sort_unique(found);
-  return found;
+  return reading->includers(path);
 }
 
 result<std::vector<code_effect>> code_graph::impact(std::string_view path, const code_moment& at) const {
-  auto defined = defined_in(path, at);
-  if (!defined) {
-    return tl::unexpected(defined.error());
+  const auto changed = files_.find(path);
+  if (changed == files_.end()) {
+    return no_file(path);
+  }
+  auto reading = reader::at(*this, at);
+  if (!reading) {
+    return tl::unexpected(reading.error());
   }
   std::vector<code_effect> touched;
   std::set<std::string, std::less<>> seen{std::string{path}};
@@ -194,25 +235,17 @@ result<std::vector<code_effect>> code_graph::impact(std::string_view path, const
   for (std::uint32_t distance = 1; !ring.empty(); ++distance) {
     std::vector<std::string> next;
     for (const auto& file : ring) {
-      auto including = includers(file, at);
-      if (!including) {
-        return tl::unexpected(including.error());
-      }
-      for (const auto& one : *including) {
+      for (auto& one : reading->includers(file)) {
         if (seen.insert(one).second) {
           touched.push_back({one, distance, true});
-          next.push_back(one);
+          next.push_back(std::move(one));
         }
       }
     }
     ring = std::move(next);
   }
-  for (const auto& name : *defined) {  // callers are not followed: what a call gives back is the caller's own
-    auto calling = callers(name, at);
-    if (!calling) {
-      return tl::unexpected(calling.error());
-    }
-    for (const auto& place : *calling) {
+  for (const auto& name : reading->defined_in(changed->second.self)) {
+    for (const auto& place : reading->callers(name)) {  // not followed: what a call gives back is the caller's own
       if (seen.insert(place.file).second) {
         touched.push_back({place.file, 1, false});
       }

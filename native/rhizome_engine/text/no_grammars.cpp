@@ -20,7 +20,7 @@ tl::unexpected<error> left_out() {
 
 struct ast::version {
   language of;
-  std::string text;
+  std::shared_ptr<const std::string> text;
 };
 struct ast_cursor::place {};
 
@@ -38,7 +38,8 @@ bool ast_cursor::to_child() { return false; }
 bool ast_cursor::to_sibling() { return false; }
 bool ast_cursor::to_parent() { return false; }
 
-const std::string& ast::text() const noexcept { return version_->text; }
+const std::string& ast::text() const noexcept { return *version_->text; }
+std::shared_ptr<const std::string> ast::shared_text() const noexcept { return version_->text; }
 const language& ast::of() const noexcept { return version_->of; }
 ast_cursor ast::walk() const { return ast_cursor(std::make_unique<ast_cursor::place>()); }
 bool ast::has_error() const { return false; }

@@ -30,6 +30,54 @@ std::uint64_t hash_text(std::string_view text, std::uint64_t seed) {
   return hash;
 }
 
+/// Numbers the distinct names of one text in the order in which they are met.
+class name_numbers {
+public:
+  name_numbers(const std::string& text, std::vector<text_slice>& names) : text_(text), names_(names), slots_(256) {}
+
+  std::uint32_t of(text_slice name) {
+    const auto bytes = name.of(text_);
+    const auto hash = hash_text(bytes, 0);
+    const auto mask = slots_.size() - 1;
+    auto at = hash & mask;
+    for (; slots_[at].number_1 != 0; at = (at + 1) & mask) {
+      if (slots_[at].hash == static_cast<std::uint32_t>(hash >> 32) &&
+          names_[slots_[at].number_1 - 1].of(text_) == bytes) {
+        return slots_[at].number_1 - 1;
+      }
+    }
+    names_.push_back(name);
+    slots_[at] = {static_cast<std::uint32_t>(hash >> 32), static_cast<std::uint32_t>(names_.size())};
+    if (names_.size() * 2 > slots_.size()) {
+      grow();
+    }
+    return static_cast<std::uint32_t>(names_.size() - 1);
+  }
+
+private:
+  struct slot {
+    std::uint32_t hash = 0;      // its upper half
+    std::uint32_t number_1 = 0;  // one more than the number; 0: free
+  };
+
+  void grow() {
+    slots_.assign(slots_.size() * 2, {});
+    const auto mask = slots_.size() - 1;
+    for (std::uint32_t number = 0; number < names_.size(); ++number) {
+      const auto hash = hash_text(names_[number].of(text_), 0);
+      auto at = hash & mask;
+      while (slots_[at].number_1 != 0) {
+        at = (at + 1) & mask;
+      }
+      slots_[at] = {static_cast<std::uint32_t>(hash >> 32), number + 1};
+    }
+  }
+
+  const std::string& text_;
+  std::vector<text_slice>& names_;
+  std::vector<slot> slots_;
+};
+
 /// What is to be known of a grammar's kinds and fields.
 struct vocabulary {
   enum class shape : std::uint8_t { plain, definition, definition_with_body, call, include, name, whole_name, quoted };
@@ -137,14 +185,16 @@ text_slice name_in(TSNode node, const vocabulary& words) {
 /// Walks a tree and lays its nodes out. The walk keeps its own stack: texts may nest deeper than a thread's stack holds.
 class flattener {
 public:
-  explicit flattener(syntax& out)
-      : out_(out),
-        text_(out.tree_.text()),
-        words_(vocabulary_of(out.tree_.of().grammar())),
+  flattener(const ast& tree, syntax& out)
+      : tree_(tree),
+        out_(out),
+        text_(tree.text()),
+        numbers_(text_, out.spellings_),
+        words_(vocabulary_of(tree.of().grammar())),
         all_(out.detail_ == syntax_detail::tree) {}
 
   void walk() {
-    auto cursor = ts_tree_cursor_new(ts_tree_root_node(out_.tree_.inside().tree.get()));
+    auto cursor = ts_tree_cursor_new(ts_tree_root_node(tree_.inside().tree.get()));
     enter(ts_tree_cursor_current_node(&cursor));
     while (!open_.empty()) {
       if (ts_tree_cursor_goto_first_child(&cursor)) {
@@ -223,6 +273,7 @@ private:
       case shape::name:
         flat.role = syntax_role::name;
         flat.name = slice_of(node);
+        flat.spelling = numbers_.of(flat.name);
         return;
       case shape::definition_with_body:
         if (ts_node_is_null(child_in(node, words_.body))) {
@@ -249,11 +300,15 @@ private:
     flat.name = name_in(naming, words_);
     if (flat.name.from == flat.name.to) {
       flat.role = syntax_role::none;  // an anonymous type; a call of an expression
+    } else if (flat.role != syntax_role::include) {
+      flat.spelling = numbers_.of(flat.name);
     }
   }
 
+  const ast& tree_;
   syntax& out_;
   const std::string& text_;
+  name_numbers numbers_;
   const vocabulary& words_;
   bool all_;
   std::vector<frame> open_;
@@ -262,7 +317,7 @@ private:
 syntax syntax::of(const ast& tree, syntax_detail detail) {
   syntax made(tree, detail);
   made.nodes_.reserve(detail == syntax_detail::tree ? tree.text().size() / 8 + 1 : 64);
-  flattener(made).walk();
+  flattener(tree, made).walk();
   return made;
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,7 +29,8 @@ struct syntax_node {
   std::uint32_t length = 0;
   std::uint32_t offset = 0;  ///< From its parent's begin.
   std::uint32_t size = 1;
-  text_slice name;  ///< What it defines, calls, includes (without quotes) or is. Empty for role none.
+  text_slice name;             ///< What it defines, calls, includes (without quotes) or is. Empty for role none.
+  std::uint32_t spelling = 0;  ///< That name's place in syntax::spellings; not for the roles none and include.
   syntax_kind kind = 0;
   syntax_role role = syntax_role::none;
 };
@@ -37,25 +40,33 @@ enum class syntax_detail : std::uint8_t {
   tree,     ///< Every named node.
 };
 
-/// One version of a text, ready to be compared and kept: a value. Makes it, and is it, on any thread.
+/// One version of a text, ready to be compared and kept: a value, which does not keep the tree that it was made of. Any thread.
 class syntax {
 public:
   /// One walk over the tree. Allocates nothing but the nodes and a stack.
   [[nodiscard]] static syntax of(const ast& tree, syntax_detail detail);
 
-  [[nodiscard]] const ast& tree() const noexcept { return tree_; }
+  [[nodiscard]] const language& grammar() const noexcept { return language_; }
   [[nodiscard]] syntax_detail detail() const noexcept { return detail_; }
   /// The root first; never empty.
   [[nodiscard]] std::span<const syntax_node> nodes() const noexcept { return nodes_; }
-  [[nodiscard]] std::string_view name(std::size_t node) const { return nodes_[node].name.of(tree_.text()); }
+  [[nodiscard]] std::string_view name(std::size_t node) const { return nodes_[node].name.of(*text_); }
+  /// The distinct names in the text, each where it is first met: its identifiers, and what it defines and calls. Those of all of
+  /// the text, also where an outline leaves their nodes out.
+  [[nodiscard]] std::span<const text_slice> spellings() const noexcept { return spellings_; }
+  [[nodiscard]] std::string_view spelling(std::size_t number) const { return spellings_[number].of(*text_); }
+  /// Lets go of the text but for the names in it: slices of names are no places in the text then, all else stays.
+  void keep_names_only();
   /// How many nodes of the syntax tree were walked, the tokens that are not kept included.
   [[nodiscard]] std::size_t walked() const noexcept { return walked_; }
 
 private:
-  syntax(ast tree, syntax_detail detail) : tree_(std::move(tree)), detail_(detail) {}
-  ast tree_;
+  syntax(const ast& tree, syntax_detail detail) : language_(tree.of()), text_(tree.shared_text()), detail_(detail) {}
+  language language_;
+  std::shared_ptr<const std::string> text_;
   syntax_detail detail_;
   std::vector<syntax_node> nodes_;
+  std::vector<text_slice> spellings_;
   std::size_t walked_ = 0;
 
   friend class flattener;

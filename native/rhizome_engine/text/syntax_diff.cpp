@@ -143,6 +143,28 @@ private:
 
 }  // namespace
 
+void syntax::keep_names_only() {
+  std::string names;
+  const auto keep = [&](text_slice& name) {
+    const auto from = static_cast<std::uint32_t>(names.size());
+    names += name.of(*text_);
+    name = {from, static_cast<std::uint32_t>(names.size())};
+  };
+  for (auto& spelling : spellings_) {
+    keep(spelling);
+  }
+  for (auto& node : nodes_) {
+    if (node.role == syntax_role::include) {
+      keep(node.name);
+    } else if (node.role != syntax_role::none) {
+      node.name = spellings_[node.spelling];
+    } else {
+      node.name = {};
+    }
+  }
+  text_ = std::make_shared<const std::string>(std::move(names));
+}
+
 syntax_match match_syntax(const syntax& earlier, const syntax& later) { return matcher(earlier, later).run(); }
 
 }  // namespace rhizome

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tools/colony/options.hpp"
 #include "tools/colony/text.hpp"
 
 namespace karyon::tools {
@@ -49,6 +50,39 @@ nlohmann::ordered_json to_json(const usage_answer& answer) {
     places.push_back({{"file", std::string(place.file)}, {"line", place.line}});
   }
   return {{"name", answer.name}, {"known", answer.known}, {"uses", std::move(places)}};
+}
+
+nlohmann::ordered_json to_json(const std::vector<files_answer>& answers) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const files_answer& answer : answers) {
+    all.push_back({{"name", answer.name}, {"files", answer.files}});
+  }
+  return all;
+}
+
+nlohmann::ordered_json to_json(const graph_answers& answers) {
+  using nlohmann::ordered_json;
+  const graph_census& c = answers.census;
+  ordered_json impact = ordered_json::array();
+  for (const impact_answer& answer : answers.impact) {
+    ordered_json touched = ordered_json::array();
+    for (const touched_file& one : answer.touched) {
+      touched.push_back({{"file", one.file}, {"distance", one.distance}, {"by", one.by_include ? "include" : "call"}});
+    }
+    const bool known = !answer.file.empty();
+    impact.push_back({{"asked", answer.asked},
+                      {"file", known ? ordered_json(answer.file) : ordered_json(nullptr)},
+                      {"touches", std::move(touched)}});
+  }
+  return {{"files", c.files},
+          {"versions", c.versions},
+          {"unread", c.unread},
+          {"repositories", c.repositories},
+          {"seconds", c.seconds},
+          {"as_of", answers.as_of ? ordered_json(time_text(*answers.as_of)) : ordered_json(nullptr)},
+          {"impact", std::move(impact)},
+          {"who_defines", to_json(answers.defined)},
+          {"who_uses", to_json(answers.used)}};
 }
 
 std::uint64_t files_in(const std::vector<location>& places) {
@@ -137,6 +171,45 @@ void print_usage(std::ostream& out, const usage_answer& answer, std::size_t plac
   }
 }
 
+namespace {
+
+void print_files(std::ostream& out, const char* what, const files_answer& answer, const std::string& when) {
+  out << printable(answer.name) << ": " << what << " in " << counted(answer.files.size(), "file") << when << '\n';
+  for (const std::string& file : answer.files) {
+    out << "  " << printable(file) << '\n';
+  }
+}
+
+}  // namespace
+
+void print_graph(std::ostream& out, const graph_answers& answers) {
+  const graph_census& c = answers.census;
+  out << "graph of " << counted(c.versions, "version") << " of " << counted(c.files, "file") << ", read in "
+      << seconds_text(c.seconds) << (c.repositories > 0 ? " with git's history" : "");
+  if (c.unread > 0) {
+    out << "; " << with_commas(c.unread) << " could not be read";
+  }
+  out << '\n';
+  const std::string when = answers.as_of ? " as of " + time_text(*answers.as_of) : "";
+  for (const impact_answer& answer : answers.impact) {
+    if (answer.file.empty()) {
+      out << printable(answer.asked) << ": there is no such file\n";
+      continue;
+    }
+    out << printable(answer.file) << ": a change touches " << counted(answer.touched.size(), "file") << when << '\n';
+    for (const touched_file& touched : answer.touched) {
+      out << "  " << touched.distance << (touched.by_include ? " include " : " call    ") << printable(touched.file)
+          << '\n';
+    }
+  }
+  for (const files_answer& answer : answers.defined) {
+    print_files(out, "defined", answer, when);
+  }
+  for (const files_answer& answer : answers.used) {
+    print_files(out, "used", answer, when);
+  }
+}
+
 void print_json(std::ostream& out, const colony_report& report) {
   using nlohmann::ordered_json;
   const census& c = report.state;
@@ -152,7 +225,7 @@ void print_json(std::ostream& out, const colony_report& report) {
   for (const usage_answer& answer : report.answers) {
     answers.push_back(to_json(answer));
   }
-  const ordered_json document = {
+  ordered_json document = {
       {"schema", 1},
       {"roots", report.roots},
       {"unusable_roots", report.unusable_roots},
@@ -178,6 +251,9 @@ void print_json(std::ostream& out, const colony_report& report) {
       {"knowledge", {{"symbols", to_json(c.symbols_know)}, {"eyes", to_json(c.eyes_know)}, {"exact", c.is_exact()}}},
       {"healing", report.healed ? to_json(*report.healed) : ordered_json(nullptr)},
       {"who_uses", answers}};
+  if (report.graph) {
+    document["graph"] = to_json(*report.graph);
+  }
   out << document.dump(2, ' ', false, ordered_json::error_handler_t::replace) << '\n';
 }
 

@@ -8,11 +8,14 @@
 #include <cstdio>
 #include <iostream>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "tools/colony/colony.hpp"
 #include "tools/colony/progress.hpp"
 #include "tools/colony/prompt.hpp"
 #include "tools/colony/report.hpp"
+#include "tools/colony/source_graph.hpp"
 #include "tools/colony/text.hpp"
 #include "tools/colony/walker.hpp"
 
@@ -67,6 +70,9 @@ bool find_files(const colony_options& options, progress& shown, colony_report& r
 }
 
 result<void> answer_questions(colony& c, const colony_options& options, colony_report& report) {
+  if (options.as_of) {
+    return {};  // the graph knows what was
+  }
   for (const std::string& name : options.who_uses) {
     usage_answer answer{name, false, {}};
     auto places = c.who_uses(name);
@@ -81,6 +87,44 @@ result<void> answer_questions(colony& c, const colony_options& options, colony_r
   return {};
 }
 
+// The questions that need to know what names are to the program, or what was before.
+result<void> ask_graph(source_graph& graph, const colony_options& options, const std::vector<std::string>& files,
+                       const std::vector<std::string>& roots, progress& shown, graph_answers& answers) {
+  const auto census = graph.learn(files, roots, shown);
+  if (!census) {
+    return tl::unexpected<error>(census.error());
+  }
+  answers.census = *census;
+  answers.as_of = options.as_of;
+  for (const std::string& asked : options.impact) {
+    const auto named = graph.files_named(asked);
+    if (named.empty()) {
+      answers.impact.push_back({asked, {}, {}});
+    }
+    for (const std::string& file : named) {
+      auto touched = graph.impact(file, options.as_of);
+      if (!touched) {
+        return tl::unexpected<error>(touched.error());
+      }
+      answers.impact.push_back({asked, file, std::move(*touched)});
+    }
+  }
+  const auto ask_all = [&](const std::vector<std::string>& names, auto question, std::vector<files_answer>& to) {
+    for (const std::string& name : names) {
+      auto found = (graph.*question)(name, options.as_of);
+      if (!found) {
+        return result<void>(tl::unexpected<error>(found.error()));
+      }
+      to.push_back({name, std::move(*found)});
+    }
+    return result<void>();
+  };
+  if (auto done = ask_all(options.who_defines, &source_graph::definers, answers.defined); !done || !options.as_of) {
+    return done;
+  }
+  return ask_all(options.who_uses, &source_graph::users, answers.used);
+}
+
 }  // namespace
 
 int run_colony(const colony_options& options) {
@@ -89,6 +133,18 @@ int run_colony(const colony_options& options) {
   walk_result found;
   if (!find_files(options, shown, report, found)) {
     return status_usage;
+  }
+  std::optional<source_graph> graph;  // before hours of other work, if it can not be had
+  std::vector<std::string> files;
+  if (options.wants_graph()) {
+    auto opened = source_graph::open(
+        {.engine = options.engine, .workers = options.workers, .file_bytes_max = options.file_bytes_max});
+    if (!opened) {
+      complain(opened.error().message());
+      return status_failed;
+    }
+    graph.emplace(std::move(*opened));
+    files = found.files;
   }
   colony c(std::move(found.files), {.workers = options.workers, .file_bytes_max = options.file_bytes_max});
   const auto current = [&c, &found] {
@@ -116,9 +172,18 @@ int run_colony(const colony_options& options) {
   if (const auto answered = answer_questions(c, options, report); !answered) {
     return complain(answered.error());
   }
+  if (graph) {
+    report.graph.emplace();
+    if (const auto asked = ask_graph(*graph, options, files, report.roots, shown, *report.graph); !asked) {
+      return complain(asked.error());
+    }
+  }
   report.state = current();
   if (options.json) {
     print_json(std::cout, report);
+  }
+  if (report.graph && !options.json) {
+    print_graph(std::cout, *report.graph);
   }
   for (const usage_answer& answer : report.answers) {
     if (!options.json) {
@@ -127,7 +192,7 @@ int run_colony(const colony_options& options) {
   }
   std::cout.flush();
   int status = report.healed && !report.healed->is_exact() ? status_failed : 0;
-  if (options.prompt && !options.json && options.who_uses.empty() && has_terminal()) {
+  if (options.prompt && !options.json && options.who_uses.empty() && !options.wants_graph() && has_terminal()) {
     status = std::max(status, run_prompt(std::cin, std::cout, c, current, options.seed, shown));
   }
   if (!std::cout) {

@@ -10,6 +10,7 @@
 #include "support/catch.hpp"
 #include "support/run_command.hpp"
 #include "support/temporary_tree.hpp"
+#include "tools/colony/options.hpp"
 
 namespace {
 
@@ -53,6 +54,10 @@ TEST_CASE("wrong usage gets one clear line and exit status 2") {
       std::vector<std::string>{"colony", "/dev/null"}, std::vector<std::string>{"colony", "/no/such", "/nor/this"},
       std::vector<std::string>{"colony", "/usr/include", "--who-uses", ""},
       std::vector<std::string>{"colony", "/usr/include", "--who-uses="},
+      std::vector<std::string>{"colony", "/usr/include", "--impact="},
+      std::vector<std::string>{"colony", "/usr/include", "--who-defines", ""},
+      std::vector<std::string>{"colony", "/usr/include", "--as-of", "2026-11-21"},
+      std::vector<std::string>{"colony", "/usr/include", "--impact", "a.h", "--as-of", "yesterday"},
       std::vector<std::string>{"colony", "--json", "/no/such/directory"});
   const command_result r = karyon_command(arguments);
   INFO("arguments: " << (arguments.empty() ? "none" : arguments.back()) << "\nstderr: " << r.err);
@@ -192,6 +197,71 @@ TEST_CASE("file names can not steer the terminal") {
   CHECK(r.out.find('\x1b') == std::string::npos);
   CHECK(r.out.find("a\\x1B[31m.h") != std::string::npos);
 }
+
+TEST_CASE("a time is a date, a date with a time of day, or seconds, in UTC") {
+  const auto time_of = [](const char* text) {
+    std::int64_t time = -1;
+    return karyon::tools::parse_time(text, time) ? time / 1'000'000 : -1;
+  };
+  CHECK(time_of("1970-01-02") == 86'400);
+  CHECK(time_of("2026-11-21") == 1'795'219'200);
+  CHECK(time_of("2026-11-21 18:30") == 1'795'285'800);
+  CHECK(time_of("2026-11-21T18:30:05Z") == 1'795'285'805);
+  CHECK(time_of("@1700000000") == 1'700'000'000);
+  for (const char* wrong :
+       {"", "@", "@-1", "@1e9", "2026", "2026-13-01", "2026-02-30", "2026-11-21T", "2026-11-21 24:00",
+        "2026-11-21 18:30:", "2026-11-21 18:30 CET", "2026-1-21", "x2026-11-21"}) {
+    INFO(wrong);
+    CHECK(time_of(wrong) == -1);
+  }
+  CHECK(karyon::tools::time_text(1'795'285'805'000'000) == "2026-11-21 18:30:05 UTC");
+}
+
+TEST_CASE(
+    "a question for the graph without an engine fails before anything is read, in one line that names the engine") {
+  temporary_tree tree;
+  tree.write("a.h", "alpha");
+  const command_result r = karyon_command({"colony", tree.path(), "--impact", "a.h", "--engine", tree.path("none.so")});
+  CHECK(r.status == 1);
+  CHECK(r.out.empty());
+  CHECK(r.err.find(tree.path("none.so")) != std::string::npos);
+  CHECK(r.err.find("reading") == std::string::npos);
+}
+
+#ifdef RHIZOME_ENGINE
+TEST_CASE("the graph's answers are printed, and are part of the JSON, where they are asked for") {
+  temporary_tree tree;
+  tree.write("a.h", "int f() { return 1; }\n");
+  tree.write("b.h", "#include \"a.h\"\n");
+  tree.write("c.cpp", "#include \"b.h\"\nint g() { return f(); }\n");
+  const std::vector<std::string> engine{"--engine", RHIZOME_ENGINE};
+  std::vector<std::string> asked{"colony", tree.path(), "--impact", "a.h", "--impact", "x.h", "--who-defines", "f"};
+  asked.insert(asked.end(), engine.begin(), engine.end());
+  const command_result r = karyon_command(asked);
+  if (r.err.find("no syntax trees") != std::string::npos) {
+    CHECK(r.status == 1);
+    WARN("left out: this build has no grammars");
+    return;
+  }
+  INFO(r.out << r.err);
+  CHECK(r.status == 0);
+  CHECK(r.out.find("graph of 3 versions of 3 files") != std::string::npos);
+  CHECK(r.out.find(tree.path("a.h") + ": a change touches 2 files\n  1 include " + tree.path("b.h") + "\n  2 include " +
+                   tree.path("c.cpp") + "\n") != std::string::npos);
+  CHECK(r.out.find("x.h: there is no such file\n") != std::string::npos);
+  CHECK(r.out.find("f: defined in 1 file\n  " + tree.path("a.h") + "\n") != std::string::npos);
+
+  const json j = colony_json(
+      {tree.path(), "--impact", "a.h", "--who-uses", "f", "--as-of", "@1000000000", "--engine", RHIZOME_ENGINE});
+  CHECK(j["graph"]["files"] == 3);
+  CHECK(j["graph"]["as_of"] == "2001-09-09 01:46:40 UTC");
+  CHECK(j["graph"]["impact"][0]["file"] == tree.path("a.h"));
+  CHECK(j["graph"]["impact"][0]["touches"].empty());  // the files are younger
+  CHECK(j["graph"]["who_uses"][0]["files"].empty());
+  CHECK(j["who_uses"].empty());
+  CHECK(!colony_json({tree.path()}).contains("graph"));
+}
+#endif
 
 TEST_CASE("results that can not be written are a failure") {
   temporary_tree tree;

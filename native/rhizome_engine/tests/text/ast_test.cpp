@@ -23,6 +23,9 @@ TEST_CASE("a build without grammars says so to whoever asks for a tree", "[rhizo
 #include "random_program.hpp"
 #include "text/syntax.hpp"
 
+extern "C" const TSLanguage* tree_sitter_c(void);
+extern "C" const TSLanguage* tree_sitter_cpp(void);
+
 namespace {
 
 /// Every node by a cursor walk: kinds, whether named, and places.
@@ -94,6 +97,26 @@ TEST_CASE("a grammar of another ABI is refused with both versions named", "[rhiz
   CHECK(refused.error().code == errc::wrong_version);
   CHECK(refused.error().text.find("ABI 15") != std::string::npos);
   CHECK(refused.error().text.find("14") != std::string::npos);
+}
+
+TEST_CASE("a grammar with a dense table makes the same trees as the one that it was made of", "[rhizome][ast]") {
+  const auto as_generated = [](const std::string& text, const TSLanguage* grammar) {
+    return shape_of(parse(text, language::of_grammar(grammar, "generated").value()).value());
+  };
+  std::mt19937_64 rng(13);
+  for (int round = 0; round < 20; ++round) {
+    auto text = random_program(rng, 20);
+    const auto change = random_edit(rng, text);
+    text.replace(change.from, change.to - change.from, change.with);
+    REQUIRE(shape_of(c_tree(text)) == as_generated(text, tree_sitter_c()));
+    REQUIRE(shape_of(cpp_tree(text)) == as_generated(text, tree_sitter_cpp()));
+  }
+  for (const char* file : {"native/rhizome_engine/text/syntax.cpp", "include/karyon/organelle/abi.h",
+                           "native/rhizome_engine/tests/text/ast_test.cpp"}) {
+    const auto tree = parse_file(file, language::cpp().value());
+    REQUIRE(tree);
+    CHECK(shape_of(*tree) == as_generated(tree->text(), tree_sitter_cpp()));
+  }
 }
 
 TEST_CASE("an edited tree is the tree of the edited text, and the old one stays as it was", "[rhizome][ast]") {

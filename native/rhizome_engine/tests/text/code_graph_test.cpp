@@ -17,6 +17,7 @@ store small_store() {
   options.memory_limit_bytes = std::size_t{256} << 20;
   options.vertices_max = 1 << 20;
   options.huge_pages = false;
+  options.unique_arcs = false;
   return store::make(options).value();
 }
 
@@ -74,6 +75,48 @@ TEST_CASE("the graph knows who defines, calls and includes, now and before", "[r
   CHECK(code.impact("lib/b.h", at(150)).value() ==
         std::vector<code_effect>{{"main.c", 1, true}, {"lib/a.h", 1, false}});
   CHECK(code.impact("nothing.c", {}).error().code == errc::not_found);
+}
+
+TEST_CASE("the graph knows which files use a name, before, between and after", "[rhizome][code]") {
+  for (const auto detail : {syntax_detail::outline, syntax_detail::tree}) {
+    auto graph = small_store();
+    auto code = code_graph::over(graph).value();
+    REQUIRE(code.put("a.c", read("int f(struct s *p) { return p->field + g; }\n", detail), 10));
+    REQUIRE(code.put("b.c", read("int g;\n", detail), 10));
+    REQUIRE(code.put("b.c", read("int h;\n", detail), 20));
+    REQUIRE(code.put("b.c", read("int g, h;\n", detail), 30));
+    REQUIRE(code.remove("b.c", 40));
+    CHECK(code.users("field", {}).value() == names{"a.c"});
+    CHECK(code.users("f", {}).value() == names{"a.c"});
+    CHECK(code.users("g", at(5)).value().empty());
+    CHECK(code.users("g", at(15)).value() == names{"a.c", "b.c"});
+    CHECK(code.users("g", at(25)).value() == names{"a.c"});
+    CHECK(code.users("h", at(25)).value() == names{"b.c"});
+    CHECK(code.users("g", at(35)).value() == names{"a.c", "b.c"});
+    CHECK(code.users("h", at(35)).value() == names{"b.c"});
+    CHECK(code.users("h", at(45)).value().empty());
+    CHECK(code.users("nothing", {}).value().empty());
+    CHECK(code.last_change("b.c") == 40);
+    CHECK_FALSE(code.last_change("c.c"));
+  }
+}
+
+TEST_CASE("an include by a relative path is of the file that it leads to", "[rhizome][code]") {
+  auto graph = small_store();
+  auto code = code_graph::over(graph).value();
+  REQUIRE(code.put("lib/a.h", read(""), 1));
+  REQUIRE(code.put("src/b.c", read("#include \"../lib/a.h\"\n"), 1));
+  REQUIRE(code.put("lib/c.c", read("#include \"./a.h\"\n"), 1));
+  REQUIRE(code.put("d.c", read("#include \"ib/a.h\"\n"), 1));
+  CHECK(code.includers("lib/a.h", {}).value() == names{"lib/c.c", "src/b.c"});
+}
+
+TEST_CASE("a store that refuses parallel arcs is none for programs", "[rhizome][code]") {
+  store_options options;
+  options.memory_limit_bytes = std::size_t{64} << 20;
+  options.vertices_max = 1 << 10;
+  auto graph = store::make(options).value();
+  CHECK(code_graph::over(graph).error().code == errc::invalid_argument);
 }
 
 TEST_CASE("what was recorded later is not seen by a question about an earlier commit", "[rhizome][code]") {
@@ -143,6 +186,7 @@ TEST_CASE("a version that the store refuses leaves no trace", "[rhizome][code]")
   options.memory_limit_bytes = std::size_t{256} << 20;
   options.vertices_max = 20;
   options.huge_pages = false;
+  options.unique_arcs = false;
   auto graph = store::make(options).value();
   auto code = code_graph::over(graph).value();
   REQUIRE(code.put("a.c", read("int a() {}\n"), 1));
