@@ -1,0 +1,145 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include <karyon/core/export.hpp>
+
+namespace karyon::detail {
+
+/// What waits until nobody can see it any more: the head of everything that is handed to retire().
+struct retired {
+  retired* next = nullptr;
+  void (*destroy)(retired*) noexcept = nullptr;
+};
+
+/// One thread's part in the reclamation of memory (Fraser, "Practical lock-freedom", 2004): readers of tables take no lock, so
+/// what they may be looking at is not freed until all that were inside have left.
+///
+/// A thread is inside between pin and unpin, which lie within one call of a table: a cell that moves to another worker never takes
+/// a pin along. The epoch goes on only when all threads that are inside have seen the present one; what was retired in epoch e
+/// is freed from e + 3 on. Not from e + 2: who retires looks at the epoch while its unlinking may still wait in the core's store
+/// buffer, so that a reader who has pinned e + 1 already may come to what is marked with e. The barrier before e + 2 brings the
+/// unlinking out: who pins e + 2 does not.
+///
+///   pinned   0 -> e    pin: store, then a light fence, then the tree is read
+///            e -> 0    unpin: store, release; partner: the acquire load of try_advance
+///
+/// The light fence is only the compiler's; whoever advances the epoch pays for both sides with a barrier on all cores of the
+/// process (sched/seat.hpp has the same trade). Where the system has no such barrier pins are full fences.
+template <class Fences>
+struct basic_epoch_member {
+  std::atomic<std::uint64_t> pinned{0};
+
+  void pin(const std::atomic<std::uint64_t>& epoch) noexcept {
+    // Release, so that what this thread read before is read before memory is freed by one who sees this epoch.
+    pinned.store(epoch.load(std::memory_order_relaxed), std::memory_order_release);
+    Fences::light();
+  }
+  void unpin() noexcept { pinned.store(0, std::memory_order_release); }
+
+  /// In which epoch something was retired that this thread has unlinked just now. While pinned.
+  [[nodiscard]] static std::uint64_t retire_epoch(const std::atomic<std::uint64_t>& epoch) noexcept {
+    Fences::
+        light();  // with the heavy one before e + 2: this look is at e + 1 or more, or who pins e + 2 sees the unlinking
+    return epoch.load(std::memory_order_acquire);  // retire() frees by it: the readers of old epochs are done
+  }
+};
+
+/// From `now` to the next epoch, if all members that are inside have seen `now`. Returns the present epoch.
+/// `for_each(f)` calls f for every member.
+template <class Fences, class ForEach>
+std::uint64_t try_advance_epoch(std::atomic<std::uint64_t>& epoch, const ForEach& for_each) noexcept {
+  std::uint64_t now = epoch.load(std::memory_order_acquire);
+  bool all_seen = true;
+  const auto look = [&](const basic_epoch_member<Fences>& m) {
+    const std::uint64_t pinned = m.pinned.load(std::memory_order_acquire);  // with unpin: its reads are over
+    all_seen = all_seen && (pinned == 0 || pinned == now);
+  };
+  for_each(look);
+  if (!all_seen) return now;  // not worth a barrier
+  Fences::heavy();
+  for_each(look);
+  if (!all_seen) return now;
+  // Release: who sees the new epoch has what the members did before, as seen by this thread.
+  if (epoch.compare_exchange_strong(now, now + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return now + 1;
+  return now;
+}
+
+struct matrix_fences {
+  static void light() noexcept { asm volatile("" ::: "memory"); }
+  KARYON_API static void heavy() noexcept;
+};
+
+/// Of one thread at a time; kept, and taken over with what is retired in it, when its thread has ended.
+struct alignas(64) epoch_record : basic_epoch_member<matrix_fences> {
+  struct limbo {
+    std::uint64_t epoch = 0;
+    retired* first = nullptr;
+  };
+  /// An update function of this thread that is running, and of which table.
+  struct update_frame {
+    const void* table;
+    update_frame* outer;
+  };
+
+  std::uint32_t depth = 0;    // calls within calls
+  std::uint32_t waiting = 0;  // retired and not freed yet
+  std::uint32_t collect_at = 0;
+  std::uint32_t number = 0;  // of the record, from 0
+  update_frame* updating = nullptr;
+  std::array<limbo, 3> limbos;
+  bool collecting = false;
+  bool for_one_call = false;  // its thread has given its record back already, and is ending
+  std::atomic<bool> taken{false};
+  epoch_record* next = nullptr;  // of all; constant once it is seen there
+};
+
+struct epoch_globals {
+  std::atomic<std::uint64_t> epoch{1};
+  bool full_fences = false;  // set before the first record is made
+};
+KARYON_API extern constinit epoch_globals the_epochs;
+KARYON_API extern constinit thread_local epoch_record* this_thread_epochs;
+
+KARYON_API epoch_record* join_epochs();
+KARYON_API void pin_fully(epoch_record& r) noexcept;
+/// Frees what may be freed, and helps the epoch on.
+KARYON_API void collect_retired(epoch_record& r) noexcept;
+/// Until nothing is left that could be freed while no other thread is inside; for tests, and for a table's end. Not within a call.
+KARYON_API void collect_all_retired() noexcept;
+/// Hands something over that no reader can find any more. Within a pin.
+KARYON_API void retire(epoch_record& r, retired* what) noexcept;
+
+/// From when on what was retired in `epoch` may be freed.
+[[nodiscard]] constexpr std::uint64_t free_from(std::uint64_t epoch) noexcept { return epoch + 3; }
+
+/// Keeps what this thread can see from being freed, as long as the call lasts.
+class epoch_pin {
+public:
+  epoch_pin() : record_(this_thread_epochs != nullptr ? this_thread_epochs : join_epochs()) {
+    if (record_->depth++ == 0) {
+      if (the_epochs.full_fences) [[unlikely]] {
+        pin_fully(*record_);
+      } else {
+        record_->pin(the_epochs.epoch);
+      }
+    }
+  }
+  epoch_pin(const epoch_pin&) = delete;
+  epoch_pin& operator=(const epoch_pin&) = delete;
+  ~epoch_pin() {
+    if (--record_->depth == 0) {
+      record_->unpin();
+      if (record_->waiting >= record_->collect_at) [[unlikely]]
+        collect_retired(*record_);
+    }
+  }
+  [[nodiscard]] epoch_record& record() const noexcept { return *record_; }
+
+private:
+  epoch_record* record_;
+};
+
+}  // namespace karyon::detail

@@ -1,0 +1,163 @@
+#include <karyon/matrix/detail/epoch.hpp>
+
+#include <mutex>
+#include <new>
+
+#include "sched/seat.hpp"
+
+namespace karyon::detail {
+
+constinit epoch_globals the_epochs;
+constinit thread_local epoch_record* this_thread_epochs = nullptr;
+
+namespace {
+
+constexpr std::uint32_t collect_every = 256;  // a barrier on all cores is shared by so many
+
+// All records there are; they stay.
+constinit std::atomic<epoch_record*> all_records{nullptr};
+constinit std::mutex join_lock;
+std::uint32_t records_made = 0;  // join_lock
+bool prepared = false;           // join_lock
+
+// Destructors of other objects of the thread may still use tables: then each call takes a record and gives it back.
+constinit thread_local bool this_thread_has_left = false;
+
+/// Hands the record to whoever comes next when its thread ends. What is retired in it stays there.
+struct membership {
+  epoch_record* record = nullptr;
+  ~membership() {
+    if (record == nullptr) return;
+    this_thread_epochs = nullptr;
+    this_thread_has_left = true;
+    record->taken.store(false, std::memory_order_release);  // with take: what this thread did with it
+  }
+};
+thread_local membership this_thread_membership;
+
+[[nodiscard]] bool take(epoch_record& r) noexcept {
+  bool taken = false;
+  return !r.taken.load(std::memory_order_relaxed) &&
+         r.taken.compare_exchange_strong(taken, true, std::memory_order_acquire, std::memory_order_relaxed);
+}
+
+[[nodiscard]] epoch_record* take_or_make() {
+  const std::lock_guard lock(join_lock);
+  if (!prepared) {
+    the_epochs.full_fences = !process_fences::prepare();
+    prepared = true;
+  }
+  for (epoch_record* r = all_records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+    if (take(*r)) return r;
+  }
+  auto* const r = new epoch_record();
+  r->number = records_made++;
+  r->taken.store(true, std::memory_order_relaxed);
+  r->collect_at = collect_every;
+  r->next = all_records.load(std::memory_order_relaxed);
+  all_records.store(r, std::memory_order_release);  // with for_each_record
+  return r;
+}
+
+template <class Visit>
+void for_each_record(const Visit& visit) noexcept {
+  for (epoch_record* r = all_records.load(std::memory_order_acquire); r != nullptr; r = r->next) visit(*r);
+}
+
+void destroy_list(epoch_record& r, epoch_record::limbo& l) noexcept {
+  retired* next = l.first;
+  l.first = nullptr;
+  while (next != nullptr) {
+    retired* const item = next;
+    next = item->next;
+    --r.waiting;
+    item->destroy(item);  // the user's destructors: may use tables, and retire more
+  }
+}
+
+/// Of a record that is this thread's, or that it has taken.
+void free_old(epoch_record& r, std::uint64_t epoch) noexcept {
+  if (r.collecting) return;
+  r.collecting = true;
+  for (epoch_record::limbo& l : r.limbos) {
+    if (l.first != nullptr && free_from(l.epoch) <= epoch) destroy_list(r, l);
+  }
+  r.collecting = false;
+}
+
+void free_old_of_ended_threads(std::uint64_t epoch) noexcept {
+  for_each_record([&](epoch_record& r) {
+    if (!take(r)) return;
+    if (r.waiting != 0) free_old(r, epoch);
+    r.taken.store(false, std::memory_order_release);
+  });
+}
+
+std::uint64_t advance() noexcept {
+  return try_advance_epoch<matrix_fences>(
+      the_epochs.epoch, [](const auto& look) { for_each_record([&](const epoch_record& r) { look(r); }); });
+}
+
+}  // namespace
+
+void matrix_fences::heavy() noexcept {
+  if (!the_epochs.full_fences) return process_fences::heavy();
+  // The other half of pin_fully. Not a fence, which ThreadSanitizer does not know.
+  static constinit std::atomic<std::uint32_t> all_see{0};
+  all_see.exchange(0);
+}
+
+epoch_record* join_epochs() {
+  epoch_record* const r = take_or_make();
+  if (this_thread_has_left) {
+    r->for_one_call = true;
+    r->collect_at = 0;  // the call ends in collect_retired
+  } else {
+    this_thread_membership.record = r;
+  }
+  this_thread_epochs = r;
+  return r;
+}
+
+void pin_fully(epoch_record& r) noexcept { r.pinned.exchange(the_epochs.epoch.load(std::memory_order_relaxed)); }
+
+void collect_retired(epoch_record& r) noexcept {
+  if (r.for_one_call) {
+    r.for_one_call = false;
+    r.collect_at = r.waiting + collect_every;
+    this_thread_epochs = nullptr;
+    r.taken.store(false, std::memory_order_release);  // as the membership's end
+    return;
+  }
+  const std::uint64_t epoch = advance();
+  free_old(r, epoch);
+  free_old_of_ended_threads(epoch);
+  r.collect_at = r.waiting + collect_every;
+}
+
+void collect_all_retired() noexcept {
+  epoch_record* const r = this_thread_epochs;
+  if (r != nullptr && r->depth != 0) return;
+  for (int i = 0; i < 4; ++i) {
+    const std::uint64_t epoch = advance();
+    if (r != nullptr) free_old(*r, epoch);
+    free_old_of_ended_threads(epoch);
+  }
+}
+
+void retire(epoch_record& r, retired* what) noexcept {
+  const std::uint64_t epoch = epoch_record::retire_epoch(the_epochs.epoch);
+  epoch_record::limbo& l = r.limbos[epoch % r.limbos.size()];
+  if (l.epoch != epoch && !r.collecting) {
+    // Of an epoch three or more ago, as free_from has it. What its destructors retire goes to this list or another one: it is empty by then.
+    r.collecting = true;
+    destroy_list(r, l);
+    r.collecting = false;
+  }
+  l.epoch = epoch;
+  what->next = l.first;
+  l.first = what;
+  ++r.waiting;
+}
+
+}  // namespace karyon::detail

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <karyon/matrix/table.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "support/catch.hpp"
+
+namespace {
+
+using karyon::errc;
+using karyon::table;
+using karyon::table_options;
+
+/// Compares, or throws when the test wants it to.
+struct moody_less {
+  bool* moody;
+  bool operator()(int a, int b) const {
+    if (*moody) throw std::runtime_error("can not tell");
+    return a < b;
+  }
+};
+
+/// Counts its living copies; the copying throws when the test wants it to.
+struct fragile {
+  static inline std::atomic<int> living{0};
+  static inline std::atomic<bool> breaks{false};
+  int n;
+  explicit fragile(int v) : n(v) { ++living; }
+  fragile(const fragile& other) : n(other.n) {
+    if (breaks) throw std::runtime_error("broken");
+    ++living;
+  }
+  fragile& operator=(const fragile&) = delete;
+  ~fragile() { --living; }
+  friend bool operator==(const fragile& a, const fragile& b) { return a.n == b.n; }
+};
+
+TEST_CASE("a comparison that throws leaves the table as it was, and usable") {
+  bool moody = false;
+  table<int, int, moody_less> t({}, moody_less{&moody});
+  for (int k = 0; k < 300; ++k) REQUIRE(t.insert(k, k).value());
+  const auto before = t.snapshot();
+  moody = true;
+  REQUIRE_THROWS_AS(t.insert(1000, 1), std::runtime_error);
+  REQUIRE_THROWS_AS(t.insert(5, 1), std::runtime_error);
+  REQUIRE_THROWS_AS(t.erase(5), std::runtime_error);
+  REQUIRE_THROWS_AS(t.take(5), std::runtime_error);
+  REQUIRE_THROWS_AS(t.lookup(5), std::runtime_error);
+  REQUIRE_THROWS_AS(t.update_counter(5, 1), std::runtime_error);
+  REQUIRE_THROWS_AS(t.range(5, 50), std::runtime_error);
+  moody = false;
+  REQUIRE(t.snapshot() == before);
+  REQUIRE(t.insert(1000, 1).value());
+}
+
+TEST_CASE("a value whose copy throws is neither lost nor put in") {
+  {
+    table<int, fragile> t;
+    REQUIRE(t.insert(1, fragile(10)).value());
+    const auto bytes = t.stats().bytes;
+    fragile::breaks = true;
+    REQUIRE_THROWS_AS(t.insert(2, fragile(20)), std::runtime_error);
+    REQUIRE_THROWS_AS(t.insert(1, fragile(11)), std::runtime_error);
+    REQUIRE_THROWS_AS(t.take(1), std::runtime_error);
+    REQUIRE_THROWS_AS(t.lookup(1), std::runtime_error);
+    REQUIRE_THROWS_AS(t.update(1, [](const fragile& f) { return fragile(f.n + 1); }), std::runtime_error);
+    fragile::breaks = false;
+    REQUIRE(t.size() == 1);
+    REQUIRE(t.stats().bytes == bytes);
+    REQUIRE(t.take(1).value()->n == 10);
+  }
+  karyon::detail::collect_all_retired();
+  REQUIRE(fragile::living == 0);
+}
+
+TEST_CASE("an update function that throws leaves the value as it was") {
+  table<int, int> t;
+  REQUIRE(t.insert(1, 7).value());
+  REQUIRE_THROWS_AS(t.update(1, [](int) -> int { throw std::runtime_error("no"); }), std::runtime_error);
+  REQUIRE(t.lookup(1) == 7);
+  REQUIRE(t.update(1, [](int v) { return v + 1; }).value());
+}
+
+TEST_CASE("an update function may read its table but is refused a change of it") {
+  table<int, int> t;
+  table<int, int> other;
+  REQUIRE(t.insert(1, 7).value());
+  REQUIRE(t.insert(2, 30).value());
+  errc refusals[5] = {};
+  const auto done = t.update(1, [&](int v) {
+    refusals[0] = t.insert(3, 1).error().code();
+    refusals[1] = t.erase(2).error().code();
+    refusals[2] = t.update(1, [](int x) { return x; }).error().code();
+    refusals[3] = t.update_counter(1, 1).error().code();
+    refusals[4] = t.load({{9, 9}}).error().code();
+    other.insert(1, v).value();
+    return v + *t.lookup(2);
+  });
+  REQUIRE(done.value());
+  for (const errc c : refusals) REQUIRE(c == errc::refused);
+  REQUIRE(t.lookup(1) == 37);
+  REQUIRE(t.size() == 2);
+  REQUIRE(other.lookup(1) == 7);
+  REQUIRE(t.insert(3, 1).value());
+}
+
+TEST_CASE("a table refuses what its quota does not allow, and takes it once there is room") {
+  table<std::uint64_t, std::uint64_t> t(table_options{.quota_bytes = 8 * 1024});
+  std::uint64_t kept = 0;
+  for (std::uint64_t k = 0; k < 10000; ++k) {
+    const auto done = t.insert(k, k);
+    if (!done) {
+      REQUIRE(done.error().code() == errc::refused);
+      break;
+    }
+    ++kept;
+  }
+  REQUIRE(kept > 64);
+  REQUIRE(kept < 600);
+  REQUIRE(t.size() == kept);
+  REQUIRE(t.stats().bytes <= 8 * 1024);
+  REQUIRE(t.snapshot().size() == kept);
+  REQUIRE_FALSE(t.insert(0, 5).value());  // in place of what is there
+  for (std::uint64_t k = 0; k < kept; ++k) REQUIRE(t.erase(k).value());
+  for (std::uint64_t k = 0; k < 64; ++k) REQUIRE(t.insert(k, k).value());
+}
+
+TEST_CASE("a quota counts boxed keys and values, and gives back what was refused") {
+  table<std::string, std::string> t(table_options{.quota_bytes = 16 * 1024});
+  int kept = 0;
+  while (t.insert("key " + std::to_string(kept), "value").has_value()) ++kept;
+  const auto full = t.stats().bytes;
+  for (int i = 0; i < 100; ++i) REQUIRE_FALSE(t.insert("one more", "value").has_value());
+  for (int i = 0; i < kept; ++i) REQUIRE_FALSE(t.insert("key " + std::to_string(i), "another").value());
+  REQUIRE(t.update("key 0", [](const std::string& v) { return v + "!"; }).value());
+  REQUIRE(t.stats().bytes == full);
+  REQUIRE(static_cast<int>(t.size()) == kept);
+  std::vector<std::pair<std::string, std::string>> many;
+  for (int i = 0; i < 1000; ++i) many.emplace_back(std::to_string(i), "v");
+  table<std::string, std::string> small(table_options{.quota_bytes = 16 * 1024});
+  REQUIRE(small.load(many).error().code() == errc::refused);
+  REQUIRE(small.size() == 0);
+  REQUIRE(small.stats().bytes < 2 * 1024);
+}
+
+TEST_CASE("what a table held is destroyed once nobody can see it") {
+  fragile::living = 0;
+  {
+    table<int, fragile> t;
+    for (int k = 0; k < 1000; ++k) REQUIRE(t.insert(k, fragile(k)).value());
+    for (int k = 0; k < 1000; ++k) REQUIRE_FALSE(t.insert(k, fragile(-k)).value());
+    for (int k = 0; k < 500; ++k) REQUIRE(t.erase(k).value());
+    karyon::detail::collect_all_retired();
+    REQUIRE(fragile::living == 500);
+  }
+  karyon::detail::collect_all_retired();
+  REQUIRE(fragile::living == 0);
+}
+
+struct last_words {
+  table<int, fragile>* said;
+  ~last_words() { static_cast<void>(said->insert(1, fragile(2))); }
+};
+
+TEST_CASE("what a thread replaces while its thread-local objects are destroyed is freed as well") {
+  fragile::living = 0;
+  {
+    table<int, fragile> t;
+    REQUIRE(t.insert(1, fragile(1)).value());
+    std::thread([&t] {
+      thread_local last_words words{&t};  // older than the thread's part in the epochs, so destroyed behind it
+      static_cast<void>(t.lookup(1));
+    }).join();
+    REQUIRE(t.lookup(1)->n == 2);
+    karyon::detail::collect_all_retired();
+    REQUIRE(fragile::living == 1);
+  }
+}
+
+}  // namespace
