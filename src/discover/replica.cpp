@@ -1,0 +1,356 @@
+#include "discover/replica.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <karyon/discover/member.hpp>
+
+#include "discover/names.hpp"
+
+namespace karyon::detail {
+
+namespace {
+
+// Little-endian: a head of 28 bytes, then the entries.
+//
+//   0  'K' 'd'          magic
+//   2  version          1
+//   3  kind             frame_kind
+//   4  epoch            u64, not 0
+//   12 sequence         u64
+//   20 part             u32  (sync)
+//   24 parts, or count  u32  (sync: parts; else: entries)
+//   28 entries          add u8 (delta), times u32 (sync), member u64, time u64, key length u8, key
+enum class frame_kind : std::uint8_t { discover = 1, sync, delta, digest, bye, remove };
+constexpr std::size_t head_bytes = 28;
+constexpr std::size_t entry_head_bytes = 4 + 8 + 8 + 1;
+
+class writer {
+public:
+  writer(frame_kind kind, std::uint64_t epoch, std::uint64_t sequence, std::uint32_t part = 0) {
+    bytes_.reserve(64);
+    put(std::uint8_t{'K'}), put(std::uint8_t{'d'}), put(std::uint8_t{1}), put(static_cast<std::uint8_t>(kind));
+    put(epoch), put(sequence), put(part), put(std::uint32_t{0});
+  }
+  template <class Number>
+  void put(Number n) {
+    for (std::size_t i = 0; i < sizeof n; ++i) bytes_.push_back(static_cast<std::byte>(n >> (8 * i) & 0xffu));
+  }
+  void put_entry(std::string_view key, std::uint64_t member, std::uint64_t time) {
+    put(member), put(time), put(static_cast<std::uint8_t>(key.size()));
+    const auto* const first = reinterpret_cast<const std::byte*>(key.data());
+    bytes_.insert(bytes_.end(), first, first + key.size());
+  }
+  void set_count(std::uint32_t n) {
+    for (std::size_t i = 0; i < 4; ++i) bytes_[24 + i] = static_cast<std::byte>(n >> (8 * i) & 0xffu);
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+  [[nodiscard]] std::shared_ptr<const std::vector<std::byte>> take() {
+    return std::make_shared<const std::vector<std::byte>>(std::move(bytes_));
+  }
+
+private:
+  std::vector<std::byte> bytes_;
+};
+
+}  // namespace
+
+struct replica::frame_in {
+  std::span<const std::byte> rest;
+  frame_kind kind = frame_kind::discover;
+  std::uint64_t epoch = 0;
+  std::uint64_t sequence = 0;
+  std::uint32_t part = 0;
+  std::uint32_t count = 0;
+  bool fine = true;
+
+  explicit frame_in(std::span<const std::byte> bytes) noexcept : rest(bytes) {
+    const bool magic = get<std::uint8_t>() == 'K' && get<std::uint8_t>() == 'd' && get<std::uint8_t>() == 1;
+    const auto k = get<std::uint8_t>();
+    epoch = get<std::uint64_t>();
+    sequence = get<std::uint64_t>();
+    part = get<std::uint32_t>();
+    count = get<std::uint32_t>();
+    fine = fine && magic && k >= 1 && k <= 6 && epoch != 0;
+    kind = static_cast<frame_kind>(k);
+  }
+  template <class Number>
+  Number get() noexcept {
+    if (rest.size() < sizeof(Number)) {
+      fine = false;
+      return 0;
+    }
+    Number n = 0;
+    for (std::size_t i = 0; i < sizeof n; ++i) {
+      n = static_cast<Number>(n | static_cast<Number>(static_cast<Number>(rest[i]) << (8 * i)));
+    }
+    rest = rest.subspan(sizeof n);
+    return n;
+  }
+  std::string_view get_key() noexcept {
+    const std::size_t n = get<std::uint8_t>();
+    if (!fine || n == 0 || rest.size() < n) {
+      fine = false;
+      return {};
+    }
+    const std::string_view key(reinterpret_cast<const char*>(rest.data()), n);
+    rest = rest.subspan(n);
+    fine = is_utf8(key);
+    return key;
+  }
+};
+
+const replica::entries* replica::of(std::uint64_t node) const noexcept {
+  const auto found = peers_.find(node);
+  return found != peers_.end() ? &found->second.view : nullptr;
+}
+
+bool replica::apply(entries& to, const replica_op& op) {
+  if (op.add) {
+    value& v = to[{op.key, op.member}];
+    ++v.times;
+    v.time = op.time;
+    return true;
+  }
+  const auto found = to.find({op.key, op.member});
+  if (found == to.end()) return false;
+  if (--found->second.times == 0) to.erase(found);
+  return true;
+}
+
+// ---- events --------------------------------------------------------------------------------------------------------
+
+void replica::peer_up(const peer& who, replica_effects& fx) {
+  known_peer& p = peers_[who.node];
+  if (p.incarnation != who.incarnation) {
+    replace(who.node, p, {}, fx);
+    p = {};
+    p.incarnation = who.incarnation;
+  }
+  discover(who, p, fx);
+}
+
+void replica::peer_down(const peer& who, replica_effects& fx) {
+  const auto found = peers_.find(who.node);
+  if (found == peers_.end() || found->second.incarnation != who.incarnation) return;
+  replace(who.node, found->second, {}, fx);
+  peers_.erase(found);
+}
+
+void replica::received(const peer& from, std::span<const std::byte> bytes, replica_effects& fx) {
+  const auto found = peers_.find(from.node);
+  if (found == peers_.end() || found->second.incarnation != from.incarnation) return;  // late, of a life that is over
+  known_peer& p = found->second;
+  frame_in in(bytes);
+  if (!in.fine) {
+    ++malformed_;
+    return;
+  }
+  if (in.kind == frame_kind::bye) {
+    if (in.epoch == p.epoch) adopt(from.node, p, 0, fx);
+    return;
+  }
+  if (in.kind == frame_kind::remove) {
+    const std::string_view key = in.get_key();
+    if (!in.fine) {
+      ++malformed_;
+      return;
+    }
+    fx.requests.push_back({from.node, std::string(key)});
+    return;
+  }
+  if (in.epoch != p.epoch) adopt(from.node, p, in.epoch, fx);
+  switch (in.kind) {
+    case frame_kind::discover:
+      send_sync(from, fx);
+      if (!p.synced || in.sequence > p.sequence) discover(from, p, fx);
+      break;
+    case frame_kind::sync: take_sync(from.node, p, in, fx); break;
+    case frame_kind::delta: take_delta(from, p, in, fx); break;
+    default:
+      if (!p.synced || in.sequence > p.sequence) discover(from, p, fx);
+      break;
+  }
+  if (!in.fine) ++malformed_;
+}
+
+void replica::tick(replica_effects& fx) {
+  std::shared_ptr<const std::vector<std::byte>> digest;
+  for (auto& [node, p] : peers_) {
+    p.asked = false;
+    const peer to{node, p.incarnation};
+    if (!p.synced) {
+      discover(to, p, fx);
+    } else {
+      if (digest == nullptr) digest = writer(frame_kind::digest, epoch_, sequence_).take();
+      fx.sends.push_back({to, digest});
+    }
+  }
+}
+
+void replica::local(std::span<const replica_op> ops, replica_effects& fx) {
+  // Where memory fails, something may have changed that no frame tells: a number that no frame has makes each peer ask for all.
+  struct gap_unless_told {
+    std::uint64_t& sequence;
+    bool told = false;
+    ~gap_unless_told() { sequence += told ? 0 : 1; }
+  } gap{sequence_};
+  while (!ops.empty()) {
+    writer out(frame_kind::delta, epoch_, sequence_ + 1);
+    std::uint32_t count = 0;
+    for (; !ops.empty(); ops = ops.subspan(1)) {
+      const replica_op& op = ops.front();
+      if (count != 0 && out.size() + entry_head_bytes + op.key.size() > limits_.frame_bytes) break;
+      if (!apply(own_, op)) continue;
+      out.put(static_cast<std::uint8_t>(op.add ? 1 : 0));
+      out.put_entry(op.key, op.member, op.time);
+      ++count;
+    }
+    if (count == 0) break;
+    out.set_count(count);
+    ++sequence_;
+    const auto bytes = out.take();
+    for (const auto& [node, p] : peers_) fx.sends.push_back({{node, p.incarnation}, bytes});
+  }
+  gap.told = true;
+}
+
+void replica::leave(replica_effects& fx) {
+  own_.clear();
+  const auto bytes = writer(frame_kind::bye, epoch_, sequence_).take();
+  for (const auto& [node, p] : peers_) fx.sends.push_back({{node, p.incarnation}, bytes});
+}
+
+void replica::ask_remove(std::uint64_t node, std::string_view key, replica_effects& fx) {
+  const auto found = peers_.find(node);
+  if (found == peers_.end()) return;
+  writer out(frame_kind::remove, epoch_, sequence_);
+  out.put(static_cast<std::uint8_t>(key.size()));
+  for (const char c : key) out.put(static_cast<std::uint8_t>(c));
+  fx.sends.push_back({{node, found->second.incarnation}, out.take()});
+}
+
+// ---- what follows from them ----------------------------------------------------------------------------------------
+
+void replica::discover(const peer& to, known_peer& p, replica_effects& fx) const {
+  if (p.asked) return;
+  p.asked = true;
+  fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_).take()});
+}
+
+/// The peer's scope has begun another life: what is known of the one before is over.
+void replica::adopt(std::uint64_t node, known_peer& p, std::uint64_t epoch, replica_effects& fx) const {
+  replace(node, p, {}, fx);
+  p.epoch = epoch;
+  p.sequence = 0;
+  p.synced = false;
+  p.view_count = 0;
+  p.incoming.clear();
+  p.incoming_count = 0;
+  p.next_part = 0;
+}
+
+void replica::send_sync(const peer& to, replica_effects& fx) const {
+  std::vector<writer> parts;
+  parts.emplace_back(frame_kind::sync, epoch_, sequence_);
+  for (const auto& [key, v] : own_) {
+    if (parts.back().size() + entry_head_bytes + key.first.size() > limits_.frame_bytes) {
+      parts.emplace_back(frame_kind::sync, epoch_, sequence_, static_cast<std::uint32_t>(parts.size()));
+    }
+    parts.back().put(v.times);
+    parts.back().put_entry(key.first, key.second, v.time);
+  }
+  for (writer& part : parts) {
+    part.set_count(static_cast<std::uint32_t>(parts.size()));
+    fx.sends.push_back({to, part.take()});
+  }
+}
+
+void replica::take_sync(std::uint64_t node, known_peer& p, frame_in& in, replica_effects& fx) {
+  if (p.synced && in.sequence < p.sequence) return;  // overtaken by later changes
+  if (in.part == 0) {
+    p.incoming.clear();
+    p.incoming_count = 0;
+    p.incoming_sequence = in.sequence;
+    p.next_part = 0;
+  }
+  if (in.part != p.next_part || in.sequence != p.incoming_sequence || in.part >= in.count) return;
+  while (!in.rest.empty() && in.fine) {
+    const auto times = in.get<std::uint32_t>();
+    const auto member = in.get<std::uint64_t>();
+    const auto time = in.get<std::uint64_t>();
+    const std::string_view key = in.get_key();
+    in.fine = in.fine && times != 0 && times <= limits_.entries_max - p.incoming_count &&
+              p.incoming.try_emplace({std::string(key), member}, value{times, time}).second;
+    if (in.fine) p.incoming_count += times;
+  }
+  if (!in.fine) {
+    p.incoming.clear();
+    p.next_part = ~std::uint32_t{0};  // no part fits
+    return;
+  }
+  if (++p.next_part < in.count) return;
+  replace(node, p, std::move(p.incoming), fx);
+  p.incoming = {};
+  p.view_count = std::exchange(p.incoming_count, 0);
+  p.next_part = 0;
+  p.sequence = in.sequence;
+  p.synced = true;
+  p.asked = false;
+}
+
+void replica::take_delta(const peer& from, known_peer& p, frame_in& in, replica_effects& fx) {
+  if (p.synced && in.sequence <= p.sequence) return;
+  if (!p.synced || in.sequence != p.sequence + 1) return discover(from, p, fx);
+  for (std::uint32_t i = 0; i < in.count; ++i) {
+    replica_op op;
+    op.add = in.get<std::uint8_t>() != 0;
+    op.member = in.get<std::uint64_t>();
+    op.time = in.get<std::uint64_t>();
+    op.key = in.get_key();
+    in.fine = in.fine && (!op.add || p.view_count < limits_.entries_max);
+    if (!in.fine) {
+      p.synced = false;  // a part of it may have been applied
+      return;
+    }
+    if (!apply(p.view, op)) continue;
+    p.view_count = op.add ? p.view_count + 1 : p.view_count - 1;
+    fx.changes.push_back({from.node, op.add, std::move(op.key), op.member, op.time, 1});
+  }
+  p.sequence = in.sequence;
+}
+
+/// The new entries in place of those that were known, and what differs as changes: so who watches sees a difference only.
+void replica::replace(std::uint64_t node, known_peer& p, entries fresh, replica_effects& fx) {
+  auto before = p.view.begin();
+  auto after = fresh.begin();
+  const auto say = [&](bool added, const entries::value_type& e, std::uint32_t times) {
+    fx.changes.push_back({node, added, e.first.first, e.first.second, e.second.time, times});
+  };
+  while (before != p.view.end() || after != fresh.end()) {
+    if (after == fresh.end() || (before != p.view.end() && before->first < after->first)) {
+      say(false, *before, before->second.times);
+      ++before;
+    } else if (before == p.view.end() || after->first < before->first) {
+      say(true, *after, after->second.times);
+      ++after;
+    } else {
+      const value& was = before->second;
+      const value& is = after->second;
+      if (was.time != is.time) {
+        say(false, *before, was.times);
+        say(true, *after, is.times);
+      } else if (was.times > is.times) {
+        say(false, *before, was.times - is.times);
+      } else if (was.times < is.times) {
+        say(true, *after, is.times - was.times);
+      }
+      ++before;
+      ++after;
+    }
+  }
+  p.view = std::move(fresh);
+}
+
+}  // namespace karyon::detail

@@ -1,0 +1,143 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cell/peer_channel.hpp"
+
+namespace karyon::detail {
+
+/// A change of what this node has: one more, or one less, of a member under a key.
+struct replica_op {
+  bool add = true;
+  std::string key;
+  std::uint64_t member = 0;
+  std::uint64_t time = 0;
+};
+
+/// A change of what is known of another node.
+struct replica_change {
+  std::uint64_t node = 0;
+  bool added = true;
+  std::string key;
+  std::uint64_t member = 0;
+  std::uint64_t time = 0;
+  std::uint32_t times = 1;
+};
+
+/// What is to be done after an event.
+struct replica_effects {
+  struct frame {
+    peer to;
+    std::shared_ptr<const std::vector<std::byte>> bytes;
+  };
+  struct request {
+    std::uint64_t node;
+    std::string key;
+  };
+  std::vector<frame> sends;  // in this order
+  std::vector<replica_change> changes;
+  std::vector<request> requests;  // another node asks for this key of ours to be removed
+};
+
+struct replica_limits {
+  std::size_t frame_bytes = 32'768;      ///< 512 at least
+  std::size_t entries_max = 16'000'000;  ///< that are kept of one peer; one that is there n times counts n times
+};
+
+/// Each node's own entries, known to all nodes that see it: the protocol of process groups and of the registry, without any I/O.
+///
+/// A node says of its own entries alone, never of what it has heard: so nothing that is gone comes back by a third node, and two that
+/// do not see each other know nothing of each other. Its changes are numbered; a peer that has all up to n takes n + 1, and asks for
+/// all of it when it finds a gap. (Erlang's pg, with numbers: pg's nodes lose nothing between them while a connection lasts; here a
+/// peer may refuse a frame.)
+///
+///   frame      says                                          answered by
+///   discover   here I am, with n changes; tell me yours      sync; and discover, if the receiver does not know the sender
+///   sync       all my entries after change n, part i of k    -
+///   delta      my change n                                   discover, if it is not the one that follows
+///   digest     my last change is n (once a second)           discover, if the receiver does not have it
+///   bye        I have nothing any more                       -
+///   remove     please remove this key of yours               -
+///
+///   a peer     epoch 0            not heard of; discover was sent when it came up
+///              epoch, no sync     has said discover, or a frame of a life that is not known
+///              synced at n        its entries after change n are known
+///
+/// An epoch is one life of a scope: a peer whose epoch differs has lost all that it had. What arrives twice or late (an older
+/// number) is left out. After tick() has been called on all nodes, and the frames that follow from it have arrived, each node knows
+/// exactly the entries of all nodes that are up for it (tests/sim/discover_replica_test.cpp).
+///
+/// (state, event, now) -> effects; one thread at a time. A local change costs O(log own entries) and one encoding for all peers. A
+/// frame that is not well-formed is counted and left out. Throws std::bad_alloc, whereupon tick mends what is missing.
+class replica {
+public:
+  using entry_key = std::pair<std::string, std::uint64_t>;
+  struct value {
+    std::uint32_t times = 0;
+    std::uint64_t time = 0;
+    friend bool operator==(const value&, const value&) = default;
+  };
+  /// In the order of their keys, so that runs with one seed do the same.
+  using entries = std::map<entry_key, value>;
+
+  replica(std::uint64_t epoch, const replica_limits& limits) noexcept : epoch_(epoch), limits_(limits) {}
+
+  void peer_up(const peer& who, replica_effects& fx);
+  void peer_down(const peer& who, replica_effects& fx);
+  void received(const peer& from, std::span<const std::byte> bytes, replica_effects& fx);
+  /// Once a second: mends what a refused frame has left.
+  void tick(replica_effects& fx);
+  /// This node's own changes, in this order. A removal of what is not there is left out.
+  void local(std::span<const replica_op> ops, replica_effects& fx);
+  /// All peers forget this node's entries; nothing follows.
+  void leave(replica_effects& fx);
+  /// Asks a peer to remove a key.
+  void ask_remove(std::uint64_t node, std::string_view key, replica_effects& fx);
+
+  [[nodiscard]] const entries& own() const noexcept { return own_; }
+  /// What is known of a node; null if it is not up.
+  [[nodiscard]] const entries* of(std::uint64_t node) const noexcept;
+  [[nodiscard]] std::size_t peers() const noexcept { return peers_.size(); }
+  [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_; }
+
+private:
+  struct known_peer {
+    std::uint64_t incarnation = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t sequence = 0;  // its last change that is known
+    bool synced = false;
+    bool asked = false;  // discover was sent since the last tick
+    entries view;
+    std::size_t view_count = 0;  // with how often each is there
+    entries incoming;            // the parts of a sync so far
+    std::size_t incoming_count = 0;
+    std::uint64_t incoming_sequence = 0;
+    std::uint32_t next_part = 0;
+  };
+  struct frame_in;
+
+  void discover(const peer& to, known_peer& p, replica_effects& fx) const;
+  void send_sync(const peer& to, replica_effects& fx) const;
+  void take_sync(std::uint64_t node, known_peer& p, frame_in& in, replica_effects& fx);
+  void take_delta(const peer& from, known_peer& p, frame_in& in, replica_effects& fx);
+  void adopt(std::uint64_t node, known_peer& p, std::uint64_t epoch, replica_effects& fx) const;
+  static void replace(std::uint64_t node, known_peer& p, entries fresh, replica_effects& fx);
+  [[nodiscard]] static bool apply(entries& to, const replica_op& op);
+
+  const std::uint64_t epoch_;
+  const replica_limits limits_;
+  std::uint64_t sequence_ = 0;
+  entries own_;
+  std::map<std::uint64_t, known_peer> peers_;
+  std::uint64_t malformed_ = 0;
+};
+
+}  // namespace karyon::detail

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+// Groups of one node: the behaviours of Erlang's pg, a sentence each.
+#include <karyon/discover/groups.hpp>
+
+#include <thread>
+
+#include "support/catch.hpp"
+#include "unit/discover/discover_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+using names = std::vector<std::string>;
+
+namespace {
+
+/// Ends it, and waits until its end is known.
+void end(runtime& rt, const cell_ref& who) {
+  const witness w(rt, who);
+  rt.exit(who, exit_reason::killed());
+  REQUIRE_FALSE(w.end().empty());
+}
+
+std::size_t count(const process_groups& g, std::string_view group) { return g.members(group).size(); }
+
+/// A payload whose end calls the scope.
+class last_word {
+public:
+  last_word(process_groups scope, std::atomic<int>& said) : scope_(scope), said_(&said) {}
+  last_word(last_word&& other) noexcept : scope_(other.scope_), said_(std::exchange(other.said_, nullptr)) {}
+  last_word& operator=(last_word&&) = delete;
+  ~last_word() {
+    if (said_ != nullptr && scope_.groups().size() == 1) said_->fetch_add(1);
+  }
+
+private:
+  process_groups scope_;
+  std::atomic<int>* said_;
+};
+
+/// Stays in a handler until it may go on, and keeps the newest two signals.
+class crowded : public cell {
+public:
+  using accepts = signals<ping, last_word, group_event>;
+  static constexpr std::size_t mailbox_limit = 2;
+  static constexpr overflow mailbox_overflow = overflow::drop_oldest;
+  crowded(door& held, door& go_on) : held_(&held), go_on_(&go_on) {}
+  void on(ping) {
+    held_->open();
+    go_on_->pass();
+  }
+  void on(const last_word&) {}
+  void on(const group_event&) {}
+
+private:
+  door* held_;
+  door* go_on_;
+};
+
+}  // namespace
+
+TEST_CASE("a cell that has joined a group is a member of it, and of no other") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt, "here");
+  const auto a = rt.spawn<resident>();
+  REQUIRE(scope.join("eyes", a));
+  CHECK(scope.members("eyes") == std::vector<member>{a});
+  CHECK(scope.local_members("eyes") == std::vector<member>{a});
+  CHECK(scope.members("ears").empty());
+  CHECK(scope.groups() == names{"eyes"});
+}
+
+TEST_CASE("a cell that joins twice is a member twice, and leaves as often as it has joined") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  const auto a = rt.spawn<resident>();
+  REQUIRE(scope.join("eyes", a));
+  REQUIRE(scope.join("eyes", a));
+  CHECK(count(scope, "eyes") == 2);
+  REQUIRE(scope.leave("eyes", a));
+  CHECK(count(scope, "eyes") == 1);
+  REQUIRE(scope.leave("eyes", a));
+  CHECK(scope.leave("eyes", a).error().code() == errc::not_found);
+  CHECK(scope.groups().empty());
+}
+
+TEST_CASE("a cell's end takes it out of all its groups, however often it is in them, before anybody hears of the end") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  auto other = *process_groups::open(rt, "other");
+  const auto a = rt.spawn<resident>();
+  const auto b = rt.spawn<resident>();
+  for (const char* group : {"eyes", "ears", "eyes"}) REQUIRE(scope.join(group, a));
+  REQUIRE(other.join("hands", a));
+  REQUIRE(scope.join("eyes", b));
+  end(rt, a);
+  CHECK(scope.members("eyes") == std::vector<member>{b});
+  CHECK(scope.groups() == names{"eyes"});
+  CHECK(other.groups().empty());
+}
+
+TEST_CASE("a cell that has ended can not join, and what can not be a group's name is refused") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  const auto a = rt.spawn<resident>();
+  end(rt, a);
+  CHECK(scope.join("eyes", a).error().code() == errc::dead);
+  CHECK(scope.join("eyes", cell_ref(a)).error().code() == errc::dead);
+  const auto b = rt.spawn<resident>();
+  for (const std::string& bad : {std::string(), std::string(name_bytes_max + 1, 'x'), std::string("a\xffz"),
+                                 std::string("\xc0\xaf"), std::string("\xed\xa0\x80")}) {
+    CHECK(scope.join(bad, b).error().code() == errc::invalid_argument);
+    CHECK(process_groups::open(rt, bad).error().code() == errc::invalid_argument);
+  }
+  CHECK(scope.join("eyes", member()).error().code() == errc::invalid_argument);
+  CHECK(scope.groups().empty());
+  CHECK(scope.join(std::string(name_bytes_max, 'x'), b));
+  CHECK(scope.join("\xf0\x9f\x91\x81", b));
+}
+
+TEST_CASE("a cell of another runtime of the process can not join, and its end is not heard here") {
+  runtime rt(quiet(1));
+  runtime elsewhere(quiet(1));
+  auto scope = *process_groups::open(rt);
+  const auto a = elsewhere.spawn<resident>();
+  CHECK(scope.join("eyes", a).error().code() == errc::invalid_argument);
+  CHECK(scope.watch("eyes", a).error().code() == errc::invalid_argument);
+  end(elsewhere, a);
+  CHECK(scope.groups().empty());
+}
+
+TEST_CASE("many join together or not at all") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  diary told;
+  const auto watching = rt.spawn<resident>(told);
+  REQUIRE(scope.watch("eyes", watching));
+  std::vector<member> all;
+  for (int i = 0; i < 100; ++i) all.emplace_back(rt.spawn<resident>());
+  REQUIRE(scope.join("eyes", all));
+  CHECK(scope.members("eyes") == all);
+  const auto dead = rt.spawn<resident>();
+  end(rt, dead);
+  all.emplace_back(dead);
+  CHECK(scope.join("ears", all).error().code() == errc::dead);
+  CHECK(scope.groups() == names{"eyes"});
+  REQUIRE(scope.leave("eyes", all));
+  REQUIRE(told.has(2));
+  CHECK(told.lines() == lines{"+100 eyes", "-100 eyes"});
+}
+
+TEST_CASE("members leave from any place, and the others stay") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  std::vector<ref<resident>> cells;
+  for (int i = 0; i < 300; ++i) cells.push_back(rt.spawn<resident>());
+  for (const auto& c : cells) REQUIRE(scope.join("eyes", c));
+  for (std::size_t i = 0; i < cells.size(); i += 3) REQUIRE(scope.leave("eyes", cells[i]));
+  for (std::size_t i = 1; i < cells.size(); i += 3) rt.exit(cells[i], exit_reason::killed());
+  REQUIRE(eventually([&] { return count(scope, "eyes") == 100; }));
+  for (const member& m : scope.members("eyes")) CHECK(m.alive());
+}
+
+TEST_CASE("a supervised role stays a member through restarts, and leaves when it is ended for good") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  auto over = rt.supervise({.intensity = {1000, std::chrono::seconds(5)}});
+  const auto c = over.start<resident>();
+  REQUIRE(scope.join("eyes", c));
+  const auto first = c.get();
+  end(rt, first);
+  CHECK(scope.members("eyes") == std::vector<member>{c});
+  REQUIRE(eventually([&] { return c.get() && !(c.get() == first); }));
+  CHECK(scope.members("eyes") == std::vector<member>{c});
+  over.terminate(c);
+  CHECK(eventually([&] { return scope.members("eyes").empty(); }));
+  over.stop();
+}
+
+TEST_CASE("a child that joins by its incarnation leaves with it, and its next incarnation may join again") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  auto over = rt.supervise({.intensity = {1000, std::chrono::seconds(5)}});
+  const auto c = over.start<resident>();
+  for (int i = 0; i < 20; ++i) {
+    const auto now = c.get();
+    REQUIRE(scope.join("eyes", now));
+    CHECK(scope.members("eyes") == std::vector<member>{now});
+    end(rt, now);
+    CHECK(scope.members("eyes").empty());
+    REQUIRE(eventually([&] { return static_cast<bool>(c.get()); }));
+  }
+  over.stop();
+}
+
+TEST_CASE("joining while the cell ends leaves no dead member behind") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  for (int round = 0; round < 300; ++round) {
+    const auto a = rt.spawn<resident>();
+    std::thread killer([&] { rt.exit(a, exit_reason::killed()); });
+    for (int i = 0; i < 5; ++i) static_cast<void>(scope.join("eyes", a));
+    killer.join();
+    REQUIRE(eventually([&] { return !a.alive() && scope.members("eyes").empty(); }));
+  }
+}
+
+TEST_CASE("cells on all workers join, leave and end at the same time, and those that live remain") {
+  runtime rt(quiet(2));
+  auto scope = *process_groups::open(rt);
+  std::vector<std::thread> threads;
+  std::array<std::vector<ref<resident>>, 4> kept;
+  for (std::size_t t = 0; t < kept.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 500; ++i) {
+        const auto a = rt.spawn<resident>();
+        static_cast<void>(scope.join(i % 2 == 0 ? "even" : "odd", a));
+        static_cast<void>(scope.join("all", a));
+        if (i % 5 == 0) {
+          kept[t].push_back(a);
+        } else if (i % 5 == 1) {
+          static_cast<void>(scope.leave("all", a));
+          rt.exit(a, exit_reason::killed());
+        } else {
+          rt.exit(a, exit_reason::killed());
+        }
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  REQUIRE(eventually([&] { return count(scope, "all") == 400 && count(scope, "even") + count(scope, "odd") == 400; }));
+  for (const member& m : scope.members("all")) CHECK(m.alive());
+}
+
+TEST_CASE("a watch begins with the members of its moment, and then tells of each change in order") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  diary told;
+  const auto watching = rt.spawn<resident>(told);
+  const auto a = rt.spawn<resident>();
+  const auto b = rt.spawn<resident>();
+  REQUIRE(scope.join("eyes", a));
+  const auto snapshot = scope.watch("eyes", watching);
+  REQUIRE(snapshot);
+  REQUIRE(snapshot->groups.size() == 1);
+  CHECK(snapshot->groups[0].members == std::vector<member>{a});
+  REQUIRE(scope.join("eyes", b));
+  REQUIRE(scope.join("ears", b));
+  REQUIRE(scope.leave("eyes", a));
+  rt.exit(b, exit_reason::killed());
+  REQUIRE(told.has(3));
+  CHECK(told.lines() == lines{"+1 eyes", "-1 eyes", "-1 eyes"});
+}
+
+TEST_CASE("a watch of a group that does not exist begins empty, and tells of its first member") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  diary told;
+  const auto watching = rt.spawn<resident>(told);
+  CHECK(scope.watch("eyes", watching)->groups.empty());
+  CHECK(scope.groups().empty());
+  REQUIRE(scope.join("eyes", watching));
+  REQUIRE(told.has(1));
+  CHECK(told.lines() == lines{"+1 eyes"});
+}
+
+TEST_CASE("a watch of the scope begins with all groups, and tells of each of them") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  diary told;
+  const auto watching = rt.spawn<resident>(told);
+  const auto a = rt.spawn<resident>();
+  REQUIRE(scope.join("eyes", a));
+  REQUIRE(scope.join("ears", a));
+  const auto snapshot = scope.watch_all(watching);
+  REQUIRE(snapshot->groups.size() == 2);
+  CHECK(snapshot->groups[0].name == "ears");
+  REQUIRE(scope.join("hands", a));
+  REQUIRE(told.has(1));
+  rt.exit(a, exit_reason::killed());
+  REQUIRE(told.has(4));
+  CHECK(told.lines() == lines{"+1 hands", "-1 eyes", "-1 ears", "-1 hands"});
+}
+
+TEST_CASE("a watch that was ended, or whose cell has ended, tells nothing more and leaves no group behind") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  diary told;
+  const auto watching = rt.spawn<resident>(told);
+  const auto a = rt.spawn<resident>();
+  const auto one = scope.watch("eyes", watching);
+  const auto all = scope.watch_all(watching);
+  CHECK(scope.unwatch(a, one->watch).error().code() == errc::not_found);
+  REQUIRE(scope.unwatch(watching, one->watch));
+  REQUIRE(scope.unwatch(watching, all->watch));
+  CHECK(scope.unwatch(watching, all->watch).error().code() == errc::not_found);
+  REQUIRE(scope.join("eyes", a));
+  REQUIRE(scope.watch("eyes", watching));
+  REQUIRE(scope.watch_all(watching));
+  REQUIRE(rt.ask(watching, get{}, long_time));
+  CHECK(told.size() == 0);
+  end(rt, watching);
+  REQUIRE(scope.leave("eyes", a));
+  CHECK(scope.groups().empty());
+  CHECK(scope.watch("eyes", watching).error().code() == errc::dead);
+}
+
+TEST_CASE("what an event pushes out of a watcher's mailbox may call the scope when it is destroyed") {
+  door held;
+  door go_on;
+  std::atomic<int> said{0};
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  const auto watching = rt.spawn<crowded>(held, go_on);
+  REQUIRE(watching.send(ping{}) == send_result::accepted);
+  held.pass();
+  for (int i = 0; i < 2; ++i) REQUIRE(watching.send(last_word(scope, said)) == send_result::accepted);
+  REQUIRE(scope.watch("eyes", watching));
+  for (int i = 0; i < 20; ++i) CHECK(scope.join("eyes", rt.spawn<resident>()));
+  CHECK(said.load() == 2);
+  go_on.open();
+}
+
+TEST_CASE("what is sent to a group reaches each member that accepts it") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  diary unused;
+  std::atomic<int> pings{0};
+  for (int i = 0; i < 50; ++i) REQUIRE(scope.join("eyes", rt.spawn<resident>(unused, &pings)));
+  REQUIRE(scope.join("eyes", rt.spawn<watcher>(unused)));
+  const group_sent sent = scope.send("eyes", ping{});
+  CHECK(sent.accepted == 50);
+  CHECK(sent.refused == 1);
+  CHECK(eventually([&] { return pings.load() == 50; }));
+  CHECK(scope.send("ears", ping{}).accepted == 0);
+}
+
+TEST_CASE("one of a group is picked in turn, at random, by load or by place, and none of an empty one") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  CHECK(scope.pick("eyes").error().code() == errc::not_found);
+  std::vector<member> all;
+  for (int i = 0; i < 4; ++i) all.emplace_back(rt.spawn<resident>());
+  REQUIRE(scope.join("eyes", all));
+  std::vector<member> picked;
+  for (int i = 0; i < 8; ++i) picked.push_back(*scope.pick("eyes", pick_by::round_robin));
+  for (const member& m : all) CHECK(std::count(picked.begin(), picked.end(), m) == 2);
+  for (const pick_by how : {pick_by::random, pick_by::least_loaded, pick_by::nearest}) {
+    for (int i = 0; i < 20; ++i) {
+      CHECK(std::count(all.begin(), all.end(), *scope.pick("eyes", how)) == 1);
+    }
+  }
+}
+
+TEST_CASE("a scope that is stopped has no members, and one that is opened again starts empty") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt, "eyes");
+  diary told;
+  const auto watching = rt.spawn<resident>(told);
+  const auto a = rt.spawn<resident>();
+  REQUIRE(scope.join("all", a));
+  REQUIRE(scope.watch("all", watching));
+  REQUIRE(scope.watch_all(watching));
+  scope.stop();
+  scope.stop();
+  CHECK(scope.groups().empty());
+  CHECK(scope.join("all", a).error().code() == errc::closed);
+  auto again = *process_groups::open(rt, "eyes");
+  CHECK_FALSE(again == scope);
+  CHECK(again.groups().empty());
+  CHECK(again.join("all", a));
+  end(rt, a);
+  CHECK(again.groups().empty());
+  CHECK(told.size() == 0);
+}
+
+TEST_CASE("a runtime ends with its groups full, and opens no scope while it does") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  for (int i = 0; i < 100; ++i) REQUIRE(scope.join("eyes", rt.spawn<resident>()));
+  REQUIRE(rt.shutdown(long_time).complete);
+  CHECK(scope.members("eyes").empty());
+  CHECK(process_groups::open(rt, "late").error().code() == errc::closed);
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+// Groups and names of several nodes, over a network in memory: the behaviours of Erlang's pg and of Syn, a sentence each.
+#include "support/catch.hpp"
+#include "unit/discover/discover_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+using names = std::vector<std::string>;
+
+namespace {
+
+/// A runtime with a way to the others, in this order: the network outlives it.
+struct node {
+  node(memory_colony& c, std::uint64_t number) : rt(quiet(1)) {
+    REQUIRE(rt.core().install_network(c.add(number)));
+    groups = *process_groups::open(rt, "scope");
+  }
+  [[nodiscard]] std::size_t members(std::string_view group) const { return groups.members(group).size(); }
+  ref<resident> joined(std::string_view group) {
+    const auto r = rt.spawn<resident>();
+    REQUIRE(groups.join(group, r));
+    return r;
+  }
+  void end(const cell_ref& who) {
+    const witness w(rt, who);
+    rt.exit(who, exit_reason::killed());
+    REQUIRE_FALSE(w.end().empty());
+  }
+  runtime rt;
+  process_groups groups;
+};
+
+}  // namespace
+
+TEST_CASE("nodes that meet show each other their members, and those that join, leave and end later") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  const auto early = a.joined("eyes");
+  c.connect(1, 2);
+  c.pump();
+  REQUIRE(b.members("eyes") == 1);
+  CHECK_FALSE(b.groups.members("eyes")[0].local());
+  CHECK(b.groups.members("eyes")[0].node() == node_id{1});
+  CHECK(b.groups.local_members("eyes").empty());
+  CHECK(b.groups.groups() == names{"eyes"});
+  CHECK(b.groups.local_groups().empty());
+  const auto late = a.joined("eyes");
+  b.joined("eyes");
+  c.pump();
+  CHECK(a.members("eyes") == 3);
+  CHECK(b.members("eyes") == 3);
+  REQUIRE(a.groups.leave("eyes", early));
+  a.end(late);
+  c.pump();
+  CHECK(a.members("eyes") == 1);
+  CHECK(b.members("eyes") == 1);
+}
+
+TEST_CASE("a cell that has joined twice is there twice on other nodes, until it has left twice") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  const auto r = a.joined("eyes");
+  REQUIRE(a.groups.join("eyes", r));
+  c.pump();
+  CHECK(b.members("eyes") == 2);
+  REQUIRE(a.groups.leave("eyes", r));
+  c.pump();
+  CHECK(b.members("eyes") == 1);
+}
+
+TEST_CASE("a scope that only one node has opened is found when the other opens it") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  auto alone = *process_groups::open(a.rt, "late");
+  REQUIRE(alone.join("eyes", a.rt.spawn<resident>()));
+  c.pump();
+  auto other = *process_groups::open(b.rt, "late");
+  c.pump();
+  CHECK(other.members("eyes").size() == 1);
+  CHECK(b.groups.groups().empty());
+}
+
+TEST_CASE("in a netsplit each side keeps its own members, and when it heals both have all") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  a.joined("eyes");
+  const auto lost = b.joined("eyes");
+  c.connect(1, 2);
+  c.pump();
+  c.split(1, 2);
+  c.pump();
+  CHECK(a.members("eyes") == 1);
+  CHECK(b.members("eyes") == 1);
+  b.end(lost);
+  b.joined("ears");
+  a.joined("ears");
+  c.connect(1, 2);
+  c.pump();
+  for (const node* n : {&a, &b}) {
+    CHECK(n->members("eyes") == 1);
+    CHECK(n->members("ears") == 2);
+  }
+}
+
+TEST_CASE("membership is not transitive: a node that sees both sides of a split passes nothing on") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  node d(c, 3);
+  for (node* n : {&a, &b, &d}) n->joined("eyes");
+  c.connect(1, 2);
+  c.connect(2, 3);
+  c.pump();
+  CHECK(a.members("eyes") == 2);
+  CHECK(b.members("eyes") == 3);
+  CHECK(d.members("eyes") == 2);
+  c.connect(1, 3);
+  c.pump();
+  for (const node* n : {&a, &b, &d}) CHECK(n->members("eyes") == 3);
+}
+
+TEST_CASE("after a four-way split has healed all nodes have the same view") {
+  memory_colony c;
+  std::vector<std::unique_ptr<node>> nodes;
+  for (std::uint64_t i = 1; i <= 4; ++i) nodes.push_back(std::make_unique<node>(c, i));
+  const auto each_pair = [](auto f) {
+    for (std::uint64_t i = 1; i <= 4; ++i) {
+      for (std::uint64_t j = i + 1; j <= 4; ++j) f(i, j);
+    }
+  };
+  each_pair([&](auto i, auto j) { c.connect(i, j); });
+  for (auto& n : nodes) n->joined("before");
+  c.pump();
+  each_pair([&](auto i, auto j) { c.split(i, j); });
+  c.pump();
+  for (auto& n : nodes) {
+    CHECK(n->members("before") == 1);
+    n->joined("while");
+    n->joined("while");
+  }
+  each_pair([&](auto i, auto j) { c.connect(i, j); });
+  c.pump();
+  for (auto& n : nodes) {
+    CHECK(n->members("before") == 4);
+    CHECK(n->members("while") == 8);
+  }
+}
+
+TEST_CASE("what a peer refuses is made good with the next tick") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  c.pump();
+  c.refusals = 1;
+  const auto r = a.joined("eyes");
+  c.pump();
+  CHECK(b.members("eyes") == 0);
+  c.tick();
+  CHECK(b.members("eyes") == 1);
+  c.refusals = 1;
+  REQUIRE(a.groups.leave("eyes", r));
+  a.joined("ears");  // this frame arrives, and shows that one is missing
+  c.pump();
+  CHECK(b.groups.groups() == names{"ears"});
+}
+
+TEST_CASE("a scope that is stopped takes its members from all nodes, and shows those of its next life alone") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  a.joined("eyes");
+  c.pump();
+  REQUIRE(b.members("eyes") == 1);
+  a.groups.stop();
+  c.pump();
+  CHECK(b.members("eyes") == 0);
+  a.groups = *process_groups::open(a.rt, "scope");
+  a.joined("ears");
+  c.pump();
+  CHECK(b.groups.groups() == names{"ears"});
+}
+
+TEST_CASE("a group of more members than a frame takes arrives whole") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  std::vector<member> all;
+  for (int i = 0; i < 1000; ++i) all.emplace_back(a.rt.spawn<resident>());
+  REQUIRE(a.groups.join("before", all));
+  c.connect(1, 2);
+  c.pump();
+  CHECK(b.members("before") == 1000);
+  REQUIRE(a.groups.join("after", all));
+  c.pump();
+  CHECK(b.members("after") == 1000);
+}
+
+TEST_CASE("a watch tells of members on other nodes that come, and of those that go with their node") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  diary told;
+  const auto watching = b.rt.spawn<resident>(told);
+  REQUIRE(b.groups.watch("eyes", watching));
+  a.joined("eyes");
+  c.connect(1, 2);
+  c.pump();
+  REQUIRE(told.has(1));
+  CHECK(b.groups.watch_all(watching)->groups.size() == 1);
+  c.split(1, 2);
+  c.pump();
+  REQUIRE(told.has(3));
+  CHECK(told.lines() == lines{"+1 eyes", "-1 eyes", "-1 eyes"});
+}
+
+TEST_CASE("bytes that are no frame change nothing") {
+  detail::replica r(7, {});
+  detail::replica_effects fx;
+  r.peer_up({1, 1}, fx);
+  std::vector<std::byte> bytes;
+  for (int length = 0; length < 64; ++length) {
+    bytes.assign(static_cast<std::size_t>(length), std::byte{0xff});
+    r.received({1, 1}, bytes, fx);
+  }
+  CHECK(r.malformed() == 64);
+  CHECK(fx.changes.empty());
+  CHECK(r.of(1)->empty());
+}
+
+TEST_CASE("a peer that claims more memberships than are kept of one is not believed, though all are one cell's") {
+  const detail::replica_op op{true, "eyes", 1, 0};
+  for (const int times : {3, 4}) {
+    detail::replica_limits few;
+    few.entries_max = 3;
+    detail::replica a(1, few);
+    detail::replica b(2, {});
+    detail::replica_effects of_a;
+    detail::replica_effects of_b;
+    for (int i = 0; i < times; ++i) b.local({&op, 1}, of_b);
+    a.peer_up({2, 1}, of_a);
+    b.peer_up({1, 1}, of_b);
+    REQUIRE(of_a.sends.size() == 1);
+    b.received({1, 1}, *of_a.sends[0].bytes, of_b);
+    for (const auto& frame : of_b.sends) a.received({2, 1}, *frame.bytes, of_a);
+    CHECK(a.of(2)->size() == (times == 3 ? 1u : 0u));
+    CHECK(a.malformed() == (times == 3 ? 0u : 1u));
+  }
+}
+
+// ---- names ---------------------------------------------------------------------------------------------------------
+
+namespace {
+
+registry names_of(node& n, registry_options options = {}) { return *registry::open(n.rt, "names", std::move(options)); }
+
+}  // namespace
+
+TEST_CASE("a name that one node knows to be another's is taken, and free again when its cell ends") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  auto at_a = names_of(a);
+  auto at_b = names_of(b);
+  const auto owner = a.rt.spawn<resident>();
+  const auto other = b.rt.spawn<resident>();
+  REQUIRE(at_a.add("heart", owner));
+  c.pump();
+  REQUIRE(at_b.find("heart"));
+  CHECK(at_b.find("heart")->node() == node_id{1});
+  CHECK(at_b.add("heart", other).error().code() == errc::already_present);
+  CHECK(at_b.remove("heart").error().code() == errc::refused);
+  a.end(owner);
+  c.pump();
+  CHECK(at_b.find("heart").error().code() == errc::not_found);
+  CHECK(at_b.add("heart", other));
+}
+
+TEST_CASE("of two nodes that give a name at the same time one keeps it, and the other's cell is ended") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  auto at_a = names_of(a);
+  auto at_b = names_of(b);
+  c.pump();
+  const auto first = a.rt.spawn<resident>();
+  const auto second = b.rt.spawn<resident>();
+  const witness w(a.rt, first);
+  REQUIRE(at_a.add("heart", first));
+  REQUIRE(at_b.add("heart", second));
+  c.pump();
+  CHECK(w.end() == "down: error: karyon::name_conflict: heart");
+  CHECK(*at_b.find("heart") == member(second));
+  CHECK(at_a.find("heart")->node() == node_id{2});
+}
+
+TEST_CASE("after a split the later registration keeps the name, wherever it was made") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  auto at_a = names_of(a, {.end_loser = false});
+  auto at_b = names_of(b, {.end_loser = false});
+  c.pump();
+  c.split(1, 2);
+  c.pump();
+  const auto later = a.rt.spawn<resident>();
+  REQUIRE(at_a.add("other", later));  // so this node's clock is ahead
+  REQUIRE(at_a.add("heart", later));
+  const auto loser = b.rt.spawn<resident>();
+  REQUIRE(at_b.add("heart", loser));
+  c.connect(1, 2);
+  c.pump();
+  CHECK(*at_a.find("heart") == member(later));
+  CHECK(at_b.find("heart")->node() == node_id{1});
+  CHECK(at_b.names_of(loser).empty());
+  CHECK(loser.alive());
+}
+
+TEST_CASE("a conflict is decided by the callback, which may leave the name to nobody") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  registry_options options;
+  options.end_loser = false;
+  options.on_conflict = [](std::string_view name, const name_claim& x, const name_claim& y) {
+    if (name == "neither") return name_winner::neither;
+    return x.node < y.node ? name_winner::first : name_winner::second;
+  };
+  auto at_a = names_of(a, options);
+  auto at_b = names_of(b, options);
+  const auto x = a.rt.spawn<resident>();
+  const auto y = b.rt.spawn<resident>();
+  for (const char* name : {"heart", "neither"}) {
+    REQUIRE(at_a.add(name, x));
+    REQUIRE(at_b.add(name, y));
+  }
+  c.connect(1, 2);
+  c.pump();
+  CHECK(*at_a.find("heart") == member(x));
+  CHECK(at_b.find("heart")->node() == node_id{1});
+  CHECK_FALSE(at_a.find("neither"));
+  CHECK_FALSE(at_b.find("neither"));
+}
+
+TEST_CASE("in a registry that is not strict a node may have another's name removed") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  auto at_a = names_of(a, {.strict = false});
+  auto at_b = names_of(b, {.strict = false});
+  const auto owner = a.rt.spawn<resident>();
+  REQUIRE(at_a.add("heart", owner));
+  c.pump();
+  REQUIRE(at_b.remove("heart"));
+  c.pump();
+  CHECK_FALSE(at_a.find("heart"));
+  CHECK_FALSE(at_b.find("heart"));
+  CHECK(owner.alive());
+}
