@@ -2,6 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+
+#include <karyon/core/export.hpp>
 
 namespace karyon::detail {
 
@@ -51,5 +54,28 @@ struct frame_header {
 inline constexpr std::size_t frame_header_bytes = 32;
 inline constexpr std::uint16_t frame_magic = 0x594B;
 inline constexpr std::uint8_t wire_version = 1;
+
+/// A flag of control frames that the transport speaks with its like; no user of a transport sees or sets it.
+inline constexpr std::uint8_t frame_of_link = 8;
+
+/// What is wrong with bytes that should begin with a frame.
+enum class frame_fault : std::uint8_t {
+  none,
+  truncated,  // there are fewer bytes than a header, or than its payload length says
+  magic,      // not a frame at all
+  version,    // of another wire version
+  kind,       // a kind that this version does not know
+  too_long,   // the payload is longer than the limit
+};
+inline constexpr std::size_t frame_faults = 6;
+
+/// Writes the 32 bytes of a header at `at`, which need not be aligned. Any thread.
+KARYON_API void encode_frame(const frame_header& header, std::byte* at) noexcept;
+
+/// Reads the header at the beginning of `bytes`, which hold the payload behind it, and perhaps more frames behind that. `into` is
+/// whole if and only if the result is `none`: then magic, version and kind are right and `length` payload bytes are there, no
+/// more than `payload_bytes_max`. Touches nothing behind the header and allocates nothing. Any thread.
+[[nodiscard]] KARYON_API frame_fault decode_frame(std::span<const std::byte> bytes, std::uint32_t payload_bytes_max,
+                                                  frame_header& into) noexcept;
 
 }  // namespace karyon::detail

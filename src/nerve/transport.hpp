@@ -19,7 +19,7 @@ struct peer_id {
 
 /// What became of a frame handed to a transport. Everything but `accepted` means that the peer will never see it.
 enum class frame_fate : std::uint8_t {
-  accepted,   // within the receiver's credit and in a link that is up; it may still be lost with the link, which is counted
+  accepted,  // within the receiver's credit and in a link that is up; it may still be lost with the link, which is counted
   no_route,   // no such peer is known
   peer_down,  // its link is not up now; nothing is kept for when it is
   no_credit,  // the receiver has not granted room for one more
@@ -47,7 +47,10 @@ public:
   virtual void link_down(const peer_id& peer, link_loss why) noexcept = 0;
   /// A frame of a link that is up, in its order, within its time to live. `payload` lives until the call returns.
   /// Returns once the frame is consumed: its credit goes back to the sender then.
-  virtual void received(const peer_id& peer, const frame_header& header, std::span<const std::byte> payload) noexcept = 0;
+  virtual void received(const peer_id& peer, const frame_header& header,
+                        std::span<const std::byte> payload) noexcept = 0;
+  /// The peer has given credit back: what was refused with `no_credit` may be sent now.
+  virtual void room(const peer_id&) noexcept {}
 };
 
 /// Carries frames between this node and its peers; keeps none for a peer that is not there. synapse.hpp is the real one (ZeroMQ);
@@ -57,7 +60,8 @@ public:
   virtual ~transport() = default;
   /// Any thread; never blocks, never waits for more to send with it. Frames of one calling thread to one peer keep their
   /// order. Sets the header's epoch and sequence itself. The bytes are copied (or sent) before it returns.
-  virtual frame_fate send(const peer_id& peer, const frame_header& header, std::span<const std::byte> payload) noexcept = 0;
+  virtual frame_fate send(const peer_id& peer, const frame_header& header,
+                          std::span<const std::byte> payload) noexcept = 0;
 };
 
 }  // namespace karyon::detail

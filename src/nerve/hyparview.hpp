@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nerve/overlay_message.hpp"
+
+namespace karyon::detail {
+
+struct hyparview_options {
+  std::size_t active_max = 5;
+  std::size_t passive_max = 30;
+  std::uint8_t active_walk = 6;   // steps of a newcomer's walk
+  std::uint8_t passive_walk = 3;  // steps before its end where it is remembered
+  std::size_t shuffle_active = 3;
+  std::size_t shuffle_passive = 4;
+  std::uint8_t shuffle_walk = 6;
+  std::uint64_t heartbeat_ns = 1'000'000'000;
+  std::uint64_t silence_ns = 3'500'000'000;  // of a neighbour, before it counts as gone
+  std::uint64_t shuffle_ns = 10'000'000'000;
+  std::uint64_t answer_ns = 2'000'000'000;  // for a would-be neighbour
+  std::uint64_t rejoin_ns = 5'000'000'000;  // between two joins of a node without neighbours
+  double rewire = 0.1;                      // how likely a shuffle comes with a new neighbour
+};
+
+/// Who a node's neighbours are: a handful, however many nodes there are, and connected. HyParView (Leitao, Pereira, Rodrigues, DSN
+/// 2007): a small symmetric active view that is repaired from a larger passive one, which random walks keep fresh. No I/O, clock or
+/// chance of its own: (state, event, now, random) -> effects.
+///
+/// Beyond the paper, against faults seen in its implementations:
+///
+///  - neighbours exchange heartbeats: one that is silent is dropped, and one whose heartbeat comes from no neighbour is told so, so that
+///    half a link does not stay (one-way partitions, lost disconnects);
+///  - a would-be neighbour that does not answer leaves the passive view, so the dead do not stay in it;
+///  - now and then a shuffle goes to a contact rather than on a walk, and a random passive peer becomes a neighbour though none is needed.
+///    So islands, each with full views, find each other again: after partitions, and when thousands join through one contact at once;
+///  - a peer that has begun anew (a larger incarnation) replaces what is known of its earlier life.
+class hyparview {
+public:
+  hyparview(const peer_id& self, const hyparview_options& options) : self_(self), options_(options) {}
+
+  // Events. `now_ns` never goes back.
+
+  /// Somebody to join through, also again later: of a static list, or found by discovery.
+  void learn_contact(const peer_id& contact);
+  /// Joins; the first tick is due at once.
+  void start(std::uint64_t now_ns, overlay_random& random, overlay_effects& effects);
+  void receive(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_random& random,
+               overlay_effects& effects);
+  /// The transport has lost a peer, or can not reach it.
+  void lost(const peer_id& peer, std::uint64_t now_ns, overlay_random& random, overlay_effects& effects);
+  /// At next_ns(), or later.
+  void tick(std::uint64_t now_ns, overlay_random& random, overlay_effects& effects);
+  /// Leaves: its neighbours are told.
+  void leave(overlay_effects& effects);
+
+  [[nodiscard]] std::uint64_t next_ns() const noexcept;
+  [[nodiscard]] bool is_neighbor(const peer_id& peer) const noexcept;
+  [[nodiscard]] std::vector<peer_id> neighbors() const;
+  [[nodiscard]] std::span<const peer_id> passive() const noexcept { return passive_; }
+  [[nodiscard]] const peer_id& self() const noexcept { return self_; }
+
+private:
+  struct neighbor_state {
+    peer_id id;
+    std::uint64_t heard_ns = 0;
+  };
+  struct asked_peer {
+    peer_id id;
+    std::uint64_t until_ns = 0;
+  };
+  void on_join(const peer_id& from, std::uint64_t now_ns, overlay_random& random, overlay_effects& effects);
+  void on_forward_join(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_random& random,
+                       overlay_effects& effects);
+  void on_neighbor(const peer_id& from, bool must, std::uint64_t now_ns, overlay_random& random,
+                   overlay_effects& effects);
+  void on_answer(const peer_id& from, bool agreed, std::uint64_t now_ns, overlay_random& random,
+                 overlay_effects& effects);
+  void on_shuffle(const peer_id& from, const overlay_message& m, overlay_random& random, overlay_effects& effects);
+  void add_neighbor(const peer_id& peer, std::uint64_t now_ns, overlay_random& random, overlay_effects& effects);
+  void drop_neighbor(std::size_t index, overlay_effects& effects);
+  void remember(const peer_id& peer, overlay_random& random);
+  void remember_all(std::span<const peer_id> peers, std::span<const peer_id> sent, overlay_random& random);
+  void forget(const peer_id& peer) noexcept;
+  void forget_earlier_life(const peer_id& peer, overlay_effects& effects);
+  void fill(std::uint64_t now_ns, overlay_random& random, overlay_effects& effects);
+  void ask(const peer_id& peer, bool must, std::uint64_t now_ns, overlay_effects& effects);
+  void shuffle(std::uint64_t now_ns, overlay_random& random, overlay_effects& effects);
+  [[nodiscard]] std::vector<peer_id> sample(overlay_random& random) const;
+
+  const peer_id self_;
+  const hyparview_options options_;
+  std::vector<neighbor_state> active_;
+  std::vector<peer_id> passive_;
+  std::vector<peer_id> contacts_;
+  std::vector<asked_peer> asked_;
+  std::vector<peer_id> last_sample_;
+  std::uint64_t next_heartbeat_ns_ = 0;
+  std::uint64_t next_shuffle_ns_ = 0;
+  std::uint64_t next_join_ns_ = 0;
+};
+
+}  // namespace karyon::detail

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nerve/nats_connection.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "nerve/subject_tree.hpp"
+
+namespace karyon::detail {
+
+namespace {
+
+[[noreturn]] void refuse(errc code, const std::string& what) { throw runtime_error(error(code, what)); }
+
+void check(natsStatus s, const char* option) {
+  if (s == NATS_OK) return;
+  const char* why = nats_GetLastError(nullptr);
+  refuse(errc::invalid_argument, std::string("NATS: ") + option + ": " + natsStatus_GetText(s) +
+                                     (why != nullptr ? std::string(", ") + why : ""));
+}
+
+struct options_deleter {
+  void operator()(natsOptions* o) const noexcept { natsOptions_Destroy(o); }
+};
+
+std::vector<std::string> servers_of(std::string_view given) {
+  std::string_view list = given;
+  std::vector<std::string> servers;
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    if (comma != 0) servers.emplace_back(list.substr(0, comma));
+    list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
+  }
+  for (const std::string& s : servers) {
+    if (!s.starts_with("nats://") && !s.starts_with("tls://"))
+      refuse(errc::invalid_argument, "\"" + s + "\" is no server: nats://host:port, or tls://host:port");
+  }
+  // nats.c would take its own default, a server on this machine.
+  if (servers.empty()) refuse(errc::invalid_argument, "\"" + std::string(given) + "\" names no server");
+  return servers;
+}
+
+/// Signals of one subject must not overtake each other, by whichever of our patterns they come: one thread delivers all.
+void open_library() {
+  static const natsStatus opened = [] {
+    const natsStatus s = nats_Open(-1);
+    return s == NATS_OK ? nats_SetMessageDeliveryPoolSize(1) : s;
+  }();
+  check(opened, "nats_Open");
+}
+
+void ignored(natsConnection*, natsSubscription*, natsStatus, void*) {}
+
+void configure_security(natsOptions* o, const endocrine_options& options) {
+  const nats_options& n = options.nats;
+  if (!n.credentials_file.empty())
+    check(natsOptions_SetUserCredentialsFromFiles(o, n.credentials_file.c_str(), nullptr), "credentials_file");
+  if (!n.ca_file.empty()) check(natsOptions_LoadCATrustedCertificates(o, n.ca_file.c_str()), "ca_file");
+  if (!n.certificate_file.empty() || !n.key_file.empty()) {
+    check(natsOptions_LoadCertificatesChain(o, n.certificate_file.c_str(), n.key_file.c_str()),
+          "certificate_file, key_file");
+  }
+  const bool tls = options.server.find("tls://") != std::string::npos;
+  if (tls || !n.ca_file.empty() || !n.certificate_file.empty()) check(natsOptions_SetSecure(o, true), "tls");
+}
+
+}  // namespace
+
+void nats_connection::configure(natsOptions* o, const endocrine_options& options, purpose what, share* closure) {
+  const nats_options& n = options.nats;
+  const std::vector<std::string> servers = servers_of(options.server);
+  std::vector<const char*> names;
+  for (const std::string& s : servers) names.push_back(s.c_str());
+  check(natsOptions_SetServers(o, names.data(), static_cast<int>(names.size())), "server");
+  check(natsOptions_SetTimeout(o, std::max<std::int64_t>(1, n.connect_timeout.count())), "connect_timeout");
+  check(natsOptions_SetWriteDeadline(o, std::max<std::int64_t>(1, n.write_timeout.count())), "write_timeout");
+  check(natsOptions_SetPingInterval(o, std::max<std::int64_t>(1, n.heartbeat.count())), "heartbeat");
+  check(natsOptions_SetMaxPingsOut(o, 2), "heartbeat");
+  check(natsOptions_SetMaxReconnect(o, -1), "reconnects");
+  check(natsOptions_SetReconnectWait(o, std::max<std::int64_t>(1, n.reconnect_wait.count())), "reconnect_wait");
+  check(natsOptions_SetReconnectJitter(o, 50, 50), "reconnect_wait");
+  // Nothing is kept for a server that is not there, whatever the header's comment says of 0: tests hold it.
+  check(natsOptions_SetReconnectBufSize(o, 0), "no reconnect buffer");
+  if (!options.process_name.empty()) check(natsOptions_SetName(o, options.process_name.c_str()), "process_name");
+  check(natsOptions_SetDisconnectedCB(o, &disconnected, closure), "callbacks");
+  check(natsOptions_SetReconnectedCB(o, &reconnected, closure), "callbacks");
+  check(natsOptions_SetClosedCB(o, &closed, closure), "callbacks");
+  // Its default writes to the standard error. What is lost is counted (dropped_slow).
+  check(natsOptions_SetErrorHandler(o, &ignored, nullptr), "callbacks");
+  configure_security(o, options);
+  if (what == purpose::sends) {
+    check(natsOptions_SetSendAsap(o, true), "writes at once");
+  } else {
+    check(natsOptions_UseGlobalMessageDelivery(o, true), "one thread for all subscriptions");
+  }
+}
+
+nats_connection::nats_connection(const endocrine_options& options, purpose what, std::shared_ptr<nats_gate> gate)
+    : life_(std::make_shared<life>()) {
+  open_library();
+  life_->gate = std::move(gate);
+  natsOptions* raw = nullptr;
+  check(natsOptions_Create(&raw), "options");
+  const std::unique_ptr<natsOptions, options_deleter> o(raw);
+  auto closure = std::make_unique<share>(share{life_});
+  configure(raw, options, what, closure.get());
+  // Before it is there: a callback may come at once.
+  life_->up.store(true, std::memory_order_release);
+  const natsStatus s = natsConnection_Connect(&connection_, raw);
+  if (s != NATS_OK) {
+    const char* why = nats_GetLastError(nullptr);
+    refuse(errc::refused, "the NATS server " + options.server + " can not be used: " + natsStatus_GetText(s) +
+                              (why != nullptr ? std::string(", ") + why : ""));
+  }
+  static_cast<void>(closure.release());  // closed() frees it, the last of the callbacks
+}
+
+nats_connection::~nats_connection() {
+  natsConnection_Close(connection_);
+  natsConnection_Destroy(connection_);
+}
+
+void nats_connection::disconnected(natsConnection*, void* closure) {
+  life& l = *static_cast<share*>(closure)->of;
+  l.up.store(false, std::memory_order_release);
+  l.gate->disconnects.fetch_add(1, std::memory_order_relaxed);
+}
+
+void nats_connection::reconnected(natsConnection*, void* closure) {
+  static_cast<share*>(closure)->of->up.store(true, std::memory_order_release);
+}
+
+void nats_connection::closed(natsConnection*, void* closure) {
+  const std::unique_ptr<share> last(static_cast<share*>(closure));
+  last->of->up.store(false, std::memory_order_release);
+}
+
+}  // namespace karyon::detail

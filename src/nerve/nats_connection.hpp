@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <nats/nats.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <karyon/nerve/endocrine.hpp>
+
+#include "nerve/carrier.hpp"
+
+namespace karyon::detail {
+
+/// What nats.c's callbacks find, which may come late: on threads of nats.c, even while a connection is being closed. Each callback has
+/// a share of it.
+struct nats_gate {
+  carrier_sink* sink = nullptr;
+  std::atomic<bool> open{true};
+  std::atomic<std::uint32_t> inside{0};
+  std::atomic<std::uint64_t> disconnects{0};
+
+  /// Calls f unless it is shut; sequentially consistent with shut.
+  template <class F>
+  void pass(F&& f) noexcept {
+    inside.fetch_add(1, std::memory_order_seq_cst);
+    if (open.load(std::memory_order_seq_cst)) f();
+    inside.fetch_sub(1, std::memory_order_seq_cst);
+    inside.notify_all();
+  }
+  /// After it returns nobody is in, and nobody gets in.
+  void shut() noexcept {
+    open.store(false, std::memory_order_seq_cst);
+    for (std::uint32_t n = inside.load(); n != 0; n = inside.load()) inside.wait(n);
+  }
+};
+
+/// One connection to a server: for sending (each publish is written at once), or for receiving.
+class nats_connection {
+public:
+  enum class purpose : std::uint8_t { sends, receives };
+  /// Throws runtime_error.
+  nats_connection(const endocrine_options& options, purpose what, std::shared_ptr<nats_gate> gate);
+  ~nats_connection();
+  nats_connection(const nats_connection&) = delete;
+  nats_connection& operator=(const nats_connection&) = delete;
+
+  [[nodiscard]] natsConnection* get() const noexcept { return connection_; }
+  [[nodiscard]] bool up() const noexcept { return life_->up.load(std::memory_order_acquire); }
+
+private:
+  struct life {
+    std::shared_ptr<nats_gate> gate;
+    std::atomic<bool> up{false};
+  };
+  struct share {
+    std::shared_ptr<life> of;
+  };
+  static void configure(natsOptions* o, const endocrine_options& options, purpose what, share* closure);
+  static void disconnected(natsConnection*, void* closure);
+  static void reconnected(natsConnection*, void* closure);
+  static void closed(natsConnection*, void* closure);
+  std::shared_ptr<life> life_;
+  natsConnection* connection_ = nullptr;
+};
+
+}  // namespace karyon::detail

@@ -1,0 +1,149 @@
+#include <array>
+#include <utility>
+
+#include "nerve/node_core.hpp"
+
+namespace karyon::detail {
+
+namespace {
+
+send_result result_of(frame_fate fate) noexcept {
+  switch (fate) {
+    case frame_fate::accepted: return send_result::accepted;
+    case frame_fate::no_route: return send_result::no_route;
+    case frame_fate::peer_down: return send_result::peer_down;
+    case frame_fate::no_credit: return send_result::no_credit;
+    case frame_fate::expired: return send_result::expired;
+    case frame_fate::too_large: return send_result::too_large;
+    case frame_fate::closed: return send_result::closed;
+  }
+  return send_result::closed;
+}
+
+}  // namespace
+
+std::uint32_t node_core::ttl_us() const noexcept {
+  constexpr std::int64_t most = 0xffffffff;
+  const std::int64_t us = options_.time_to_live.count();
+  return static_cast<std::uint32_t>(us < most ? us : most);
+}
+
+frame_fate node_core::send(peer_state& p, frame_header& h, std::span<const std::byte> payload) noexcept {
+  transport* const carrier = carrier_.load(std::memory_order_acquire);
+  if (carrier == nullptr) return frame_fate::no_route;
+  h.length = static_cast<std::uint32_t>(payload.size());
+  return carrier->send(p.id, h, payload);
+}
+
+send_result node_core::forward(const stub& to, signal* s) noexcept {
+  peer_state& p = *static_cast<peer_state*>(to.peer);
+  try {
+    if (s->ops->internal) {
+      bond_news news;
+      if (read_bond(*s, news)) return forward_bond(p, to, s, news);
+      return refuse_remote(s, send_result::no_handler, {});  // only its own runtime can do that with a cell
+    }
+    return count(forward_signal(p, to, s));
+  } catch (...) {  // std::bad_alloc, before anything was sent
+    refuse_remote(s, send_result::no_credit, exit_reason(exit_reason::kind::node_down));
+    return count(send_result::no_credit);
+  }
+}
+
+/// Throws std::bad_alloc while the signal is still the caller's; consumes it otherwise.
+send_result node_core::forward_signal(peer_state& p, const stub& to, signal* s) {
+  const exit_reason down(exit_reason::kind::node_down);
+  const remote_ops* const ops = s->ops->remote;
+  if (ops == nullptr) return refuse_remote(s, send_result::not_declared, down);
+  if (!p.up.load(std::memory_order_acquire)) {
+    const bool ever = p.types.load(std::memory_order_relaxed) != nullptr;
+    return refuse_remote(s, ever ? send_result::peer_down : send_result::no_route, down);
+  }
+  const wire_type& type = ops->type();
+  if (!p.types.load(std::memory_order_acquire)->they_have(type)) {
+    return refuse_remote(s, send_result::not_declared, down);
+  }
+  payload_writer& w = thread_writer();
+  w.begin(*this, options_.frame_bytes_max);
+  ops->write(*s, w);
+  const std::span<const std::byte> payload = w.finish();
+  if (w.failed()) return refuse_remote(s, send_result::too_large, down);
+  frame_header h;
+  h.type = type.number;
+  h.ttl_us = ttl_us();
+  h.destination = unpacked(to.far);
+  if (ops->reply != nullptr && ops->reply(*s).to != reply_address::kind::none) {
+    return forward_question(p, h, payload, s);
+  }
+  const send_result r = result_of(send(p, h, payload));
+  if (!ok(r)) return refuse_remote(s, r, down);
+  s->ops->discard(s, errc::dead, {});
+  return r;
+}
+
+send_result node_core::forward_question(peer_state& p, frame_header& h, std::span<const std::byte> payload, signal* s) {
+  const exit_reason down(exit_reason::kind::node_down);
+  h.kind = frame_kind::ask;
+  {
+    const std::lock_guard lock(p.mutex);
+    // Under the lock: who takes the link down finds this question in the table, or this finds it down.
+    if (!p.up.load(std::memory_order_relaxed)) return refuse_remote(s, send_result::peer_down, down);
+    if (!p.questions.add(s, options_.questions_max, h.source)) return refuse_remote(s, send_result::no_credit, down);
+  }
+  // From here on the question is whoever's takes it out: the answer may come before send() has returned.
+  const send_result r = result_of(send(p, h, payload));
+  if (ok(r)) return r;
+  signal* mine = nullptr;
+  {
+    const std::lock_guard lock(p.mutex);
+    mine = p.questions.take(h.source);
+  }
+  return mine != nullptr ? refuse_remote(mine, r, down) : r;
+}
+
+// ---- answers -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::array<std::byte, 4> schema_bytes(std::uint64_t schema) noexcept {
+  std::array<std::byte, 4> bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(schema >> (8 * i));
+  return bytes;
+}
+
+}  // namespace
+
+void node_core::send_answer(peer_state& p, cell_number asker, const remote_ops& ops, const void* answered) noexcept
+    try {
+  if (const error* e = ops.answer_error(answered)) return refuse_question(p, asker, *e);
+  payload_writer& w = thread_writer();
+  w.begin(*this, options_.frame_bytes_max);
+  ops.write_answer(answered, w);
+  const std::span<const std::byte> payload = w.finish(schema_bytes(ops.answer_schema()));
+  if (w.failed()) {
+    return refuse_question(p, asker, error(errc::too_large, "the answer is larger than a frame may be"));
+  }
+  frame_header h;
+  h.kind = frame_kind::answer;
+  h.destination = asker;
+  const bool sent = p.up.load(std::memory_order_acquire) && send(p, h, payload) == frame_fate::accepted;
+  node_counters::add(sent ? counters_.answers_sent : counters_.answers_lost);
+} catch (...) {  // std::bad_alloc: the asker is left to its timeout
+  node_counters::add(counters_.answers_lost);
+}
+
+void node_core::refuse_question(peer_state& p, cell_number asker, const error& why) noexcept try {
+  payload_writer& w = thread_writer();
+  w.begin(*this, options_.frame_bytes_max);
+  wire_write(w, why);
+  const std::span<const std::byte> payload = w.finish();
+  frame_header h;
+  h.kind = frame_kind::refusal;
+  h.destination = asker;
+  const bool sent = !w.failed() && p.up.load(std::memory_order_acquire) && send(p, h, payload) == frame_fate::accepted;
+  node_counters::add(sent ? counters_.answers_sent : counters_.answers_lost);
+} catch (...) {
+  node_counters::add(counters_.answers_lost);
+}
+
+}  // namespace karyon::detail

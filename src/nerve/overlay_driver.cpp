@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nerve/overlay_driver.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "nerve/overlay_wire.hpp"
+#include "sched/parker.hpp"
+
+namespace karyon::detail {
+
+overlay_driver::overlay_driver(const peer_id& self, const overlay_options& options, transport& over, std::uint64_t seed,
+                               delivery deliver)
+    : over_(over), deliver_(std::move(deliver)), overlay_(self, options), random_(seed) {}
+
+overlay_driver::~overlay_driver() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (clock_.joinable()) clock_.join();
+  step([this](overlay_effects& e) { overlay_.leave(e); });
+}
+
+void overlay_driver::learn_contact(const peer_id& contact) {
+  const std::lock_guard lock(mutex_);
+  overlay_.learn_contact(contact);
+}
+
+void overlay_driver::start() {
+  step([this](overlay_effects& e) { overlay_.start(monotonic_ns(), random_, e); });
+  clock_ = std::thread([this] { keep_time(); });
+}
+
+broadcast_id overlay_driver::broadcast(std::string payload) {
+  broadcast_id id;
+  auto shared = std::make_shared<const std::string>(std::move(payload));
+  step([&](overlay_effects& e) { id = overlay_.broadcast(std::move(shared), monotonic_ns(), e); });
+  return id;
+}
+
+bool overlay_driver::received(const peer_id& from, std::span<const std::byte> payload) {
+  overlay_message m;
+  if (!decode_overlay(payload, m)) {
+    malformed_.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  }
+  step([&](overlay_effects& e) { overlay_.receive(from, m, monotonic_ns(), random_, e); });
+  return true;
+}
+
+void overlay_driver::link_down(const peer_id& peer) {
+  step([&](overlay_effects& e) { overlay_.lost(peer, monotonic_ns(), random_, e); });
+}
+
+std::vector<peer_id> overlay_driver::neighbors() const {
+  const std::lock_guard lock(mutex_);
+  return overlay_.view().neighbors();
+}
+
+template <class Step>
+void overlay_driver::step(Step&& what) {
+  {
+    const std::lock_guard lock(mutex_);
+    overlay_effects effects;
+    what(effects);
+    waiting_.push_back(std::move(effects));
+    if (carrying_) return;
+    carrying_ = true;
+  }
+  carry_out();
+}
+
+void overlay_driver::carry_out() {
+  std::unique_lock lock(mutex_);
+  while (!waiting_.empty()) {
+    const std::vector<overlay_effects> batch = std::exchange(waiting_, {});
+    lock.unlock();
+    std::vector<peer_id> gone;
+    for (const overlay_effects& e : batch) {
+      for (const auto& d : e.deliveries) deliver_(d.id, *d.payload, d.hops);
+      for (const auto& s : e.sends) {
+        frame_header h;
+        h.kind = s.what.what >= overlay_message::kind::gossip ? frame_kind::endocrine : frame_kind::gossip;
+        const std::vector<std::byte> bytes = encode_overlay(s.what);
+        h.length = static_cast<std::uint32_t>(bytes.size());
+        const frame_fate fate = over_.send(s.to, h, bytes);
+        if (fate == frame_fate::accepted) continue;
+        refused_.fetch_add(1, std::memory_order_relaxed);
+        if (fate == frame_fate::no_route || fate == frame_fate::peer_down) gone.push_back(s.to);
+      }
+    }
+    lock.lock();
+    for (const peer_id& p : gone) {
+      if (stopping_) break;
+      overlay_effects effects;
+      overlay_.lost(p, monotonic_ns(), random_, effects);
+      waiting_.push_back(std::move(effects));
+    }
+  }
+  carrying_ = false;
+}
+
+void overlay_driver::keep_time() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const std::uint64_t now_ns = monotonic_ns();
+    const std::uint64_t next_ns = overlay_.next_ns();
+    if (next_ns > now_ns) {
+      constexpr std::uint64_t longest_ns = 50'000'000;  // what is received may bring the next time forward
+      changed_.wait_for(lock, std::chrono::nanoseconds(std::min(next_ns - now_ns, longest_ns)));
+      continue;
+    }
+    lock.unlock();
+    step([&](overlay_effects& e) { overlay_.tick(monotonic_ns(), random_, e); });
+    lock.lock();
+  }
+}
+
+}  // namespace karyon::detail

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nerve/plumtree.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace karyon::detail {
+
+namespace {
+
+using kind = overlay_message::kind;
+
+bool has(const std::vector<peer_id>& peers, const peer_id& p) noexcept {
+  return std::find(peers.begin(), peers.end(), p) != peers.end();
+}
+
+}  // namespace
+
+broadcast_id plumtree::broadcast(std::shared_ptr<const std::string> payload, std::uint64_t now_ns,
+                                 overlay_effects& effects) {
+  overlay_message m;
+  m.what = kind::gossip;
+  m.id = {self_.node ^ (self_.incarnation * 0x9e3779b97f4a7c15u), ++sequence_};
+  m.payload = std::move(payload);
+  static_cast<void>(seen_.is_new(m.id.origin, m.id.sequence));
+  keep(m.id, m.payload, 0, now_ns);
+  push(m, nullptr, effects);
+  return m.id;
+}
+
+void plumtree::receive(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects) {
+  switch (m.what) {
+    case kind::gossip: return on_gossip(from, m, now_ns, effects);
+    case kind::have: return on_have(from, m, now_ns);
+    case kind::graft: return on_graft(from, m, effects);
+    case kind::prune: return make_lazy(from);
+    default: return;
+  }
+}
+
+void plumtree::neighbor_up(const peer_id& peer, std::uint64_t now_ns, overlay_effects& effects) {
+  if (has(eager_, peer) || has(lazy_, peer)) return;
+  eager_.push_back(peer);
+  std::size_t told = 0;
+  for (auto i = kept_order_.rbegin(); i != kept_order_.rend() && told < options_.recent_max; ++i, ++told) {
+    if (kept_.find(*i)->second.until_ns + options_.recent_ns < now_ns + options_.keep_ns) return;
+    overlay_message have;
+    have.what = kind::have;
+    have.id = *i;
+    effects.send(peer, std::move(have));
+  }
+}
+
+void plumtree::neighbor_down(const peer_id& peer) {
+  std::erase(eager_, peer);
+  std::erase(lazy_, peer);
+  for (auto& [id, m] : missing_) std::erase(m.have_it, peer);
+}
+
+std::uint64_t plumtree::next_ns() const noexcept {
+  std::uint64_t next = ~std::uint64_t{0};
+  for (const auto& [id, m] : missing_) next = std::min(next, m.due_ns);
+  return next;
+}
+
+void plumtree::tick(std::uint64_t now_ns, overlay_effects& effects) {
+  while (!kept_order_.empty()) {
+    const auto oldest = kept_.find(kept_order_.front());
+    if (oldest->second.until_ns > now_ns) break;
+    kept_.erase(oldest);
+    kept_order_.pop_front();
+  }
+  for (auto i = missing_.begin(); i != missing_.end();) {
+    missing_broadcast& m = i->second;
+    if (m.due_ns > now_ns) {
+      ++i;
+    } else if (m.have_it.empty()) {
+      i = missing_.erase(i);  // nobody is left to ask; who has it announces it no more
+    } else {
+      const peer_id from = m.have_it.front();
+      m.have_it.erase(m.have_it.begin());
+      m.due_ns = now_ns + options_.patience_again_ns;
+      make_eager(from);
+      overlay_message graft;
+      graft.what = kind::graft;
+      graft.id = i->first;
+      effects.send(from, std::move(graft));
+      ++i;
+    }
+  }
+}
+
+void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uint64_t now_ns,
+                         overlay_effects& effects) {
+  if (m.payload == nullptr) return;
+  if (m.ttl >= options_.hops_max) {
+    ++too_far_;
+    return;
+  }
+  if (!seen_.is_new(m.id.origin, m.id.sequence)) {
+    ++duplicates_;
+    make_lazy(from);
+    // Each time: if a prune was lost it would send everything twice for as long as it is a neighbour.
+    if (has(lazy_, from)) {
+      overlay_message prune;
+      prune.what = kind::prune;
+      effects.send(from, std::move(prune));
+    }
+    return;
+  }
+  missing_.erase(m.id);
+  const auto hops = static_cast<std::uint8_t>(m.ttl + 1);
+  effects.deliveries.push_back({m.id, m.payload, hops});
+  keep(m.id, m.payload, hops, now_ns);
+  make_eager(from);
+  overlay_message on = m;
+  on.ttl = hops;
+  push(on, &from, effects);
+}
+
+void plumtree::on_have(const peer_id& from, const overlay_message& m, std::uint64_t now_ns) {
+  if (seen_.has_seen(m.id.origin, m.id.sequence)) return;
+  auto found = missing_.find(m.id);
+  if (found == missing_.end()) {
+    if (missing_.size() >= options_.missing_max) return;
+    found = missing_.emplace(m.id, missing_broadcast{{}, now_ns + options_.patience_ns}).first;
+  }
+  if (!has(found->second.have_it, from)) found->second.have_it.push_back(from);
+}
+
+void plumtree::on_graft(const peer_id& from, const overlay_message& m, overlay_effects& effects) {
+  make_eager(from);
+  const auto found = kept_.find(m.id);
+  if (found == kept_.end()) return;
+  overlay_message gossip;
+  gossip.what = kind::gossip;
+  gossip.id = m.id;
+  gossip.ttl = found->second.hops;
+  gossip.payload = found->second.payload;
+  effects.send(from, std::move(gossip));
+}
+
+void plumtree::keep(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint8_t hops,
+                    std::uint64_t now_ns) {
+  if (!kept_.emplace(id, kept_broadcast{std::move(payload), now_ns + options_.keep_ns, hops}).second) return;
+  kept_order_.push_back(id);
+  if (kept_order_.size() <= options_.keep_max) return;
+  kept_.erase(kept_order_.front());
+  kept_order_.pop_front();
+}
+
+void plumtree::push(const overlay_message& gossip, const peer_id* except, overlay_effects& effects) {
+  for (const peer_id& p : eager_) {
+    if (except == nullptr || !(p == *except)) effects.send(p, gossip);
+  }
+  overlay_message have;
+  have.what = kind::have;
+  have.id = gossip.id;
+  for (const peer_id& p : lazy_) {
+    if (except == nullptr || !(p == *except)) effects.send(p, have);
+  }
+}
+
+void plumtree::make_eager(const peer_id& peer) {
+  if (std::erase(lazy_, peer) != 0) eager_.push_back(peer);
+}
+
+void plumtree::make_lazy(const peer_id& peer) {
+  if (std::erase(eager_, peer) != 0) lazy_.push_back(peer);
+}
+
+}  // namespace karyon::detail

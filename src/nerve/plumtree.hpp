@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nerve/duplicate_filter.hpp"
+#include "nerve/overlay_message.hpp"
+
+namespace karyon::detail {
+
+struct plumtree_options {
+  std::uint64_t patience_ns = 500'000'000;        // for a broadcast that a neighbour says it has
+  std::uint64_t patience_again_ns = 250'000'000;  // after a graft
+  std::uint64_t keep_ns = 10'000'000'000;         // how long a broadcast can be asked for
+  std::size_t keep_max = 1024;
+  std::uint64_t recent_ns = 5'000'000'000;  // what a new neighbour is told of
+  std::size_t recent_max = 32;
+  std::size_t missing_max = 4096;
+  std::size_t origins_max = 4096;
+  std::uint8_t hops_max = 64;
+};
+
+/// Broadcast over a node's neighbours that costs one message a node: Plumtree (Leitao, Pereira, Rodrigues, SRDS 2007). Broadcasts are
+/// pushed along the links of a tree, and announced along the others; who misses one that was announced grafts that link into the tree,
+/// who gets one twice prunes the link. No I/O, clock or chance of its own.
+///
+/// Announcements are sent at once, not gathered. Every broadcast reaches a node once at the most (duplicate_filter), in no promised
+/// order. Memory is bounded: what is too much to remember is not missed, or can not be asked for any more.
+class plumtree {
+public:
+  plumtree(const peer_id& self, const plumtree_options& options)
+      : self_(self), options_(options), seen_(options.origins_max) {}
+
+  /// The sequence begins anew with each life of the node, so the origin has its incarnation in it.
+  broadcast_id broadcast(std::shared_ptr<const std::string> payload, std::uint64_t now_ns, overlay_effects& effects);
+  void receive(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects);
+  /// It is told what has come lately, so that who changes neighbours while a broadcast passes does not miss it.
+  void neighbor_up(const peer_id& peer, std::uint64_t now_ns, overlay_effects& effects);
+  void neighbor_down(const peer_id& peer);
+  void tick(std::uint64_t now_ns, overlay_effects& effects);
+  [[nodiscard]] std::uint64_t next_ns() const noexcept;
+
+  [[nodiscard]] const std::vector<peer_id>& eager() const noexcept { return eager_; }
+  [[nodiscard]] const std::vector<peer_id>& lazy() const noexcept { return lazy_; }
+  /// Gossips that came a second time; the measure of how far from a tree it is.
+  [[nodiscard]] std::uint64_t duplicates() const noexcept { return duplicates_; }
+  [[nodiscard]] std::uint64_t too_far() const noexcept { return too_far_; }
+
+private:
+  struct kept_broadcast {
+    std::shared_ptr<const std::string> payload;
+    std::uint64_t until_ns = 0;
+    std::uint8_t hops = 0;
+  };
+  struct missing_broadcast {
+    std::vector<peer_id> have_it;
+    std::uint64_t due_ns = 0;
+  };
+  void on_gossip(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects);
+  void on_have(const peer_id& from, const overlay_message& m, std::uint64_t now_ns);
+  void on_graft(const peer_id& from, const overlay_message& m, overlay_effects& effects);
+  void keep(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint8_t hops,
+            std::uint64_t now_ns);
+  void push(const overlay_message& gossip, const peer_id* except, overlay_effects& effects);
+  void make_eager(const peer_id& peer);
+  void make_lazy(const peer_id& peer);
+
+  const peer_id self_;
+  const plumtree_options options_;
+  std::vector<peer_id> eager_;
+  std::vector<peer_id> lazy_;
+  duplicate_filter seen_;
+  std::map<broadcast_id, kept_broadcast> kept_;
+  std::deque<broadcast_id> kept_order_;  // the oldest first
+  std::map<broadcast_id, missing_broadcast> missing_;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t duplicates_ = 0;
+  std::uint64_t too_far_ = 0;
+};
+
+}  // namespace karyon::detail

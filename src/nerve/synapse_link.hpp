@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+#include <zmq.hpp>
+
+#include "nerve/link_clock.hpp"
+#include "nerve/security.hpp"
+#include "nerve/synapse_outlet.hpp"
+#include "nerve/transport.hpp"
+
+namespace karyon::detail {
+
+struct link;
+
+/// A node that is to be called, now and after each loss.
+struct target {
+  std::string endpoint;
+  std::optional<curve_key> key;
+  link* whose = nullptr;  // once it has said who it is
+  bool calling = false;   // there is a call for it, or its link's way is there
+  std::uint64_t call_at_ns = 0;
+  std::uint64_t pause_ns = 0;  // doubled by each failure
+};
+
+/// One connection that leads out. Its number is the cookie by which the peer answers, and its name in epoll.
+struct call {
+  zmq::socket_t socket;
+  std::string endpoint;
+  std::uint64_t cookie = 0;
+  target* from = nullptr;  // null: made because the peer greeted us
+  link* whose = nullptr;   // null: not known yet
+  std::uint64_t give_up_at_ns = 0;
+  bool connected = false;
+  std::uint64_t greeted_bytes = 0;  // of greetings, which no credit bounds
+  std::uint32_t faults = 0;         // of the called side
+};
+
+/// All that is known of one node, kept from its first greeting to the end of the synapse: senders may hold it at any time. But for
+/// the outlet it belongs to the reactor.
+struct link {
+  link(std::uint64_t id, std::uint64_t slots) : node(id), out(slots) {}
+
+  const std::uint64_t node;
+  outlet out;
+
+  enum class phase : std::uint8_t { down, greeting, up };
+  phase at = phase::down;
+  std::uint64_t incarnation = 0;  // the newest one that was seen
+  std::unique_ptr<call> way;
+  std::uint64_t links = 0;  // that there were
+  std::uint64_t their_cookie = 0;
+  bool knows_us = false;  // the peer has had our greeting on the way that we have now
+  std::uint32_t route = 0;
+  std::string user;  // its key, where connections are encrypted
+  std::vector<std::byte> hello;
+  std::uint64_t greet_at_ns = 0;
+  std::uint64_t give_up_at_ns = 0;
+
+  std::uint64_t last_heard_ns = 0;
+  std::uint64_t last_pulse_ns = 0;
+  std::uint64_t heard = 0;  // the newest "sent at" of the peer, and when it came
+  std::uint64_t heard_at = 0;
+  link_clock clock;
+
+  std::uint32_t epoch_out = 0;
+  std::uint32_t window_frames = 0;  // what the peer grants
+  std::uint32_t window_slots = 0;
+  std::uint32_t frame_bytes_max = 0;
+  std::uint16_t sequence_out = 0;
+  std::uint64_t sent_frames = 0;
+  std::uint64_t sent_slots = 0;
+  std::uint64_t acknowledged_frames = 0;
+  std::uint64_t acknowledged_slots = 0;
+
+  std::uint32_t epoch_in = 0;
+  std::uint16_t sequence_in = 0;
+  std::uint64_t consumed_frames = 0;
+  std::uint64_t consumed_slots = 0;
+  std::uint64_t told_frames = 0;  // of these
+  std::uint64_t told_slots = 0;
+  bool listed = false;  // among those whose credit may be due
+};
+
+/// Finds the link of a node, on any thread, without a lock. The reactor adds; nothing is ever taken out, so what was found stays.
+class link_table {
+public:
+  explicit link_table(std::size_t links_max) : places_(places_for(links_max)), links_max_(links_max) {}
+  ~link_table() {
+    for (const auto& place : places_) delete place.load(std::memory_order_relaxed);
+  }
+  link_table(const link_table&) = delete;
+  link_table& operator=(const link_table&) = delete;
+
+  [[nodiscard]] link* find(std::uint64_t node) const noexcept {
+    for (std::size_t i = at(node);; i = (i + 1) & (places_.size() - 1)) {
+      link* const found = places_[i].load(std::memory_order_acquire);  // partner: add()
+      if (found == nullptr || found->node == node) return found;
+    }
+  }
+  /// Reactor only. Null if there are links_max.
+  link* add(std::uint64_t node, std::uint64_t slots) {
+    if (all_.size() == links_max_) return nullptr;
+    std::size_t i = at(node);
+    while (places_[i].load(std::memory_order_relaxed) != nullptr) i = (i + 1) & (places_.size() - 1);
+    all_.reserve(all_.size() + 1);
+    auto made = std::make_unique<link>(node, slots);
+    all_.push_back(made.get());
+    places_[i].store(made.get(), std::memory_order_release);
+    return made.release();
+  }
+  /// Reactor only.
+  [[nodiscard]] const std::vector<link*>& all() const noexcept { return all_; }
+
+private:
+  static std::size_t places_for(std::size_t links_max) {
+    std::size_t n = 16;
+    while (n < 2 * links_max) n *= 2;
+    return n;
+  }
+  [[nodiscard]] std::size_t at(std::uint64_t node) const noexcept {
+    return static_cast<std::size_t>((node * 0x9e37'79b9'7f4a'7c15) >> 32U) & (places_.size() - 1);
+  }
+
+  std::vector<std::atomic<link*>> places_;  // half empty at least, so that each search ends
+  std::vector<link*> all_;
+  std::size_t links_max_;
+};
+
+}  // namespace karyon::detail

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <nats/nats.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include "unit/nerve/bus_testing.hpp"
+#include "unit/nerve/nats_server.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+using namespace std::chrono_literals;
+
+// What a bus does when its server does not: with a real one that is killed, stopped, or says nonsense.
+
+#define KARYON_NEEDS_SERVER \
+  if (!nats_server::available()) return
+
+namespace {
+
+endocrine_options through(const nats_server& server) {
+  endocrine_options o;
+  o.server = server.url();
+  o.nats.connect_timeout = 30s;
+  o.nats.heartbeat = 200ms;
+  o.nats.time_to_live = 500ms;
+  o.storm.sender.per_second = 0;
+  o.storm.subject.per_second = 0;
+  return o;
+}
+
+/// Publishes `value` until `enough`, and says how long the longest call took.
+template <class Enough>
+std::chrono::nanoseconds publish_until(endocrine& bus, std::int64_t value, Enough enough) {
+  std::chrono::nanoseconds longest{0};
+  while (!enough()) {
+    const auto begin = std::chrono::steady_clock::now();
+    static_cast<void>(bus.publish("load", heat{value}));
+    longest = std::max<std::chrono::nanoseconds>(longest, std::chrono::steady_clock::now() - begin);
+    std::this_thread::yield();
+  }
+  return longest;
+}
+
+/// Publishes until somebody hears of it.
+bool heard_again(endocrine& bus, std::int64_t value, const std::atomic<std::int64_t>& newest) {
+  return eventually([&] {
+    static_cast<void>(bus.publish("load", heat{value}));
+    return newest.load() >= value;
+  });
+}
+
+bool settled(const endocrine& bus) {
+  return eventually([&] {
+    const endocrine_metrics m = bus.metrics();
+    return m.accepted == m.sent + m.lost_expired + m.lost_disconnected && m.received == m.fanned_out + sum_not_taken(m);
+  });
+}
+
+/// Remembers which phases it has heard of.
+class phases : public cell {
+public:
+  using accepts = signals<heat>;
+  phases(std::atomic<std::int64_t>& newest, std::atomic<std::uint64_t>& bad, std::int64_t forbidden)
+      : newest_(&newest), bad_(&bad), forbidden_(forbidden) {}
+  void on(const heat& h) {
+    if (h.degrees == forbidden_) bad_->fetch_add(1);
+    if (h.degrees > newest_->load()) newest_->store(h.degrees);
+  }
+
+private:
+  std::atomic<std::int64_t>* newest_;
+  std::atomic<std::uint64_t>* bad_;
+  std::int64_t forbidden_;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a server that is killed under load for two seconds is missed, and nothing is replayed to the one that follows") {
+  KARYON_NEEDS_SERVER;
+  nats_server server;
+  std::atomic<std::int64_t> newest{0};
+  std::atomic<std::uint64_t> replayed{0};
+  runtime rt(quiet());
+  endocrine bus(rt, through(server));
+  const auto c = rt.spawn<phases>(newest, replayed, 2);
+  REQUIRE(bus.subscribe<heat>(c, "load"));
+  REQUIRE(bus.await_subscriptions(long_time));
+  REQUIRE(heard_again(bus, 1, newest));
+  std::atomic<bool> killed{false};
+  std::chrono::nanoseconds under_load{0};
+  std::thread load([&] { under_load = publish_until(bus, 1, [&] { return killed.load(); }); });
+  server.kill();
+  killed = true;
+  load.join();
+  // Nothing of this may ever arrive, also what was accepted before the loss was noticed.
+  const auto until = std::chrono::steady_clock::now() + 2s;
+  const auto while_gone = publish_until(bus, 2, [&] { return std::chrono::steady_clock::now() > until; });
+  CHECK(eventually([&] { return !bus.connected(); }));
+  CHECK(bus.publish("load", heat{2}) == publish_result::disconnected);
+  server.start();
+  REQUIRE(heard_again(bus, 3, newest));
+  REQUIRE(settled(bus));
+  const endocrine_metrics m = bus.metrics();
+  CHECK(replayed == 0);
+  CHECK(m.refused[static_cast<std::size_t>(publish_result::disconnected)] != 0);
+  CHECK(m.disconnects != 0);
+  check_sums(bus, true);
+  std::printf("server killed: longest publish() %lld us under load, %lld us while it was gone\n",
+              static_cast<long long>(under_load.count() / 1000), static_cast<long long>(while_gone.count() / 1000));
+}
+
+TEST_CASE("a server that is stopped keeps no publisher waiting, and what is late is dropped") {
+  KARYON_NEEDS_SERVER;
+  nats_server server;
+  std::atomic<std::int64_t> newest{0};
+  std::atomic<std::uint64_t> bad{0};
+  runtime rt(quiet());
+  endocrine_options options = through(server);
+  options.nats.outgoing_max = 64;
+  endocrine bus(rt, options);
+  const auto c = rt.spawn<phases>(newest, bad, -1);
+  REQUIRE(bus.subscribe<heat>(c, "load"));
+  REQUIRE(bus.await_subscriptions(long_time));
+  REQUIRE(heard_again(bus, 1, newest));
+  server.stop();
+  const auto until = std::chrono::steady_clock::now() + 2s;
+  const auto longest = publish_until(bus, 2, [&] { return std::chrono::steady_clock::now() > until; });
+  server.go_on();
+  REQUIRE(heard_again(bus, 3, newest));
+  REQUIRE(settled(bus));
+  const endocrine_metrics m = bus.metrics();
+  // What the stopped server had taken in came after its time, or with the connection that it lost.
+  CHECK(m.lost_expired + m.lost_disconnected + m.not_taken_stale +
+            m.refused[static_cast<std::size_t>(publish_result::disconnected)] !=
+        0);
+  check_sums(bus, true);
+  std::printf("server stopped: longest publish() %lld us\n", static_cast<long long>(longest.count() / 1000));
+}
+
+TEST_CASE("what one bus publishes another at the same server hears, with the sender's name in its storm reports") {
+  KARYON_NEEDS_SERVER;
+  nats_server server;
+  diary reports;
+  diary heard;
+  runtime here(quiet());
+  runtime there(quiet());
+  endocrine_options options = through(server);
+  options.process_name = "here";
+  options.nats.time_to_live = 60s;
+  options.nats.heartbeat = 30s;
+  endocrine publisher(here, options);
+  options.process_name = "there";
+  options.storm.deliveries = {1, 10};
+  options.on_storm = [&reports](const storm_report& r) { reports.write(r.sender + " " + r.subject); };
+  endocrine receiver(there, options);
+  REQUIRE(receiver.subscribe<heat>(there.spawn<listener>(heard), "a.>"));
+  REQUIRE(receiver.await_subscriptions(long_time));
+  for (int i = 0; i < 100; ++i) {
+    CHECK(eventually([&] { return ok(publisher.publish("a.b", heat{i}, "somebody")); }));
+  }
+  REQUIRE(reports.has(1));
+  CHECK(reports.lines().front() == "here/somebody a.b");
+  REQUIRE(heard.has(10));
+  CHECK(heard.lines().front() == "heat 0");
+  REQUIRE(eventually([&] { return receiver.metrics().received == 100; }));
+  REQUIRE(settled(receiver));
+  CHECK(receiver.metrics().not_taken_storm != 0);
+  check_sums(receiver, true);
+}
+
+TEST_CASE("nonsense from the server is counted and harms nobody") {
+  KARYON_NEEDS_SERVER;
+  nats_server server;
+  diary heard;
+  runtime rt(quiet());
+  endocrine_options options = through(server);
+  options.nats.time_to_live = 60s;
+  options.nats.heartbeat = 30s;
+  endocrine bus(rt, options);
+  REQUIRE(bus.subscribe<heat>(rt.spawn<listener>(heard), "s"));
+  REQUIRE(bus.await_subscriptions(long_time));
+  natsConnection* raw = nullptr;
+  REQUIRE(natsConnection_ConnectTo(&raw, server.url().c_str()) == NATS_OK);
+  std::uint64_t x = 1;
+  for (int i = 0; i < 500; ++i) {
+    std::string bytes(static_cast<std::size_t>(i), '\0');
+    for (char& b : bytes) {
+      x = x * 6364136223846793005u + 1442695040888963407u;
+      b = static_cast<char>(x >> 56u);
+    }
+    if (i % 2 == 0 && bytes.size() > 3) bytes.replace(0, 3, "KE\x01");
+    REQUIRE(natsConnection_Publish(raw, "s", bytes.data(), i) == NATS_OK);
+  }
+  REQUIRE(natsConnection_Flush(raw) == NATS_OK);
+  natsConnection_Destroy(raw);
+  REQUIRE(eventually([&] { return bus.metrics().received == 500; }));
+  CHECK(heard.size() == 0);
+  REQUIRE(settled(bus));
+  check_sums(bus, true);
+  CHECK(ok(bus.publish("s", heat{1})));
+  CHECK(heard.has(1));
+}
+
+TEST_CASE("a server that is not there, not meant, or does not let us in is an error that says so") {
+  KARYON_NEEDS_SERVER;
+  runtime rt(quiet());
+  const auto code_of = [&rt](const std::string& url) {
+    endocrine_options o;
+    o.server = url;
+    o.nats.connect_timeout = 10s;
+    try {
+      const endocrine bus(rt, o);
+    } catch (const runtime_error& e) {
+      CHECK_FALSE(e.why().message().empty());
+      return e.why().code();
+    }
+    return errc::running;  // it let us in
+  };
+  nats_server server({"--user", "me", "--pass", "secret"});
+  CHECK(code_of(server.url()) == errc::refused);
+  std::string url = server.url();
+  CHECK(code_of(url.replace(0, 7, "nats://me:wrong@")) == errc::refused);
+  url = server.url();
+  CHECK(code_of(url.replace(0, 7, "nats://me:secret@")) == errc::running);
+  url = server.url();
+  CHECK(code_of(url.replace(0, 4, "tls")) == errc::refused);
+  url = server.url();
+  server.kill();
+  CHECK(code_of(url) == errc::refused);
+  CHECK(code_of("http://127.0.0.1") == errc::invalid_argument);
+}

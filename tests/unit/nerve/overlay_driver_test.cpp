@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "nerve/overlay_discovery.hpp"
+#include "nerve/overlay_driver.hpp"
+#include "nerve/overlay_wire.hpp"
+#include "sched/wait.hpp"
+#include "unit/nerve/bus_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+using namespace karyon::detail;
+
+namespace {
+
+/// Nodes that send each other frames within this process, by one thread that delivers them.
+class town {
+public:
+  town() : post_([this] { deliver(); }) {}
+  ~town() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    post_.join();
+    std::map<std::uint64_t, std::shared_ptr<house>> last;
+    {
+      const std::lock_guard lock(mutex_);
+      last.swap(nodes_);
+    }
+  }
+  town(const town&) = delete;
+  town& operator=(const town&) = delete;
+
+  void settle(std::uint64_t n, const std::vector<std::uint64_t>& contacts) {
+    auto it = std::make_shared<house>(*this, n);
+    overlay_options fast;
+    fast.view.heartbeat_ns = 50'000'000;
+    fast.view.silence_ns = 1'000'000'000;
+    fast.view.shuffle_ns = 200'000'000;
+    fast.view.answer_ns = 500'000'000;
+    fast.view.rejoin_ns = 300'000'000;
+    it->driver = std::make_unique<overlay_driver>(peer_id{n, 1}, fast, it->out, n,
+                                                  [this, n](const broadcast_id& id, const std::string&, std::uint8_t) {
+                                                    const std::lock_guard lock(heard_mutex_);
+                                                    ++heard_[id][n];
+                                                  });
+    for (const std::uint64_t c : contacts) it->driver->learn_contact({c, 1});
+    {
+      const std::lock_guard lock(mutex_);
+      nodes_[n] = it;
+    }
+    it->driver->start();
+  }
+  /// Ends it without a word to the others.
+  void kill(std::uint64_t n) {
+    std::shared_ptr<house> it;
+    {
+      const std::lock_guard lock(mutex_);
+      it = nodes_[n];
+      it->out.dead = true;
+      nodes_.erase(n);
+    }
+    while (it.use_count() > 1) std::this_thread::yield();
+  }
+  [[nodiscard]] overlay_driver& at(std::uint64_t n) { return *nodes_.at(n)->driver; }
+  [[nodiscard]] bool all_heard(const broadcast_id& id, std::uint64_t but) {
+    const std::lock_guard both(mutex_);
+    const std::lock_guard lock(heard_mutex_);
+    return std::all_of(nodes_.begin(), nodes_.end(),
+                       [&](const auto& n) { return n.first == but || heard_[id][n.first] == 1; });
+  }
+  [[nodiscard]] bool heard_twice() {
+    const std::lock_guard lock(heard_mutex_);
+    for (const auto& [id, by] : heard_) {
+      for (const auto& [n, times] : by) {
+        if (times > 1) return true;
+      }
+    }
+    return false;
+  }
+
+private:
+  struct frame {
+    std::uint64_t from;
+    std::uint64_t to;
+    std::vector<std::byte> payload;
+  };
+  struct house {
+    struct outbox : transport {
+      outbox(town& t, std::uint64_t n) : in(t), number(n) {}
+      frame_fate send(const peer_id& peer, const frame_header&, std::span<const std::byte> payload) noexcept override {
+        const std::lock_guard lock(in.mutex_);
+        if (dead || in.nodes_.find(peer.node) == in.nodes_.end()) return frame_fate::peer_down;
+        in.frames_.push_back({number, peer.node, {payload.begin(), payload.end()}});
+        return frame_fate::accepted;
+      }
+      town& in;
+      const std::uint64_t number;
+      std::atomic<bool> dead{false};
+    };
+    house(town& t, std::uint64_t n) : out(t, n) {}
+    outbox out;
+    std::unique_ptr<overlay_driver> driver;
+  };
+  void deliver() {
+    while (true) {
+      frame f;
+      std::shared_ptr<house> to;
+      {
+        const std::lock_guard lock(mutex_);
+        if (ended_) return;
+        if (!frames_.empty()) {
+          f = std::move(frames_.front());
+          frames_.pop_front();
+          const auto found = nodes_.find(f.to);
+          if (found != nodes_.end()) to = found->second;
+        }
+      }
+      if (to != nullptr) {
+        to->driver->received({f.from, 1}, f.payload);
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  }
+  std::mutex mutex_;
+  std::map<std::uint64_t, std::shared_ptr<house>> nodes_;  // mutex_
+  std::deque<frame> frames_;                               // mutex_
+  bool ended_ = false;                                     // mutex_
+  std::mutex heard_mutex_;
+  std::map<broadcast_id, std::map<std::uint64_t, int>> heard_;  // heard_mutex_
+  std::thread post_;
+};
+
+}  // namespace
+
+TEST_CASE("forty nodes hear each other's broadcasts once, also when half of them are killed") {
+  town t;
+  t.settle(1, {});
+  for (std::uint64_t n = 2; n <= 40; ++n) t.settle(n, {1});
+  // Joining takes a moment: until one is heard by all.
+  const auto reaches_all = [&](std::uint64_t from) {
+    return eventually([&] {
+      const broadcast_id id = t.at(from).broadcast("hello");
+      return poll_until([&] { return t.all_heard(id, from); }, deadline_in(3'000'000'000));
+    });
+  };
+  CHECK(reaches_all(7));
+  for (std::uint64_t n = 1; n <= 20; ++n) t.kill(n);
+  CHECK(reaches_all(33));
+  CHECK_FALSE(t.heard_twice());
+  CHECK(t.at(33).neighbors().size() <= 5);
+  CHECK_FALSE(t.at(33).received({34, 1}, std::as_bytes(std::span("nonsense"))));
+  CHECK(t.at(33).malformed() == 1);
+}
+
+TEST_CASE("an overlay's message is read as it was written, and nothing that is none") {
+  overlay_message m;
+  m.what = overlay_message::kind::shuffle;
+  m.ttl = 3;
+  m.who = {5, 6};
+  m.peers = {{1, 2}, {3, 4}};
+  const auto bytes = encode_overlay(m);
+  overlay_message r;
+  REQUIRE(decode_overlay(bytes, r));
+  CHECK(r.what == m.what);
+  CHECK(r.ttl == 3);
+  CHECK(r.who == m.who);
+  CHECK(r.peers == m.peers);
+  for (std::size_t n = 0; n < bytes.size(); ++n) CHECK_FALSE(decode_overlay(std::span(bytes).first(n), r));
+  auto longer = bytes;
+  longer.push_back({});
+  CHECK_FALSE(decode_overlay(longer, r));
+  auto wrong = bytes;
+  wrong[1] = std::byte{200};
+  CHECK_FALSE(decode_overlay(wrong, r));
+  wrong = bytes;
+  wrong[37] = std::byte{255};
+  CHECK_FALSE(decode_overlay(wrong, r));
+  m.what = overlay_message::kind::gossip;
+  m.id = {7, 8};
+  m.payload = std::make_shared<const std::string>("payload");
+  REQUIRE(decode_overlay(encode_overlay(m), r));
+  CHECK(*r.payload == "payload");
+  CHECK(r.id == m.id);
+}
+
+TEST_CASE("nodes find each other over a bus") {
+  runtime rt(quiet());
+  endocrine bus(rt);
+  overlay_discovery one(bus, "north", {1, 10}, "tcp://one:1");
+  overlay_discovery two(bus, "north", {2, 20}, "tcp://two:2");
+  overlay_discovery other(bus, "south", {3, 30}, "tcp://three:3");
+  CHECK(ok(one.announce()));
+  CHECK(ok(two.announce()));
+  CHECK(ok(other.announce()));
+  REQUIRE(one.found().size() == 1);
+  CHECK(one.found()[0].incarnation == 20);
+  CHECK(std::string(one.found()[0].address.data()) == "tcp://two:2");
+  CHECK(two.found().size() == 1);
+  CHECK(other.found().empty());
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <numeric>
+
+#include "support/catch.hpp"
+#include "support/temporary_tree.hpp"
+#include "synapse_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+
+namespace {
+
+constexpr peer_id a_id{11, 100};
+constexpr peer_id b_id{22, 200};
+
+synapse_options on(const std::string& endpoint) {
+  synapse_options o = patient();
+  o.listen = {endpoint};
+  return o;
+}
+
+/// Two nodes of this process with a link over ipc.
+struct pair_of_nodes {
+  explicit pair_of_nodes(const synapse_options& of_b = patient(), const std::string& a_at = "",
+                         const std::string& b_at = "")
+      : a(a_id, on(a_at.empty() ? "ipc://" + tree.path("n/a") : a_at)), b(b_id, with(of_b, b_at)) {
+    if (a.is_open() && b.is_open()) {
+      connected = a->connect({b->endpoints().front(), ""}).has_value() &&
+                  eventually([&] { return a.sink.is_up() && b.sink.is_up(); });
+    }
+  }
+  synapse_options with(synapse_options o, const std::string& at) const {
+    o.listen = {at.empty() ? "ipc://" + tree.path("n/b") : at};
+    return o;
+  }
+  temporary_tree tree;
+  end a;
+  end b;
+  bool connected = false;
+};
+
+std::vector<std::uint64_t> first_numbers(std::size_t n) {
+  std::vector<std::uint64_t> all(n);
+  std::iota(all.begin(), all.end(), std::uint64_t{0});
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("two nodes learn who the other is, and what it says at the beginning") {
+  pair_of_nodes p;
+  REQUIRE(p.connected);
+  CHECK(p.a.sink.ups() == std::vector<peer_id>{b_id});
+  CHECK(p.b.sink.ups() == std::vector<peer_id>{a_id});
+  CHECK(p.a.sink.hello() == "hello of 22");
+  CHECK(p.b.sink.hello() == "hello of 11");
+}
+
+TEST_CASE("frames arrive both ways, once, in their order, and are acknowledged") {
+  const std::string transport = GENERATE("ipc", "tcp");
+  const std::string at = transport == "tcp" ? "tcp://127.0.0.1:*" : "";
+  pair_of_nodes p(patient(), at, at);
+  REQUIRE(p.connected);
+  constexpr std::size_t n = 2000;
+  for (std::uint64_t i = 0; i < n; ++i) {
+    REQUIRE(p.a.send(b_id, i) == frame_fate::accepted);
+    REQUIRE(p.b.send(a_id, i, 8 + i % 300) == frame_fate::accepted);
+  }
+  CHECK(eventually([&] { return p.a.is_settled(n) && p.b.is_settled(n); }));
+  CHECK(p.b.sink.numbers() == first_numbers(n));
+  CHECK(p.a.sink.numbers() == first_numbers(n));
+  CHECK(p.b.sink.last().destination == cell_number{7, 3});
+  CHECK(p.a->stats().acknowledged == n);
+  CHECK(p.a->stats().gaps == 0);
+}
+
+TEST_CASE("a frame of the longest length arrives whole, and a longer one is refused") {
+  synapse_options of_b = patient();
+  of_b.frame_bytes_max = 300'000;
+  pair_of_nodes p(of_b);
+  REQUIRE(p.connected);
+  CHECK(p.a.send(b_id, 1, 300'001) == frame_fate::too_large);
+  CHECK(p.a.send(b_id, 2, 300'000) == frame_fate::accepted);
+  CHECK(eventually([&] { return p.b.sink.numbers() == std::vector<std::uint64_t>{2}; }));
+  CHECK(p.b.sink.last().length == 300'000);
+  CHECK(p.a->stats().refused[static_cast<std::size_t>(frame_fate::too_large)] == 1);
+}
+
+TEST_CASE("nothing is accepted beyond the receiver's window, and its credit comes back") {
+  synapse_options of_b = patient();
+  of_b.window_frames = 100;
+  pair_of_nodes p(of_b);
+  REQUIRE(p.connected);
+  p.b.sink.shut(true);
+  std::uint64_t accepted = 0;
+  while (p.a.send(b_id, accepted) == frame_fate::accepted) ++accepted;
+  CHECK(accepted == 100);
+  CHECK(p.a.send(b_id, 0) == frame_fate::no_credit);
+  p.b.sink.shut(false);
+  CHECK(eventually([&] { return p.a.is_settled(100); }));
+  CHECK(p.a.send(b_id, accepted) == frame_fate::accepted);
+  CHECK(eventually([&] { return p.b.sink.numbers() == first_numbers(101); }));
+}
+
+TEST_CASE("a window in bytes bounds long frames") {
+  synapse_options of_b = patient();
+  of_b.window_bytes = 64 * 1024;
+  of_b.frame_bytes_max = 16 * 1024;
+  pair_of_nodes p(of_b);
+  REQUIRE(p.connected);
+  p.b.sink.shut(true);
+  std::uint64_t accepted = 0;
+  while (p.a.send(b_id, accepted, 16 * 1024) == frame_fate::accepted) ++accepted;
+  CHECK(accepted == 3);  // each takes a header's 32 bytes as well
+}
+
+TEST_CASE("a frame whose time to live is over is counted and not delivered") {
+  pair_of_nodes p;
+  REQUIRE(p.connected);
+  p.b.sink.shut(true);
+  REQUIRE(p.a.send(b_id, 1) == frame_fate::accepted);
+  REQUIRE(eventually([&] { return p.b.sink.entered() == 1; }));
+  // The receiver is busy with the first one until long after these have to be there.
+  REQUIRE(p.a.send(b_id, 2, 64, 1000) == frame_fate::accepted);
+  REQUIRE(p.a.send(b_id, 3, 64, 4'000'000'000U) == frame_fate::accepted);
+  const auto sent = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - sent < std::chrono::milliseconds{5}) std::this_thread::yield();
+  p.b.sink.shut(false);
+  CHECK(eventually([&] { return p.a.is_settled(3); }));
+  CHECK(p.b.sink.numbers() == std::vector<std::uint64_t>{1, 3});
+  CHECK(p.b.sink.last().ttl_us < 4'000'000'000U);
+  CHECK(eventually([&] { return p.b->stats().expired_in_flight + p.a->stats().expired_before_send == 1; }));
+}
+
+TEST_CASE("frames with a long time to live all arrive, also those that are left while others are being sent") {
+  pair_of_nodes p;
+  REQUIRE(p.connected);
+  constexpr std::size_t n = 20'000;
+  for (std::uint64_t i = 0; i < n; ++i) {
+    REQUIRE(eventually([&] { return p.a.send(b_id, i, 8, 4'000'000'000U) == frame_fate::accepted; }));
+  }
+  CHECK(eventually([&] { return p.a.is_settled(n); }));
+  CHECK(p.a->stats().expired_before_send == 0);
+  CHECK(p.b.sink.numbers() == first_numbers(n));
+}
+
+TEST_CASE("frames for strangers, other lives and closed nodes are refused by name") {
+  pair_of_nodes p;
+  REQUIRE(p.connected);
+  CHECK(p.a.send({33, 1}, 0) == frame_fate::no_route);
+  CHECK(p.a.send({b_id.node, b_id.incarnation + 1}, 0) == frame_fate::peer_down);
+  p.b->close();
+  REQUIRE(eventually([&] { return !p.a.sink.is_up(); }));
+  CHECK(p.a.sink.losses() == std::vector<link_loss>{link_loss::closed});
+  CHECK(p.a.send(b_id, 0) == frame_fate::peer_down);
+  p.a->close();
+  CHECK(p.a.send(b_id, 0) == frame_fate::closed);
+  CHECK(p.b.sink.losses() == std::vector<link_loss>{link_loss::closed});
+}
+
+TEST_CASE("two nodes that call each other at once make one link") {
+  temporary_tree tree;
+  end a(a_id, on("ipc://" + tree.path("n/a")));
+  end b(b_id, on("ipc://" + tree.path("n/b")));
+  REQUIRE(a->connect({"ipc://" + tree.path("n/b"), ""}).has_value());
+  REQUIRE(b->connect({"ipc://" + tree.path("n/a"), ""}).has_value());
+  REQUIRE(eventually([&] { return a.sink.is_up() && b.sink.is_up(); }));
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    REQUIRE(eventually([&] { return a.send(b_id, i) == frame_fate::accepted; }));
+    REQUIRE(eventually([&] { return b.send(a_id, i) == frame_fate::accepted; }));
+  }
+  CHECK(eventually([&] { return a->stats().in_flight == 0 && b->stats().in_flight == 0; }));
+  CHECK(a->stats().links_up == 1);
+  CHECK(b->stats().links_up == 1);
+}
+
+TEST_CASE("a second process of a node's name does not take the first one's place while that lives") {
+  pair_of_nodes p;
+  REQUIRE(p.connected);
+  const peer_id other_life{a_id.node, a_id.incarnation + 1};
+  end twin(other_life, on("ipc://" + p.tree.path("n/twin")));
+  REQUIRE(twin->connect({"ipc://" + p.tree.path("n/b"), ""}).has_value());
+  REQUIRE(eventually(
+      [&] { return p.b->stats().greetings_refused[static_cast<std::size_t>(greeting_refusal::duplicate)] > 0; }));
+  CHECK(p.b.sink.ups() == std::vector<peer_id>{a_id});
+  CHECK(p.a.send(b_id, 0) == frame_fate::accepted);
+  p.a->close();
+  CHECK(eventually([&] { return p.b.sink.ups() == std::vector<peer_id>{a_id, other_life}; }));
+}
+
+TEST_CASE("a node that calls itself is told so and gets no link") {
+  temporary_tree tree;
+  end a(a_id, on("ipc://" + tree.path("n/a")));
+  REQUIRE(a->connect({"ipc://" + tree.path("n/a"), ""}).has_value());
+  CHECK(eventually([&] { return a->stats().greetings_refused[static_cast<std::size_t>(greeting_refusal::self)] > 0; }));
+  CHECK(a.sink.ups().empty());
+}
+
+TEST_CASE("many threads overload a slow receiver: what is accepted arrives, all else is refused by name") {
+  synapse_options of_b = patient();
+  of_b.window_frames = 64;
+  pair_of_nodes p(of_b);
+  REQUIRE(p.connected);
+  constexpr std::uint64_t each = 20'000;
+  constexpr std::uint64_t senders = 4;
+  std::atomic<std::uint64_t> accepted{0};
+  std::atomic<std::uint64_t> refused{0};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < senders; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t i = 0; i < each; ++i) {
+        const frame_fate fate = p.a.send(b_id, t << 32U | i);
+        (fate == frame_fate::accepted ? accepted : refused).fetch_add(1);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(accepted + refused == senders * each);
+  CHECK(eventually([&] { return p.a.is_settled(accepted); }));
+  CHECK(p.a->stats().refused[static_cast<std::size_t>(frame_fate::no_credit)] == refused);
+  CHECK(p.a->stats().acknowledged == accepted);
+  const auto numbers = p.b.sink.numbers();
+  CHECK(numbers.size() == accepted);
+  std::vector<std::int64_t> last(senders, -1);
+  bool in_order = true;
+  for (const std::uint64_t n : numbers) {
+    in_order &= last[n >> 32U] < static_cast<std::int64_t>(n & 0xFFFF'FFFF);
+    last[n >> 32U] = static_cast<std::int64_t>(n & 0xFFFF'FFFF);
+  }
+  CHECK(in_order);
+}

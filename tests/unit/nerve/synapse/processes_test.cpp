@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Peers in processes of their own, which are killed and stopped.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <sstream>
+
+#include "support/catch.hpp"
+#include "support/temporary_tree.hpp"
+#include "synapse_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+
+namespace {
+
+constexpr peer_id here{11, 100};
+constexpr std::uint64_t there = 22;
+
+/// What a helper says of itself.
+struct counts {
+  std::uint64_t delivered = 0;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  std::uint64_t stale = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t out_of_link = 0;
+};
+
+class helper {
+public:
+  helper(const std::string& endpoint, std::uint64_t incarnation, int silence_ms, int window,
+         const std::string& called = "") {
+    int to[2];
+    int from[2];
+    if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    const std::string words[] = {SYNAPSE_HELPER,
+                                 endpoint,
+                                 std::to_string(there),
+                                 std::to_string(incarnation),
+                                 std::to_string(silence_ms),
+                                 std::to_string(window),
+                                 called};
+    std::vector<char*> arguments;
+    for (const std::string& word : words) {
+      if (!word.empty()) arguments.push_back(const_cast<char*>(word.c_str()));
+    }
+    arguments.push_back(nullptr);
+    child_ = ::fork();
+    if (child_ == 0) {
+      ::dup2(to[0], STDIN_FILENO);
+      ::dup2(from[1], STDOUT_FILENO);
+      ::execv(arguments[0], arguments.data());
+      ::_exit(127);
+    }
+    ::close(to[0]);
+    ::close(from[1]);
+    in_ = ::fdopen(to[1], "w");
+    out_ = ::fdopen(from[0], "r");
+    endpoint_ = line();
+  }
+  helper(const helper&) = delete;
+  helper& operator=(const helper&) = delete;
+  ~helper() {
+    send(SIGKILL);
+    ::waitpid(child_, nullptr, 0);
+    std::fclose(in_);
+    std::fclose(out_);
+  }
+  void send(int signal) const { ::kill(child_, signal); }
+  /// Stopped, all of its threads: it may still run for a while after the signal was sent.
+  void stop() const {
+    send(SIGSTOP);
+    int status = 0;
+    static_cast<void>(::waitpid(child_, &status, WUNTRACED));
+  }
+  /// Ended.
+  void kill() {
+    send(SIGKILL);
+    ::siginfo_t ended{};
+    static_cast<void>(::waitid(P_PID, static_cast<id_t>(child_), &ended, WEXITED | WNOWAIT));
+  }
+  [[nodiscard]] counts ask() {
+    std::fputs("counts\n", in_);
+    std::fflush(in_);
+    counts c;
+    std::istringstream(line()) >> c.delivered >> c.first >> c.last >> c.stale >> c.expired >> c.out_of_link;
+    return c;
+  }
+  [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+
+private:
+  std::string line() {
+    char text[512] = "";
+    if (std::fgets(text, sizeof text, out_) == nullptr) return "";
+    std::string whole(text);
+    while (!whole.empty() && whole.back() == '\n') whole.pop_back();
+    return whole;
+  }
+  pid_t child_ = -1;
+  std::FILE* in_ = nullptr;
+  std::FILE* out_ = nullptr;
+  std::string endpoint_;
+};
+
+synapse_options hasty(const std::string& endpoint, int silence_ms) {
+  synapse_options o = patient();
+  o.listen = {endpoint};
+  o.silence_max = std::chrono::milliseconds{silence_ms};
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("a peer that is killed and started again gets nothing that was meant for its life before") {
+  temporary_tree tree;
+  const std::string path = "ipc://" + tree.path("n/peer");
+  end me(here, hasty("ipc://" + tree.path("n/me"), 20'000));
+  std::uint64_t accepted = 0;
+  {
+    helper first(path, 1, 20'000, 1000);
+    REQUIRE(me->connect({path, ""}).has_value());
+    REQUIRE(eventually([&] { return me.sink.is_up(); }));
+    first.stop();  // so that something is on its way
+    for (std::uint64_t i = 1; i <= 500; ++i) accepted += me.send({there, 1}, i) == frame_fate::accepted ? 1 : 0;
+    CHECK(accepted == 500);
+    first.kill();
+    REQUIRE(eventually([&] { return !me.sink.is_up(); }));
+    CHECK(me.sink.losses() == std::vector<link_loss>{link_loss::died});
+    CHECK(me.send({there, 1}, 0) == frame_fate::peer_down);
+  }
+  helper second(path, 2, 20'000, 1000);
+  REQUIRE(eventually([&] { return me.sink.is_up(); }));
+  CHECK(me.sink.ups().back() == peer_id{there, 2});
+  CHECK(me.send({there, 1}, 1000) == frame_fate::peer_down);
+  CHECK(me.send({there, 2}, 1001) == frame_fate::accepted);
+  CHECK(eventually([&] { return second.ask().delivered == 1; }));
+  const counts c = second.ask();
+  CHECK(c.first == 1001);
+  CHECK(c.out_of_link == 0);
+  CHECK(eventually([&] { return me.is_settled(accepted + 1); }));
+  CHECK(me->stats().lost_with_link + me->stats().lost_before_send + me->stats().acknowledged == accepted + 1);
+}
+
+TEST_CASE(
+    "a peer that is stopped is unreachable, takes no more than its window, and acts on nothing stale afterwards") {
+  temporary_tree tree;
+  constexpr int window = 200;
+  helper peer("ipc://" + tree.path("n/peer"), 1, 1000, window);
+  end me(here, hasty("ipc://" + tree.path("n/me"), 1000));
+  REQUIRE(me->connect({peer.endpoint(), ""}).has_value());
+  REQUIRE(eventually([&] { return me.sink.is_up(); }));
+  peer.stop();
+  std::uint64_t accepted = 0;
+  // All that is tried until the link is given up.
+  CHECK(eventually([&] {
+    for (int i = 0; i < 1000; ++i) accepted += me.send({there, 1}, accepted + 1) == frame_fate::accepted ? 1 : 0;
+    return !me.sink.is_up();
+  }));
+  CHECK(accepted <= window);
+  CHECK(me.sink.losses().front() == link_loss::unreachable);
+  CHECK(me.send({there, 1}, 0) == frame_fate::peer_down);
+  peer.send(SIGCONT);
+  REQUIRE(eventually([&] { return me.sink.is_up(); }));
+  std::uint64_t last = 1'000'000;
+  REQUIRE(eventually([&] { return me.send({there, 1}, ++last) == frame_fate::accepted; }));
+  ++accepted;
+  CHECK(eventually([&] { return peer.ask().last == last; }));
+  const counts c = peer.ask();
+  CHECK(c.out_of_link == 0);
+  CHECK(c.delivered + c.stale <= accepted);
+  CHECK(c.delivered >= me->stats().acknowledged);
+  CHECK(end::adds_up(me->stats()));
+}
+
+TEST_CASE("a peer that takes nothing does not keep frames from a healthy one") {
+  temporary_tree tree;
+  helper stuck("ipc://" + tree.path("n/stuck"), 1, 20'000, 100);
+  end me(here, hasty("ipc://" + tree.path("n/me"), 20'000));
+  end healthy({33, 1}, hasty("ipc://" + tree.path("n/healthy"), 20'000));
+  REQUIRE(me->connect({stuck.endpoint(), ""}).has_value());
+  REQUIRE(me->connect({healthy->endpoints().front(), ""}).has_value());
+  REQUIRE(eventually([&] { return me.sink.ups().size() == 2; }));
+  stuck.stop();
+  constexpr std::uint64_t n = 20'000;
+  std::uint64_t to_stuck = 0;
+  for (std::uint64_t i = 0; i < n; ++i) {
+    to_stuck += me.send({there, 1}, i) == frame_fate::accepted ? 1 : 0;
+    REQUIRE(eventually([&] { return me.send(healthy.id, i) == frame_fate::accepted; }));
+  }
+  CHECK(eventually([&] { return healthy.sink.entered() == n; }));
+  CHECK(to_stuck == 100);
+  stuck.send(SIGCONT);
+  CHECK(eventually([&] { return me.is_settled(n + to_stuck); }));
+  CHECK(stuck.ask().delivered == to_stuck);
+}
+
+TEST_CASE("a node that calls comes back by itself when the one that it calls has started anew") {
+  temporary_tree tree;
+  const std::string mine = "tcp://127.0.0.1:*";
+  auto me = std::make_unique<end>(here, hasty(mine, 20'000));
+  const std::string endpoint = (*me)->endpoints().front();
+  helper caller("tcp://127.0.0.1:*", 1, 20'000, 100, endpoint);
+  REQUIRE(eventually([&] { return me->sink.is_up(); }));
+  me.reset();
+  end again({here.node, here.incarnation + 1}, hasty(endpoint, 20'000));
+  REQUIRE(again.is_open());
+  CHECK(eventually([&] { return again.sink.is_up(); }));
+  CHECK(again.send({there, 1}, 5) == frame_fate::accepted);
+  CHECK(eventually([&] { return caller.ask().last == 5; }));
+}

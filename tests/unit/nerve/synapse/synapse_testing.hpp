@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "nerve/synapse.hpp"
+
+namespace karyon::tests {
+
+using namespace detail;
+
+/// Far longer than anything here takes: reaching it is a failure, not a measurement.
+inline constexpr std::chrono::seconds long_time{60};
+
+/// Waits until `condition` holds, and lets others run meanwhile; false if it did not within a long time.
+template <class Condition>
+[[nodiscard]] bool eventually(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + long_time;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds{200});
+  }
+  return true;
+}
+
+/// Writes down what it is told. `gate`: while it is shut, received() does not return.
+class recorder : public transport_sink {
+public:
+  void link_up(const peer_id& peer, std::span<const std::byte> hello) noexcept override {
+    const std::lock_guard lock(mutex_);
+    ups_.push_back(peer);
+    hello_.assign(reinterpret_cast<const char*>(hello.data()), hello.size());
+    is_up_ = true;
+  }
+  void link_down(const peer_id& peer, link_loss why) noexcept override {
+    const std::lock_guard lock(mutex_);
+    downs_.push_back(peer);
+    losses_.push_back(why);
+    is_up_ = false;
+  }
+  void received(const peer_id&, const frame_header& header, std::span<const std::byte> payload) noexcept override {
+    std::uint64_t number = 0;
+    if (payload.size() >= sizeof number) std::memcpy(&number, payload.data(), sizeof number);
+    {
+      const std::lock_guard lock(mutex_);
+      if (!is_up_) ++out_of_link_;
+      numbers_.push_back(number);
+      last_ = header;
+    }
+    entered_.fetch_add(1);
+    while (shut_.load()) std::this_thread::sleep_for(std::chrono::microseconds{200});
+  }
+
+  void shut(bool s) { shut_.store(s); }
+  [[nodiscard]] std::uint64_t entered() const { return entered_.load(); }
+  [[nodiscard]] std::vector<peer_id> ups() const { return locked(ups_); }
+  [[nodiscard]] std::vector<peer_id> downs() const { return locked(downs_); }
+  [[nodiscard]] std::vector<link_loss> losses() const { return locked(losses_); }
+  [[nodiscard]] std::vector<std::uint64_t> numbers() const { return locked(numbers_); }
+  [[nodiscard]] std::string hello() const { return locked(hello_); }
+  [[nodiscard]] frame_header last() const { return locked(last_); }
+  [[nodiscard]] bool is_up() const { return locked(is_up_); }
+  /// Frames that came while no link was up.
+  [[nodiscard]] std::uint64_t out_of_link() const { return locked(out_of_link_); }
+
+private:
+  template <class T>
+  T locked(const T& what) const {
+    const std::lock_guard lock(mutex_);
+    return what;
+  }
+  mutable std::mutex mutex_;
+  std::vector<peer_id> ups_;
+  std::vector<peer_id> downs_;
+  std::vector<link_loss> losses_;
+  std::vector<std::uint64_t> numbers_;
+  std::string hello_;
+  frame_header last_;
+  bool is_up_ = false;
+  std::uint64_t out_of_link_ = 0;
+  std::atomic<std::uint64_t> entered_{0};
+  std::atomic<bool> shut_{false};
+};
+
+/// So patient that a machine with much else to do breaks no link.
+[[nodiscard]] inline synapse_options patient() {
+  synapse_options o;
+  o.heartbeat = std::chrono::milliseconds{100};
+  o.silence_max = std::chrono::milliseconds{20'000};
+  o.handshake = std::chrono::milliseconds{10'000};
+  return o;
+}
+
+[[nodiscard]] inline std::vector<std::byte> bytes_of(const std::string& text) {
+  const auto* const at = reinterpret_cast<const std::byte*>(text.data());
+  return {at, at + text.size()};
+}
+
+/// A synapse and its sink.
+class end {
+public:
+  end(const peer_id& self, const synapse_options& options) : id(self), opened_(synapse::open(options, self)) {
+    if (opened_) static_cast<void>((*opened_)->start(sink, bytes_of("hello of " + std::to_string(self.node))));
+  }
+  end(const end&) = delete;
+  end& operator=(const end&) = delete;
+  ~end() {
+    sink.shut(false);
+    if (opened_) (*opened_)->close();
+  }
+
+  [[nodiscard]] bool is_open() const { return opened_.has_value(); }
+  [[nodiscard]] std::string why_not() const { return opened_ ? "" : opened_.error().message(); }
+  synapse& operator*() { return **opened_; }
+  synapse* operator->() { return opened_->get(); }
+
+  frame_fate send(const peer_id& to, std::uint64_t number, std::size_t bytes = 64, std::uint32_t ttl_us = 0) {
+    std::vector<std::byte> payload(bytes);
+    if (bytes >= sizeof number) std::memcpy(payload.data(), &number, sizeof number);
+    frame_header header;
+    header.ttl_us = ttl_us;
+    header.destination = {7, 3};
+    return (*opened_)->send(to, header, payload);
+  }
+  /// All that has been taken over is accounted for, and nothing is on its way.
+  [[nodiscard]] bool is_settled(std::uint64_t accepted) const {
+    const synapse_stats s = (*opened_)->stats();
+    return s.accepted == accepted && s.in_flight == 0 && adds_up(s);
+  }
+  [[nodiscard]] static bool adds_up(const synapse_stats& s) {
+    return s.accepted == s.acknowledged + s.expired_before_send + s.lost_before_send + s.lost_with_link + s.in_flight;
+  }
+
+  const peer_id id;
+  recorder sink;
+
+private:
+  result<std::unique_ptr<synapse>> opened_;
+};
+
+}  // namespace karyon::tests
