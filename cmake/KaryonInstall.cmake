@@ -35,6 +35,8 @@ install(FILES
   "${PROJECT_BINARY_DIR}/karyonConfigVersion.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/FindCAF.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/FindHwloc.cmake"
+  "${PROJECT_SOURCE_DIR}/cmake/FindZeroMQ.cmake"
+  "${PROJECT_SOURCE_DIR}/cmake/FindNats.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/KaryonChecksum.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/KaryonOrganelle.cmake"
   DESTINATION "${config_dir}")

@@ -10,6 +10,13 @@
 #include <karyon/core/log.hpp>
 #include <karyon/core/result.hpp>
 #include <karyon/core/version.hpp>
+#include <karyon/discover/groups.hpp>
+#include <karyon/discover/member.hpp>
+#include <karyon/discover/paths.hpp>
+#include <karyon/discover/registry.hpp>
+#include <karyon/matrix/gradient.hpp>
+#include <karyon/matrix/owned_table.hpp>
+#include <karyon/matrix/table.hpp>
 #include <karyon/organelle/organelle.hpp>
 #include <karyon/sched/options.hpp>
 #include <karyon/supervise/ordered_supervisor.hpp>

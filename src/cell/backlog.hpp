@@ -94,4 +94,21 @@ inline void discard_overflow(signal* s) noexcept {
   s->ops->discard(s, errc::mailbox_full, exit_reason(exit_reason::kind::no_cell));
 }
 
+/// While it is there, what this thread's sends push out of mailboxes is kept; at its end it is discarded. For who sends under a lock:
+/// a payload's destructor may ask for that lock. Of several the outermost counts; it is made before the lock is taken.
+class deferred_discards {
+public:
+  KARYON_API deferred_discards() noexcept;
+  KARYON_API ~deferred_discards();
+  deferred_discards(const deferred_discards&) = delete;
+  deferred_discards& operator=(const deferred_discards&) = delete;
+
+  /// Discards the signal, now or later. `why`: mailbox_full, or dead.
+  static void discard(signal* lost, errc why) noexcept;
+
+private:
+  signal* full_ = nullptr;
+  signal* dead_ = nullptr;
+};
+
 }  // namespace karyon::detail

@@ -32,7 +32,15 @@ error describe_unanswered(errc code, const exit_reason& why) {
     case errc::dead: return {code, "the cell asked has ended"};
     case errc::restarting: return {code, "the child asked is between two incarnations; ask again"};
     case errc::mailbox_full: return {code, "the mailbox of the cell asked is full; ask again later"};
-    case errc::closed: return {code, "the runtime is stopping"};
+    case errc::closed: return {code, "the runtime, or its node, is stopping"};
+    case errc::no_route: return {code, "no node of that name and incarnation is known"};
+    case errc::peer_down: return {code, "the node of the cell asked is not connected: " + to_string(why)};
+    case errc::no_credit: return {code, "no room for one more question to that node now; ask again later"};
+    case errc::expired: return {code, "the question's time to live was over before it was sent"};
+    case errc::too_large: return {code, "the question is larger than a frame may be"};
+    case errc::not_declared:
+      return {code, "the question, or its answer, may not cross: declare both with KARYON_SIGNAL, on both sides alike"};
+    case errc::unsupported: return {code, "this can not be asked of a cell on another node"};
     default:
       if (why.why() == exit_reason::kind::normal && why.text().empty()) {
         return {

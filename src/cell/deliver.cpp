@@ -9,6 +9,7 @@
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
+#include "cell/stub.hpp"
 
 namespace karyon {
 
@@ -20,6 +21,13 @@ const char* to_string(send_result r) noexcept {
     case send_result::full: return "full";
     case send_result::no_handler: return "no_handler";
     case send_result::dropped: return "dropped";
+    case send_result::no_route: return "no_route";
+    case send_result::peer_down: return "peer_down";
+    case send_result::no_credit: return "no_credit";
+    case send_result::expired: return "expired";
+    case send_result::too_large: return "too_large";
+    case send_result::closed: return "closed";
+    case send_result::not_declared: return "not_declared";
   }
   return "unknown";
 }
@@ -28,11 +36,21 @@ namespace detail {
 
 namespace {
 
+thread_local constinit deferred_discards* discards_later = nullptr;
+
 errc code_of(send_result r) noexcept {
   switch (r) {
     case send_result::restarting: return errc::restarting;
     case send_result::full:
     case send_result::dropped: return errc::mailbox_full;
+    case send_result::no_route: return errc::no_route;
+    case send_result::peer_down: return errc::peer_down;
+    case send_result::no_credit: return errc::no_credit;
+    case send_result::expired: return errc::expired;
+    case send_result::too_large: return errc::too_large;
+    case send_result::closed: return errc::closed;
+    case send_result::not_declared: return errc::not_declared;
+    case send_result::no_handler: return errc::unsupported;
     default: return errc::dead;
   }
 }
@@ -77,6 +95,20 @@ send_result refuse(signal* s, send_result why) noexcept {
   return why;
 }
 
+/// Nobody accepts there: either it is a cell in another process, or it has ended.
+[[gnu::noinline]] send_result deliver_elsewhere(cell_slot* slot, std::uint32_t number, signal* s,
+                                                send_result if_gone) noexcept {
+  stub to;
+  if (!find_stub({slot, number}, to)) return refuse(s, if_gone);
+  const remote_gate::pass through(*to.gate);
+  if (through.port() == nullptr) {
+    // Its node is going, and counts no more.
+    if (!s->ops->internal) count_loss(loss::dead);
+    return refuse_remote(s, send_result::closed, exit_reason(exit_reason::kind::node_down));
+  }
+  return through.port()->forward(to, s);
+}
+
 runtime_core& core_at(cell_slot* slot) noexcept { return *static_cast<runtime_core*>(slab_store::context_of(slot)); }
 
 /// A cell of a class that asked for it ends its turn after this handler (run_turn), because it has brought `receiver` near its
@@ -98,7 +130,9 @@ bool make_room(cell_slot& slot, std::uint32_t limit, std::uint64_t seen) noexcep
   count_loss(loss::conflated, r.conflated);
   count_loss(loss::oldest, r.dropped);
   // Before others are let in, so that what lies in memory stays bounded.
-  while (r.lost != nullptr) discard_overflow(std::exchange(r.lost, r.lost->next));
+  while (r.lost != nullptr) {
+    deferred_discards::discard(std::exchange(r.lost, r.lost->next), errc::mailbox_full);
+  }
   slot.queued.fetch_sub(r.conflated + r.dropped, std::memory_order_relaxed);
   const bool given_back = slot.inbox.end_trim(inbox_word::tag_of(seen), r.kept);
   // The cell has ended meanwhile, so what it would have discarded or kept (mailbox_policy) is lost with it.
@@ -108,7 +142,7 @@ bool make_room(cell_slot& slot, std::uint32_t limit, std::uint64_t seen) noexcep
       slot.queued.fetch_sub(1, std::memory_order_relaxed);
       count_loss(loss::dropped_dead);
     }
-    lost->ops->discard(lost, errc::dead, exit_reason(exit_reason::kind::no_cell));
+    deferred_discards::discard(lost, errc::dead);
   }
   return given_back && r.conflated + r.dropped != 0;
 }
@@ -198,7 +232,7 @@ inline send_result deliver_to_incarnation(cell_slot* slot, std::uint32_t generat
   fetch(*slot);
   const std::uint64_t seen = slot->inbox.look();
   if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(generation) || !inbox_word::accepts(seen)) {
-    return refuse(s, send_result::dead);
+    return deliver_elsewhere(slot, generation, s, send_result::dead);
   }
   return deliver_seen(*slot, seen, s, send_result::dead, std::forward<Wake>(wake));
 }
@@ -211,7 +245,7 @@ inline send_result deliver_to_current(cell_slot* slot, std::uint32_t role, signa
   // after the look, the word's incarnation belongs to it; push fails if the word has changed since.
   const std::uint64_t seen = slot->inbox.look();
   if (slot->role.load(std::memory_order_acquire) != role) return refuse(s, send_result::dead);
-  if (!inbox_word::accepts(seen)) return refuse(s, send_result::restarting);
+  if (!inbox_word::accepts(seen)) return deliver_elsewhere(slot, role, s, send_result::restarting);
   return deliver_seen(*slot, seen, s, send_result::restarting, std::forward<Wake>(wake));
 }
 
@@ -225,6 +259,26 @@ inline void schedule_now(cell_slot& slot) noexcept {
 }
 
 }  // namespace
+
+deferred_discards::deferred_discards() noexcept {
+  if (discards_later == nullptr) discards_later = this;
+}
+deferred_discards::~deferred_discards() {
+  if (discards_later != this) return;
+  discards_later = nullptr;  // first: what is discarded now may send in its turn
+  while (full_ != nullptr) discard(std::exchange(full_, full_->next), errc::mailbox_full);
+  while (dead_ != nullptr) discard(std::exchange(dead_, dead_->next), errc::dead);
+}
+void deferred_discards::discard(signal* lost, errc why) noexcept {
+  if (discards_later == nullptr) return lost->ops->discard(lost, why, exit_reason(exit_reason::kind::no_cell));
+  signal*& kept = why == errc::dead ? discards_later->dead_ : discards_later->full_;
+  lost->next = std::exchange(kept, lost);
+}
+
+send_result refuse_remote(signal* s, send_result why, const exit_reason& reason) noexcept {
+  s->ops->discard(s, code_of(why), reason);
+  return why;
+}
 
 void count_late_answer() noexcept {
   const covered here;
@@ -294,8 +348,20 @@ void bulk_sender::flush() noexcept {
   for (chain& c : chains_) hand_over(c);
 }
 
-send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops) {
-  const auto dead = [] {
+send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops, const signal_ops& if_remote) {
+  const auto dead = [&] {
+    stub elsewhere;
+    if (find_stub(a, elsewhere)) {
+      ops = &if_remote;
+      if (if_remote.remote != nullptr) return send_result::accepted;
+      const remote_gate::pass through(*elsewhere.gate);
+      if (through.port() != nullptr) {
+        through.port()->refused_undeclared();
+      } else {
+        count_loss(loss::dead);
+      }
+      return send_result::not_declared;
+    }
     count_loss(loss::dead);
     return send_result::dead;
   };
@@ -311,10 +377,22 @@ send_result find_tell(const address& a, std::type_index type, const signal_ops*&
   return send_result::no_handler;
 }
 
+namespace {
+
+bool is_reachable_stub(const address& a) noexcept {
+  stub elsewhere;
+  if (!find_stub(a, elsewhere)) return false;
+  const remote_gate::pass through(*elsewhere.gate);
+  return through.port() != nullptr && through.port()->reachable(elsewhere);
+}
+
+}  // namespace
+
 bool incarnation_alive(const address& a) noexcept {
   if (a.slot == nullptr) return false;
   const std::uint64_t seen = a.slot->inbox.look();
-  return inbox_word::tag_of(seen) == inbox_word::tag_of_incarnation(a.number) && inbox_word::accepts(seen);
+  if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(a.number)) return false;
+  return inbox_word::accepts(seen) || is_reachable_stub(a);
 }
 
 bool role_alive(const address& a) noexcept {
@@ -325,6 +403,7 @@ address incarnation_of_role(const address& a) noexcept {
   if (!role_alive(a)) return {a.slot, 0};
   const std::uint64_t seen = a.slot->inbox.look();
   const std::uint32_t number = a.slot->incarnation.load(std::memory_order_relaxed);
+  if (stub elsewhere; !inbox_word::accepts(seen) && find_stub(a, elsewhere)) return a;  // its number is both
   // As in deliver_to_role; a number that is not the word's belongs to a neighbour in time.
   if (!inbox_word::accepts(seen) || inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(number) ||
       !role_alive(a)) {

@@ -56,6 +56,7 @@ const char* to_string(exit_reason::kind k) noexcept {
     case exit_reason::kind::memory_limit: return "memory_limit";
     case exit_reason::kind::no_cell: return "no_cell";
     case exit_reason::kind::start_failed: return "start_failed";
+    case exit_reason::kind::node_down: return "node_down";
   }
   return "unknown";
 }

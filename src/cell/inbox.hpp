@@ -24,17 +24,18 @@ namespace karyon::detail {
 ///
 ///   from                to                          by              operation            order (partner)
 ///   vacant(g-1)         active(g, empty)            constructor     open: store          release (push: acquire load)
+///   vacant(g-1)         vacant(g)                   a stub's maker  vacate: store        release (look: acquire load)
 ///   idle(g)             active(g, empty)            one sender      push: CAS            acq_rel (go_idle: release)
 ///   idle(g)             active(g, empty)            the guardian    claim: CAS           acquire (go_idle: release)
 ///   active(g, list)     active(g, signal -> list)   any sender      push: CAS            release (take_all: acquire)
 ///   active(g, list)     active(g, empty)            owner           take_all: exchange   acquire (push: release)
 ///   active(g, empty)    idle(g)                     owner           go_idle: CAS         release (push: acquire)
-///   active(g, list)     vacant(g)                   owner           close: exchange      acq_rel
+///   active(g, list)     vacant(g)                   owner           close: exchange      seq_cst (look_in_order)
 ///   active(g, list)     trimmed(g, empty)           any sender      begin_trim: CAS      acquire (push: release)
 ///   trimmed(g, list)    trimmed(g, signal -> list)  any sender      push: CAS            release (end_trim: acquire)
 ///   trimmed(g, list)    trimmed(g, empty)           its trimmer     end_trim: CAS        acquire (push: release)
 ///   trimmed(g, empty)   active(g, shorter list)     its trimmer     end_trim: CAS        release (take_all: acquire)
-///   trimmed(g, list)    vacant(g)                   owner           close: exchange      acq_rel
+///   trimmed(g, list)    vacant(g)                   owner           close: exchange      the same
 ///
 /// While a sender trims, the owner takes nothing, or it would see newer signals before older ones, and does not go idle; it
 /// lets other cells run meanwhile.
@@ -63,6 +64,9 @@ public:
   /// A look at the word for push. Acquire pairs with open's release: a sender that sees an incarnation accept signals
   /// also sees the slot's role and class as they are for it.
   [[nodiscard]] std::uint64_t look() const noexcept { return word_.load(std::memory_order_acquire); }
+
+  /// The same, in one order with what the looker has written before and what close is followed by (runtime_service::note_end).
+  [[nodiscard]] std::uint64_t look_in_order() const noexcept { return word_.load(std::memory_order_seq_cst); }
 
   /// Any thread: links `s` in, starting from `seen`, a word just looked at that accepts.
   /// owner: the caller owns the cell now and still holds `s`. refused: the tenant of `seen` is gone; `s` is still the caller's.
@@ -133,10 +137,13 @@ public:
     word_.store((tag_of_incarnation(n) << tag_shift) | (bounded ? bounded_bit : 0) | active, std::memory_order_release);
   }
 
+  /// Owner of a slot that never accepts (stub.hpp): incarnation `n` begins, vacant.
+  void vacate(std::uint32_t n) noexcept { word_.store(tag_of_incarnation(n) << tag_shift, std::memory_order_release); }
+
   /// Owner: refuses signals from now on; returns those that were queued, newest first.
   [[nodiscard]] signal* close() noexcept {
     const std::uint64_t seen = word_.load(std::memory_order_relaxed);
-    return list_of(word_.exchange(tag_of(seen) << tag_shift, std::memory_order_acq_rel));
+    return list_of(word_.exchange(tag_of(seen) << tag_shift, std::memory_order_seq_cst));
   }
 
   /// Any sender that has seen the tenant with tag `tag` accept: takes the list, newest first, so as to give a part of it back

@@ -88,6 +88,7 @@ void initialise_slot(void* memory, void* core) {
   s.pending_tail = nullptr;
   s.flags = 0;
   s.keeper_bits.store(0, std::memory_order_relaxed);
+  s.noted.store(0, std::memory_order_relaxed);
   s.extras = nullptr;
   s.keeper.store(nullptr, std::memory_order_relaxed);
   backend_construct(s, *static_cast<runtime_core*>(core));
@@ -102,8 +103,8 @@ cell_slot& take_slot(runtime_core& core, const class_info& info, std::uint32_t n
 
 void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
   const std::uint32_t n = s.number() + 1;
-  s.info.store(&info, std::memory_order_relaxed);
-  s.object_offset = static_cast<std::uint32_t>(object_offset_of(info));
+  s.info.store(&info, std::memory_order_release);  // after the end of the tenant before (class_of: acquire)
+  s.object_offset = static_cast<std::uint16_t>(object_offset_of(info));
   s.pending_tail = s.has(cell_slot::holds_kept) ? s.kept_tail : nullptr;
   s.set(cell_slot::holds_kept, false);
   s.handled = 0;
@@ -147,7 +148,9 @@ std::uint32_t begin_role(cell_slot& s, guardian& keeper) noexcept {
 
 void end_role(cell_slot& s) noexcept {
   s.set(cell_slot::in_role, false);
-  s.role.store(0, std::memory_order_release);
+  const std::uint32_t role = s.role.exchange(0, std::memory_order_seq_cst);  // as close
+  if (const std::uint8_t noted = s.noted.load(std::memory_order_seq_cst); noted != 0) [[unlikely]]
+    core_of(&s).tell_role_end(noted, {&s, role});
 }
 
 // ---- spawning ------------------------------------------------------------------------------------------------------
@@ -293,6 +296,12 @@ void exit_hook(const run_context& context, F&& f) noexcept {
   if (!here->cover()) worker_is_lost();
 }
 
+/// Tells who has noted the slot; the inbox is closed. Partner: runtime_service::note_end.
+void tell_noted(cell_slot& s) noexcept {
+  if (const std::uint8_t noted = s.noted.load(std::memory_order_seq_cst); noted != 0) [[unlikely]]
+    core_of(&s).tell_end(noted, s.at());
+}
+
 /// All of the end but the handing on of the slot.
 void finish_incarnation(run_context& context) noexcept {
   cell_slot& s = *context.slot;
@@ -322,6 +331,7 @@ void finish_incarnation(run_context& context) noexcept {
     core.count(&cell_counters::failures);
     core.report_crash(s, context.why, context.failed_handling, rest.users);
   }
+  tell_noted(s);
   std::unique_ptr<cell_extras> extras(std::exchange(s.extras, nullptr));
   if (extras != nullptr) tell_links(s.at(), *extras, context.why);
   extras.reset();  // with the cell's memory, before anybody can start the next incarnation
@@ -379,6 +389,7 @@ void abandon_incarnation(cell_slot& s, const exit_reason& why) noexcept {
   if (extras != nullptr) cancel_all_timers(*extras);
   const mailbox_rest rest = empty_mailbox(s, s.inbox.close(), extras.get(), nullptr, why);
   if (rest.dropped != 0) core.count(&cell_counters::dropped_dead, rest.dropped);
+  tell_noted(s);
   if (extras != nullptr) tell_links(s.at(), *extras, why);
   backend_ended(s, why);
   hold_kept(s, rest.kept);

@@ -60,6 +60,7 @@ const signal_ops exit_request::ops{&run_exit_request, &discard_exit_request, "ka
 
 /// One node serves for all that is said about a link or monitor, there and back: a request that finds its receiver gone goes
 /// back as the news of that, a monitor's request stays with the receiver and becomes its `down`.
+/// `what` as in bond_news.
 struct bond_signal : signal {
   enum what : std::uint8_t { link, unlink, unlinked, monitor, demonitor, exit, down };
   /// What discard does with the node, once it was looked at by its receiver; `unseen` if it was not.
@@ -195,6 +196,42 @@ std::uint64_t next_id() noexcept {
 }  // namespace
 
 bond_signal::bond_signal() noexcept : signal(&request_ops) {}
+
+namespace {
+
+bool is_bond(const signal& s) noexcept { return s.ops == &request_ops || s.ops == &exit_ops || s.ops == &down_ops; }
+
+}  // namespace
+
+bool read_bond(const signal& s, bond_news& news) noexcept {
+  if (s.ops == &exit_request::ops) {
+    const auto& request = static_cast<const exit_request&>(s);
+    news.tells = bond_news::exit_request;
+    news.from = request.from;
+    news.why = request.why;
+    return true;
+  }
+  if (!is_bond(s)) return false;
+  const auto& b = static_cast<const bond_signal&>(s);
+  news.tells = static_cast<bond_news::kind>(b.tells);
+  news.from = b.from;
+  news.to = b.to;
+  news.id = b.id;
+  news.why = b.why;
+  return true;
+}
+
+void forget_bond(signal* s) noexcept {
+  if (is_bond(*s)) static_cast<bond_signal*>(s)->next_fate = bond_signal::done;
+  s->ops->discard(s, errc::dead, {});
+}
+
+void deliver_bond(const bond_news& news) {
+  if (news.tells == bond_news::exit_request) return request_exit(news.to, news.from, news.why);
+  send(make_bond(), static_cast<bond_signal::what>(news.tells), news.from, news.to, news.id, news.why);
+}
+
+std::uint64_t next_bond_id() noexcept { return next_id(); }
 
 void request_exit(const address& whom, const address& from, const exit_reason& why) {
   deliver(whom.slot, whom.number, make_signal<exit_request>(from, why));

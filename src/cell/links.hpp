@@ -44,6 +44,26 @@ struct monitor_end {
 /// cell has sent to the same receivers. Allocates nothing.
 void tell_links(const address& ended, cell_extras& extras, const exit_reason& why) noexcept;
 
+// ---- for cells in other processes (stub.hpp) -------------------------------------------------------------------------
+
+/// What a signal about a link, a monitor or an exit says, for whoever carries it between processes.
+struct bond_news {
+  enum kind : std::uint8_t { link, unlink, unlinked, monitor, demonitor, exit, down, exit_request };
+  kind tells = link;
+  address from;
+  address to;
+  std::uint64_t id = 0;  // of the unlink or monitor: of its maker's process
+  exit_reason why;
+};
+/// False if it is none of these.
+[[nodiscard]] KARYON_API bool read_bond(const signal& s, bond_news& news) noexcept;
+/// It is on its way elsewhere: frees it, and nobody is told that it has not arrived.
+KARYON_API void forget_bond(signal* s) noexcept;
+/// Tells `news.to`, as if `news.from` had. Throws std::bad_alloc.
+KARYON_API void deliver_bond(const bond_news& news);
+/// Never given twice in this process.
+[[nodiscard]] KARYON_API std::uint64_t next_bond_id() noexcept;
+
 /// The signal that send_exit sends, from nobody.
 [[nodiscard]] signal* make_exit_request(const exit_reason& why);
 

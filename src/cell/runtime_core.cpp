@@ -153,6 +153,50 @@ runtime_core::~runtime_core() {
   slabs_.reset();
 }
 
+runtime_service* runtime_core::find_service(const void* key) const noexcept {
+  for (std::size_t i = 0; i < services_count_; ++i) {
+    if (service_keys_[i] == key) return services_[i].get();
+  }
+  return nullptr;
+}
+
+runtime_service& runtime_core::add_service(const void* key, std::unique_ptr<runtime_service> s) {
+  if (services_count_ == services_max) {
+    throw runtime_error(error(errc::unsupported, "a runtime has at most 8 kinds of services"));
+  }
+  const std::size_t i = services_count_++;
+  s->bit_ = static_cast<std::uint8_t>(1u << i);
+  service_keys_[i] = key;
+  services_[i] = std::move(s);
+  if (network_ != nullptr) services_[i]->network_installed(*network_);
+  return *services_[i];
+}
+
+void runtime_core::tell_end(std::uint8_t noted, const address& which) noexcept {
+  for (std::size_t i = 0; i < services_max; ++i) {
+    if ((noted >> i & 1u) != 0) services_[i]->incarnation_ended(which);
+  }
+}
+
+void runtime_core::tell_role_end(std::uint8_t noted, const address& which) noexcept {
+  for (std::size_t i = 0; i < services_max; ++i) {
+    if ((noted >> i & 1u) != 0) services_[i]->role_ended(which);
+  }
+}
+
+bool runtime_core::install_network(std::shared_ptr<peer_network> network) {
+  const std::lock_guard lock(services_mutex_);
+  if (network_ != nullptr) return false;
+  network_ = std::move(network);
+  for (std::size_t i = 0; i < services_count_; ++i) services_[i]->network_installed(*network_);
+  return true;
+}
+
+std::shared_ptr<peer_network> runtime_core::network() const {
+  const std::lock_guard lock(services_mutex_);
+  return network_;
+}
+
 std::uint64_t runtime_core::next_serial() noexcept {
   static std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;

@@ -13,7 +13,9 @@
 #include "cell/moved_handlers.hpp"
 #include "cell/observer.hpp"
 #include "cell/overrun_desk.hpp"
+#include "cell/peer_channel.hpp"
 #include "cell/report_desk.hpp"
+#include "cell/runtime_service.hpp"
 #include "cell/slab.hpp"
 #include "cell/slot.hpp"
 #include "sched/actor_backend.hpp"
@@ -195,6 +197,21 @@ public:
   /// The host's callback for reports has thrown.
   void callback_failed() noexcept { crash_callback_failures_.fetch_add(1, std::memory_order_relaxed); }
 
+  /// The service of this kind, made by the first who asks; `key` is the address of something of the kind's own. Throws
+  /// std::bad_alloc, and runtime_error (unsupported) beyond 8 kinds.
+  template <class Make>
+  runtime_service& service(const void* key, Make&& make) {
+    const std::lock_guard lock(services_mutex_);
+    if (runtime_service* known = find_service(key)) return *known;
+    return add_service(key, std::forward<Make>(make)());
+  }
+  void tell_end(std::uint8_t noted, const address& which) noexcept;
+  void tell_role_end(std::uint8_t noted, const address& which) noexcept;
+  /// The way to other nodes, kept for as long as the runtime lives; false if there is one already. Before the runtime's shutdown.
+  bool install_network(std::shared_ptr<peer_network> network);
+  /// Null if there is none (yet).
+  [[nodiscard]] std::shared_ptr<peer_network> network() const;
+
   void add_participant(std::shared_ptr<shutdown_participant> p);
   /// It has nothing left: forgets it, which may free it. No effect if it is not there.
   void remove_participant(const shutdown_participant& p) noexcept;
@@ -214,6 +231,8 @@ private:
   void exit_all(const exit_reason& why);
 
   [[nodiscard]] static std::uint64_t next_serial() noexcept;
+  [[nodiscard]] runtime_service* find_service(const void* key) const noexcept;
+  runtime_service& add_service(const void* key, std::unique_ptr<runtime_service> s);
 
   runtime& owner_;
   const std::uint64_t serial_ = next_serial();
@@ -234,6 +253,13 @@ private:
   std::atomic<std::uint64_t> crash_callback_failures_{0};
   std::atomic<bool> has_migrated_{false};
   std::atomic<bool> closing_{false};
+  static constexpr std::size_t services_max = 8;  // bits of cell_slot::noted
+  mutable std::mutex services_mutex_;
+  std::array<const void*, services_max> service_keys_{};  // services_mutex_
+  std::size_t services_count_ = 0;                        // services_mutex_
+  std::shared_ptr<peer_network> network_;                 // services_mutex_; outlives the services
+  // Written once each, before a bit of cell_slot::noted says so; read by whoever has seen that bit.
+  std::array<std::unique_ptr<runtime_service>, services_max> services_;
   std::mutex participants_mutex_;
   std::vector<std::shared_ptr<shutdown_participant>>
       participants_;  // participants_mutex_; nothing is added once closing_

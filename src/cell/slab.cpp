@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 
 #include "core/programmer_error.hpp"
-#include "sched/cpu.hpp"
 #include "sched/numa_memory.hpp"
 
 namespace karyon::detail {
@@ -215,14 +214,8 @@ slab_store::carved slab_store::claim(depot& d, std::size_t slot_bytes, std::uint
 
 // Without a lock, since this touches the slots' pages for the first time. Links them in the order of their addresses.
 void slab_store::initialise(const carved& c) noexcept {
-  // Preparing one has locked operations, each of which waits for all stores before it: the lines are asked for in time.
-  constexpr std::uint32_t ahead = 4;
   for (std::uint32_t i = 0; i < c.count; ++i) {
     std::byte* const slot = slot_at(*c.chunk, c.first + i);
-    if (i + ahead < c.count) {
-      std::byte* const coming = slot + ahead * c.chunk->slot_bytes;
-      for (std::size_t line = 0; line < slot_bytes_min; line += 64) prefetch_for_write(coming + line);
-    }
     initialise_(slot, context_);
     set_next(slot, i + 1 < c.count ? slot + c.chunk->slot_bytes : nullptr);
   }

@@ -84,7 +84,8 @@ struct alignas(64) cell_slot {
   cell_slot* keeper_next;
   void* keeper_data;
   std::uint32_t keeper_position;
-  std::uint32_t object_offset;
+  std::uint16_t object_offset;
+  std::atomic<std::uint8_t> noted;  // a bit for each service that is told of ends here (runtime_service.hpp); anyone
 
   enum flag : std::uint8_t {
     pinned = 1,          // never leaves its home worker
@@ -113,7 +114,7 @@ inline constexpr std::size_t slot_header_bytes = 224;
 static_assert(sizeof(cell_slot) == 256);
 static_assert(offsetof(cell_slot, inbox) == 56);
 static_assert(offsetof(cell_slot, run_link) == 128);
-static_assert(offsetof(cell_slot, object_offset) + 4 == slot_header_bytes);
+static_assert(offsetof(cell_slot, object_offset) + 4 == slot_header_bytes);  // one byte is spare
 
 inline cell_slot& cell_slot::of(task* t) noexcept {
   return *reinterpret_cast<cell_slot*>(reinterpret_cast<std::byte*>(t) - offsetof(cell_slot, run_link));

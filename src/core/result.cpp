@@ -22,6 +22,12 @@ const char* to_string(errc code) noexcept {
     case errc::already_started: return "already_started";
     case errc::already_present: return "already_present";
     case errc::running: return "running";
+    case errc::no_route: return "no_route";
+    case errc::peer_down: return "peer_down";
+    case errc::no_credit: return "no_credit";
+    case errc::expired: return "expired";
+    case errc::too_large: return "too_large";
+    case errc::not_declared: return "not_declared";
   }
   return "unknown";
 }

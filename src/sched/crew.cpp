@@ -68,8 +68,6 @@ void crew::serve(member& m) noexcept {
     if (w != nullptr) {
       m.place.take_place();
       if (w->serve(watched_ ? &m.place : nullptr)) return;
-      // So that it can begin elsewhere when the next handler does not return there.
-      static_cast<void>(w->free_thread());
       come_back(m);
       continue;
     }
@@ -105,7 +103,6 @@ crew::outcome crew::take_over(member& from, std::uint64_t number) noexcept {
   }
   if (!from.place.take(number)) return outcome::busy;
   worker& w = *std::exchange(from.serves, nullptr);
-  w.roam();
   member& to = take_spare(w.node());
   from.away = true;
   away_.fetch_add(1, std::memory_order_relaxed);

@@ -138,12 +138,6 @@ void worker::measure_distances() {
     at(binding_.steal_order[i], i < binding_.steal_same_cache ? wake_distance::same_cache : wake_distance::same_node);
   }
   at(index_, wake_distance::same_worker);
-  if (!binding_.unit_os_index) return;
-  near_units_.push_back(*binding_.unit_os_index);
-  for (std::size_t i = 0; i < binding_.steal_same_cache; ++i) {
-    const auto& other = owner_.at(binding_.steal_order[i]).binding_;
-    if (other.unit_os_index) near_units_.push_back(*other.unit_os_index);
-  }
 }
 
 void worker::publish() noexcept {
@@ -155,23 +149,7 @@ void worker::publish() noexcept {
 
 // ---- units that are taken away -------------------------------------------------------------------------------------
 
-bool worker::free_thread() const noexcept {
-  try {
-    return near_units_.size() > 1 && bind_current_thread_to(near_units_).has_value();
-  } catch (...) {  // no memory for the set
-    return false;
-  }
-}
-
-void worker::settle_down() noexcept {
-  if (owner_.threads().away() != 0) return;
-  roams_ = false;
-  bind_thread();
-}
-
 void worker::bind_thread() noexcept {
-  roams_ = roams_ && bound_ && free_thread();
-  if (roams_) return;
   const bool was_bound = bound_;
   worker_binding to;
   to.unit_os_index = unit_;

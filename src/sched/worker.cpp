@@ -164,11 +164,7 @@ void worker::after_tick() {
   seen_tick_ = pulse_.ticks();
   publish();
   off_ = !owner_.is_active(index_);
-  if (roams_) {
-    settle_down();
-  } else if (bound_ && seen_tick_ >= next_look_tick_) {
-    look_at_binding();
-  }
+  if (bound_ && seen_tick_ >= next_look_tick_) look_at_binding();
   release_cancelled();
   if (!wheel_.empty()) wheel_.advance(monotonic_ns(), *this);
 }
@@ -292,7 +288,7 @@ void worker::sleep(std::uint64_t due_ns) noexcept {
   pulse_.worker_sleeps();
   parker_.sleep(due_ns == timer_wheel::no_deadline ? 0 : due_ns);
   pulse_.worker_wakes();
-  if (bound_ && !roams_ && monotonic_ns() >= next_look_ns_) look_at_binding();
+  if (bound_ && monotonic_ns() >= next_look_ns_) look_at_binding();
 }
 
 // ---- timers --------------------------------------------------------------------------------------------------------

@@ -136,12 +136,6 @@ public:
   /// Runs this worker on the calling thread, which nobody else does at the time. `place` shows the watch what it does; null:
   /// nobody watches. True when the scheduler stops; false if another thread has taken the worker over.
   [[nodiscard]] bool serve(seat* place) noexcept;
-  /// Whoever has taken it over from a thread, before another serves it: that one may use the units of all workers of the same
-  /// last-level cache until no thread is away any more. On this worker's own unit it would wait for its turn behind the handler that
-  /// does not return.
-  void roam() noexcept { roams_ = true; }
-  /// The calling thread may run on any of them from now on. False if it may not, or if there is but one.
-  bool free_thread() const noexcept;
 
 private:
   friend class scheduler;
@@ -162,7 +156,6 @@ private:
   void measure_distances();
   void bind_thread() noexcept;
   void look_at_binding() noexcept;
-  void settle_down() noexcept;
   void publish() noexcept;
   void shed() noexcept;
   void forward(task* t) noexcept;
@@ -214,8 +207,6 @@ private:
   std::uint64_t next_look_ns_ = 0;         // the same, after sleeps, in which there may be no ticks
   std::optional<std::uint32_t> unit_;      // where its threads are to be bound: the plan's, or what was left
   bool bound_ = false;                     // the thread that holds it is
-  bool roams_ = false;                     // it is bound to near_units_
-  std::vector<std::uint32_t> near_units_;  // of the workers of its last-level cache; empty if it is unbound; constant
   std::vector<std::uint8_t> distance_to_;  // by worker; constant
   donation_balance balance_;               // its part for others is atomic
 

@@ -5,6 +5,8 @@
 
 namespace karyon {
 
+any_child detail::any_child_access::of_tree(const ordered_supervisor& tree) { return of_node(tree.core_); }
+
 cell_ref any_child::get() const noexcept {
   if (class_ == nullptr) return {};
   const detail::address now = detail::incarnation_of_role(role_);

@@ -89,6 +89,7 @@ struct any_child_access {
     c.node_ = std::move(node);
     return c;
   }
+  [[nodiscard]] KARYON_API static any_child of_tree(const ordered_supervisor& tree);
   static const std::shared_ptr<supervisor_node>& node(const any_child& c) noexcept { return c.node_; }
 };
 

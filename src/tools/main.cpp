@@ -18,6 +18,7 @@
 
 #include "tools/colony/options.hpp"
 #include "tools/colony/run.hpp"
+#include "tools/keys.hpp"
 
 namespace {
 
@@ -89,8 +90,26 @@ void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
   add_number(colony, "--max-file-bytes", "Longer files are counted and left alone (16777216)", 1,
              std::uint64_t{1} << 32U, [&](std::uint64_t n) { options.file_bytes_max = n; });
   colony->add_flag("--json", options.json, "Print one JSON document and nothing else");
+  colony->add_flag("--log", options.log, "Show the runtime's own log as well");
   colony->add_flag_callback(
       "--no-prompt", [&options] { options.prompt = false; }, "Do not ask for names, even on a terminal");
+}
+
+void add_keys(CLI::App& app, karyon::tools::keys_options& options) {
+  using act = karyon::tools::keys_options::act;
+  CLI::App* keys = app.add_subcommand("keys", "Keys by which a node proves who it is, and encrypts what it sends");
+  keys->require_subcommand(1);
+  const auto add = [&](const char* name, const char* description, act what) {
+    CLI::App* one = keys->add_subcommand(name, description);
+    one->add_option("FILE", options.file, "The file with the node's pair of keys")->required();
+    one->callback([&options, what] { options.what = what; });
+    return one;
+  };
+  add("generate", "Write a new pair to FILE, which must not be there, and print the public key", act::generate);
+  add("show", "Print the public key of FILE", act::show);
+  add("rotate", "Write a new pair to FILE.next and print its public key, for the lists of this node's peers",
+      act::rotate)
+      ->add_flag("--finish", options.finish, "Put FILE.next in the place of FILE, which becomes FILE.previous");
 }
 
 // CLI11's messages may be of several lines; a user gets one.
@@ -108,16 +127,19 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "karyon " + std::to_string(v.major_number) + '.' + std::to_string(v.minor_number) +
                                         '.' + std::to_string(v.patch_number));
   add_colony(app, options);
+  karyon::tools::keys_options keys;
+  add_keys(app, keys);
   try {
     app.parse(argc, argv);
     if (app.get_subcommands().empty()) {
-      throw CLI::RequiredError("A subcommand is needed: colony", CLI::ExitCodes::RequiredError);
+      throw CLI::RequiredError("A subcommand is needed: colony or keys", CLI::ExitCodes::RequiredError);
     }
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
     return complain_of_usage(e);
   }
+  if (keys.what != karyon::tools::keys_options::act::none) return karyon::tools::run_keys(keys);
   if (options.as_of && options.who_uses.empty() && options.who_defines.empty() && options.impact.empty()) {
     return complain_of_usage(std::invalid_argument("--as-of needs a question: --impact, --who-defines or --who-uses"));
   }

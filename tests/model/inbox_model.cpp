@@ -9,11 +9,19 @@
 // mirrors src/cell/deliver.cpp
 //| const std::uint64_t seen = slot->inbox.look();
 //| if (slot->role.load(std::memory_order_acquire) != role) return refuse(s, send_result::dead);
-//| if (!inbox_word::accepts(seen)) return refuse(s, send_result::restarting);
+//| if (!inbox_word::accepts(seen)) return deliver_elsewhere(slot, role, s, send_result::restarting);
 //
 // mirrors src/cell/lifecycle.cpp
 //| s.incarnation.store(n, std::memory_order_relaxed);
 //| s.inbox.open(n, info.mailbox_limit != 0);
+//
+// mirrors src/cell/lifecycle.cpp
+//| if (const std::uint8_t noted = s.noted.load(std::memory_order_seq_cst); noted != 0) [[unlikely]]
+//| core_of(&s).tell_end(noted, s.at());
+//
+// mirrors src/cell/runtime_service.hpp
+//| which.slot->noted.fetch_or(bit_, std::memory_order_seq_cst);
+//| const std::uint64_t seen = which.slot->inbox.look_in_order();
 //
 // mirrors src/cell/run.cpp
 //| if (slot.inbox.go_idle()) {
@@ -183,6 +191,29 @@ struct announcement : rl::test_suite<announcement, 2> {
       RL_ASSERT(role.load(std::memory_order_relaxed) == 1);
     }
   }
+};
+
+/// Who notes a slot and then finds the cell alive is told of its end.
+struct noting : rl::test_suite<noting, 2> {
+  inbox_word word;
+  std::atomic<std::uint32_t> noted;
+  rl::var<int> found_alive{0};
+  rl::var<int> told{0};
+
+  void before() {
+    noted.store(0, std::memory_order_relaxed);
+    word.open(1, false);
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      (void)word.close();
+      if (noted.load(std::memory_order_seq_cst) != 0) told($) = 1;
+    } else {
+      noted.fetch_or(1, std::memory_order_seq_cst);
+      if (inbox_word::accepts(word.look_in_order())) found_alive($) = 1;
+    }
+  }
+  void after() { RL_ASSERT(found_alive($) == 0 || told($) == 1); }
 };
 
 /// A refused sender may free what the cell touched last: so the end of a cell releases, and every way to a refusal acquires
@@ -359,6 +390,7 @@ int main() {
       .holds<conversation>("each signal is handled once, in its sender's order, by one owner at a time", 60'000)
       .holds<succession<false>>("no signal reaches the tenant after the one it was meant for", 60'000)
       .holds<announcement>("who sees an incarnation accept sees its class and role", 5'000)
+      .holds<noting>("who notes a slot and finds its cell alive is told of its end", 5'000)
       .holds<farewell>("who is refused may free what the cell touched last", 60'000)
       .holds<ending_in_place>("an idle cell is ended by its guardian or woken by a sender, never both", 60'000)
       .holds<trimming<taking::when_nobody_trims, false>>(

@@ -17,7 +17,7 @@ using testing::random;
 inline constexpr std::uint32_t none = ~std::uint32_t{0};
 
 /// What is known of one child of a tree, over all its incarnations. Everything happens on the world's one thread.
-struct member {
+struct tree_member {
   std::string path;
   std::uint32_t parent = 0;                      // the supervisor's number
   std::uint32_t position = 0;                    // among its siblings
@@ -48,7 +48,7 @@ struct ledger {
   explicit ledger(testing::world& w) : dice(&w.random()), quiet(w.runtime().spawn<silence>()) {}
   random* dice;
   ref<silence> quiet;
-  std::vector<member> members;
+  std::vector<tree_member> members;
   std::vector<std::string> breaches;  // of rules that must hold at each moment
   std::vector<bool> order_exempt;     // by supervisor: a command has ended one of its children out of order
   double constructor_fails = 0.02;
@@ -57,7 +57,7 @@ struct ledger {
 
   [[nodiscard]] int living() const {
     int n = 0;
-    for (const member& m : members) n += m.living;
+    for (const tree_member& m : members) n += m.living;
     return n;
   }
 };
@@ -78,7 +78,7 @@ public:
   subject(ledger* book, std::uint32_t number, temper t) : book_(book), number_(number), temper_(t) {
     if (book_->dice->chance(book_->constructor_fails)) throw std::runtime_error("no birth today");
     if (book_->dice->chance(book_->constructor_fails / 4)) throw ignore_start{};
-    member& me = book_->members[number_];
+    tree_member& me = book_->members[number_];
     ++me.born;
     if (++me.living > 1) book_->breaches.push_back(me.path + ": two incarnations at once");
     alive_ = true;
@@ -105,9 +105,9 @@ public:
   void on_exit(const exit_reason& why) {
     if (why.why() != exit_reason::kind::shutdown || why.text() == "by the test") return;
     // Told to end by its supervisor: whoever was started after it has ended before.
-    const member& me = book_->members[number_];
+    const tree_member& me = book_->members[number_];
     if (me.parent == none || book_->order_exempt[me.parent]) return;
-    for (const member& other : book_->members) {
+    for (const tree_member& other : book_->members) {
       const auto there = other.above.find(me.parent);
       if (there != other.above.end() && there->second > me.position && other.living != 0)
         book_->breaches.push_back(me.path + " ended before " + other.path + ", which was started after it");
@@ -159,7 +159,7 @@ public:
 
   child_spec child(const std::string& path, std::uint32_t parent, const std::map<std::uint32_t, std::uint32_t>& above) {
     const std::string id = std::to_string(above.at(parent));
-    member m;
+    tree_member m;
     m.path = path + "/" + id;
     m.parent = parent;
     m.position = above.at(parent);
@@ -173,7 +173,7 @@ public:
   /// One of many: a member that nobody is in order with. Returns its number.
   std::uint32_t one_of_many() {
     const auto number = static_cast<std::uint32_t>(book_.members.size());
-    member m;
+    tree_member m;
     m.path = "#" + std::to_string(number);
     m.parent = none;
     book_.members.push_back(m);

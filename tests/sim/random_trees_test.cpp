@@ -124,7 +124,7 @@ TEST_CASE("no child has two incarnations, none is orphaned, and siblings end in 
     check_ended(w, book, *root);
     w.run();
     ++trees;
-    for (const member& m : book.members) births += m.born;
+    for (const tree_member& m : book.members) births += m.born;
     const testing::signal_accounts a = w.accounts();
     if (book.told > sent) throw testing::failure(w.describe("more signals arrived than were sent"));
     const std::uint64_t counted = a.handled + a.refused + a.lost + a.dropped + a.still_delayed;
@@ -198,7 +198,7 @@ TEST_CASE("a supervisor allows exactly the restarts that OTP's rule allows") {
     w.run();
 
     const auto all_live = [&] {
-      for (const member& m : book.members) {
+      for (const tree_member& m : book.members) {
         if (m.living == 0 || !m.now.alive()) return false;
       }
       return true;

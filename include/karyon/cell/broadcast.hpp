@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <ranges>
 #include <type_traits>
@@ -45,6 +46,7 @@ private:
 template <class T>
 struct shared_signal : signal {
   std::shared_ptr<const T> payload;
+  std::uint32_t hops = 0;  // of what came over a bus (karyon/nerve)
   shared_signal(const signal_ops* o, std::shared_ptr<const T> p) noexcept : signal(o), payload(std::move(p)) {}
 };
 
@@ -75,7 +77,8 @@ inline constexpr signal_ops shared_ops{&invoke_shared<C, T>,
                                        &invoke_shared<C, T>,
                                        &site_of<C, T>,
                                        nullptr,
-                                       is_high_signal<C, T>()};
+                                       is_high_signal<C, T>(),
+                                       remote_shared_of<C, T>()};
 
 template <class Handle>
 inline constexpr bool names_role = false;

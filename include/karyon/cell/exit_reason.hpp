@@ -23,6 +23,7 @@ public:
     memory_limit,  ///< It went over its memory quota.
     no_cell,       ///< A link or monitor to something that was already gone.
     start_failed,  ///< Its constructor or start hook threw.
+    node_down,     ///< The link to its node is lost: `type` is "died", "unreachable", "refused" or "closed".
   };
 
   exit_reason() noexcept = default;                                        ///< normal

@@ -37,8 +37,10 @@ constexpr void check_signal() {
 [[nodiscard]] KARYON_API bool role_alive(const address& a) noexcept;
 /// The current incarnation in a role; {slot, 0} if there is none right now.
 [[nodiscard]] KARYON_API address incarnation_of_role(const address& a) noexcept;
-/// The handler table of an incarnation's class for a type found at run time; null if gone or not handled.
-[[nodiscard]] KARYON_API send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops);
+/// The handler table of an incarnation's class for a type found at run time; null if gone or not handled. For a cell in another
+/// process `if_remote`, or `not_declared` if that is no signal that may cross.
+[[nodiscard]] KARYON_API send_result find_tell(const address& a, std::type_index type, const signal_ops*& ops,
+                                               const signal_ops& if_remote);
 /// A number for logs and maps: the slot and 23 bits of the incarnation.
 [[nodiscard]] KARYON_API std::uint64_t identity(const address& a) noexcept;
 
@@ -94,7 +96,8 @@ public:
     using signal_type = std::remove_cvref_t<T>;
     static_assert(detail::check_sendable<signal_type>());
     const detail::signal_ops* ops = nullptr;
-    const send_result found = detail::find_tell(at_, std::type_index(typeid(signal_type)), ops);
+    const send_result found =
+        detail::find_tell(at_, std::type_index(typeid(signal_type)), ops, detail::remote_only_ops<signal_type>);
     if (found != send_result::accepted) return found;
     return detail::deliver(at_.slot, at_.number,
                            detail::make_signal<detail::payload_signal<signal_type>>(ops, std::forward<T>(value)));

@@ -294,7 +294,8 @@ inline constexpr signal_ops tell_ops{&invoke_tell<C, T>,
                                      copying<C, T, false>(),
                                      &site_of<C, T>,
                                      conflation_rule_of<C, T>(),
-                                     is_high_signal<C, T>()};
+                                     is_high_signal<C, T>(),
+                                     remote_tell_of<C, T>()};
 template <class C, class T>
 inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,
                                     &discard_ask<C, T>,
@@ -306,7 +307,13 @@ inline constexpr signal_ops ask_ops{&invoke_ask<C, T>,
                                     copying<C, T, true>(),
                                     &site_of<C, T>,
                                     nullptr,  // each question has an asker of its own
-                                    is_high_signal<C, T>()};
+                                    is_high_signal<C, T>(),
+                                    remote_ask_of<C, T>()};
+/// Of a signal that is sent through a cell_ref to another process, where alone the receiver's class is known.
+template <class T>
+inline constexpr signal_ops remote_only_ops{
+    nullptr, &discard_tell<T>, type_name<T>(), false,   false, false,
+    0,       nullptr,          nullptr,        nullptr, false, remote_tell_of<void, T>()};
 
 /// Calls a hook, which answers nobody and may be a coroutine.
 template <class Hook>

@@ -31,6 +31,12 @@ enum class errc : std::uint8_t {
   already_started,       ///< A child of this id runs.
   already_present,       ///< A child of this id is kept without a cell: restart it, or delete it first.
   running,               ///< The child runs: end it first.
+  no_route,              ///< No such node is known.
+  peer_down,     ///< The node is not connected, or the link to it broke before the answer; the message says how.
+  no_credit,     ///< The node, or this one, has no room for one more now; slow down, then try again.
+  expired,       ///< Its time to live was over before it was sent.
+  too_large,     ///< Larger than a frame may be.
+  not_declared,  ///< The signal's type may not cross: not declared here, or not the same way there.
 };
 
 /// The field's short name of an error code, for logs and JSON; never null.

@@ -140,6 +140,7 @@ private:
   friend class runtime;
   friend class supervisor;
   friend class any_child;
+  friend struct detail::any_child_access;
   explicit ordered_supervisor(std::shared_ptr<detail::ordered_core> core) noexcept : core_(std::move(core)) {}
 
   void begin_start_child(child_spec spec, const detail::reply_address& to);

@@ -22,6 +22,7 @@ struct colony_options {
   std::uint32_t workers = 0;  // 0: one a core
   std::uint64_t file_bytes_max = 16U << 20U;
   bool json = false;
+  bool log = false;    // show the runtime's log as well
   bool prompt = true;  // if there is a terminal to type at
 
   /// Whether a question is asked that the graph of the sources answers.

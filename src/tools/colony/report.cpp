@@ -250,6 +250,7 @@ void print_json(std::ostream& out, const colony_report& report) {
       {"seconds", {{"walk", report.walk_seconds}, {"learn", c.learn_seconds}}},
       {"knowledge", {{"symbols", to_json(c.symbols_know)}, {"eyes", to_json(c.eyes_know)}, {"exact", c.is_exact()}}},
       {"healing", report.healed ? to_json(*report.healed) : ordered_json(nullptr)},
+      {"log_lines", report.log_lines},
       {"who_uses", answers}};
   if (report.graph) {
     document["graph"] = to_json(*report.graph);

@@ -47,6 +47,7 @@ struct colony_report {
   std::uint64_t directories = 0;
   double walk_seconds = 0;
   census state;
+  std::uint64_t log_lines = 0;  // of the runtime's log, that were not shown
   std::optional<healing> healed;
   std::vector<usage_answer> answers;
   std::optional<graph_answers> graph;

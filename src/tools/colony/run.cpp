@@ -14,6 +14,7 @@
 #include "tools/colony/colony.hpp"
 #include "tools/colony/progress.hpp"
 #include "tools/colony/prompt.hpp"
+#include "tools/colony/quiet_log.hpp"
 #include "tools/colony/report.hpp"
 #include "tools/colony/source_graph.hpp"
 #include "tools/colony/text.hpp"
@@ -128,6 +129,7 @@ result<void> ask_graph(source_graph& graph, const colony_options& options, const
 }  // namespace
 
 int run_colony(const colony_options& options) {
+  const quiet_log log(options.log);
   progress shown = progress::for_standard_error(options.json);
   colony_report report;
   walk_result found;
@@ -179,6 +181,7 @@ int run_colony(const colony_options& options) {
     }
   }
   report.state = current();
+  report.log_lines = log.lines();
   if (options.json) {
     print_json(std::cout, report);
   }
@@ -189,6 +192,10 @@ int run_colony(const colony_options& options) {
     if (!options.json) {
       print_usage(std::cout, answer, std::numeric_limits<std::size_t>::max());
     }
+  }
+  if (!options.json && report.log_lines != 0) {
+    std::cout << "log        " << counted(report.log_lines, "line")
+              << ", of the cells that were killed and of slow handlers (--log shows them)\n";
   }
   std::cout.flush();
   int status = report.healed && !report.healed->is_exact() ? status_failed : 0;

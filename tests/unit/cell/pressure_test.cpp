@@ -205,8 +205,10 @@ TEST_CASE("a heavy signal that waits for its thread has the newest value of its 
   REQUIRE(first.has(1));
   const auto c = rt.spawn<heavy_house<overflow::conflate>>(unused, said);
   for (int i = 1; i <= 500; ++i) {
-    REQUIRE(c.send(price{1, i}) == send_result::accepted);
-    REQUIRE(c.send(price{2, i}) == send_result::accepted);
+    // It refuses for the moment in which its worker holds what waited, and makes room.
+    for (const int key : {1, 2}) {
+      REQUIRE(eventually([&] { return c.send(price{key, i}) == send_result::accepted; }));
+    }
   }
   busy.open();
   REQUIRE(said.has(2));

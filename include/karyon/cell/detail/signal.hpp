@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <karyon/cell/detail/remote.hpp>
 #include <karyon/cell/execution.hpp>
 #include <karyon/cell/exit_reason.hpp>
 #include <karyon/cell/send_result.hpp>
@@ -60,6 +61,8 @@ struct signal_ops {
   const conflation_rule* conflation = nullptr;
   /// True for the user's signals that overtake others of the same mailbox (high_priority).
   bool high = false;
+  /// How it reaches a receiver in another process; null where its type is not declared for that, and for the runtime's own.
+  const remote_ops* remote = nullptr;
 };
 
 /// A signal in flight: an intrusive list node with its payload behind it. Allocated by the sender, owned by the

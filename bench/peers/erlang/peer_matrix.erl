@@ -1,0 +1,131 @@
+%% The scenarios of the suite `matrix` in ETS tables: ordered_set, or set with set=1 (bench/README.md says why each shape).
+-module(peer_matrix).
+-export([run/4]).
+
+-define(RANGE, 1000).
+-define(SAMPLE, 65536).
+
+run(lookup, Keys, Operations, Shape) -> {ns, operations(Keys, Operations, Shape, 0)};
+run(mixed, Keys, Operations, Shape) -> {ns, operations(Keys, Operations, Shape, 2)};
+run(update, Keys, Operations, Shape) -> {ns, operations(Keys, Operations, Shape, 1)};
+run(range, Keys, Operations, Shape) -> {ns, ranges(Keys, Operations, Shape)}.
+
+operations(Keys, Operations, Shape, OneIn) ->
+    Table = table(Keys, Shape),
+    Threads = option("threads", Shape, 2),
+    together(Table, Keys, Threads, Operations div 10, Shape, OneIn),
+    together(Table, Keys, Threads, Operations, Shape, OneIn) / Operations.
+
+table(Keys, Shape) ->
+    Type = case option("set", Shape, 0) of 0 -> ordered_set; _ -> set end,
+    Table = ets:new(matrix, [Type, public, {write_concurrency, true}, {read_concurrency, true}]),
+    fill(Table, 0, 0, step(Keys), Keys),
+    Table.
+
+step(Keys) -> coprime(trunc(Keys * 0.6180339887) bor 1, Keys).
+
+coprime(Step, Keys) ->
+    case gcd(Step, Keys) of
+        1 -> Step;
+        _ -> coprime(Step + 2, Keys)
+    end.
+
+gcd(A, 0) -> A;
+gcd(A, B) -> gcd(B, A rem B).
+
+fill(_, Keys, _, _, Keys) -> ok;
+fill(Table, Index, Key, Step, Keys) ->
+    ets:insert(Table, {Key, Key}),
+    fill(Table, Index + 1, (Key + Step) rem Keys, Step, Keys).
+
+%% Nanoseconds from the start of all processes to the end of the last.
+together(Table, Keys, Threads, Operations, Shape, OneIn) ->
+    Parent = self(),
+    Share = Operations div Threads,
+    Workers = [spawn_link(fun() ->
+        Sample = sample(Keys, Shape, Thread),
+        Parent ! {ready, self()},
+        receive go -> ok end,
+        operate(Table, Keys, Sample, Share, Thread * 7919 + 12345, OneIn),
+        Parent ! {done, self()}
+    end) || Thread <- lists:seq(1, Threads)],
+    [receive {ready, Worker} -> ok end || Worker <- Workers],
+    Begin = now_ns(),
+    [Worker ! go || Worker <- Workers],
+    [receive {done, Worker} -> ok end || Worker <- Workers],
+    now_ns() - Begin.
+
+operate(_, _, _, 0, _, _) -> ok;
+operate(Table, Keys, Sample, Left, State, OneIn) ->
+    Next = next(State),
+    Key = key(Next, Keys, Sample),
+    case OneIn =/= 0 andalso Left rem OneIn =:= 0 of
+        true -> ets:insert(Table, {Key, Left});
+        false -> [_] = ets:lookup(Table, Key)
+    end,
+    operate(Table, Keys, Sample, Left - 1, Next, OneIn).
+
+%% One process reads ranges, the others write until it is done.
+ranges(Keys, Ranges, Shape) ->
+    Table = table(Keys, Shape),
+    Writers = [spawn_link(fun() ->
+        Sample = sample(Keys, Shape, Thread),
+        write(Table, Keys, Sample, Thread * 7919 + 12345)
+    end) || Thread <- lists:seq(2, option("threads", Shape, 2))],
+    %% A select takes milliseconds: some hundred of them suffice.
+    Measured = max(1, Ranges div 100),
+    Read = case option("walk", Shape, 0) of 0 -> fun select/2; _ -> fun walk/2 end,
+    read(Table, Keys, Measured div 10, 77, Read),
+    Begin = now_ns(),
+    read(Table, Keys, Measured, 77, Read),
+    Elapsed = now_ns() - Begin,
+    [begin unlink(Writer), exit(Writer, kill) end || Writer <- Writers],
+    Elapsed / Measured.
+
+write(Table, Keys, Sample, State) ->
+    Next = next(State),
+    ets:insert(Table, {key(Next, Keys, Sample), Next}),
+    write(Table, Keys, Sample, Next).
+
+read(_, _, 0, _, _) -> ok;
+read(Table, Keys, Left, State, Read) ->
+    Next = next(State),
+    ?RANGE = length(Read(Table, Next rem (Keys - ?RANGE))),
+    read(Table, Keys, Left - 1, Next, Read).
+
+%% The one call that is a snapshot; it looks at the whole table, for a guard does not bound what is looked at.
+select(Table, From) ->
+    ets:select(Table, [{{'$1', '$2'}, [{'>=', '$1', From}, {'<', '$1', From + ?RANGE}], [{{'$1', '$2'}}]}]).
+
+%% Key by key: of as many moments as there are keys.
+walk(Table, From) -> walk(Table, From - 1, From + ?RANGE, []).
+
+walk(Table, Before, End, Found) ->
+    case ets:next(Table, Before) of
+        Key when is_integer(Key), Key < End -> walk(Table, Key, End, ets:lookup(Table, Key) ++ Found);
+        _ -> Found
+    end.
+
+key(Random, Keys, none) -> Random rem Keys;
+key(Random, _, Sample) -> element(Random rem ?SAMPLE + 1, Sample).
+
+%% By Zipf's law with the exponent 0.99, as the other peers draw them.
+sample(Keys, Shape, Thread) ->
+    case option("zipf", Shape, 0) of
+        0 -> none;
+        _ ->
+            Top = math:pow(Keys + 1, 0.01) - 1,
+            {Sample, _} = lists:mapfoldl(fun(_, State) ->
+                Next = next(State),
+                Rank = trunc(math:pow(1 + Next / 2147483647 * Top, 100)) - 1,
+                {min(Rank, Keys - 1) * 2654435761 rem Keys, Next}
+            end, Thread * 104729 + 1, lists:seq(1, ?SAMPLE)),
+            list_to_tuple(Sample)
+    end.
+
+%% The minimal standard generator.
+next(Random) -> Random * 48271 rem 2147483647.
+
+now_ns() -> erlang:monotonic_time(nanosecond).
+
+option(Name, Shape, Default) -> peer_scenarios:option(Name, Shape, Default).

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "harness/driver.hpp"
+
+#include <barrier>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include <pthread.h>
+#include <sched.h>
+
+/// The suite `matrix` for tables in C++: each peer says how it looks up, puts and reads a range, everything else is the same.
+///
+///     struct table {
+///       void put(std::uint64_t key, std::uint64_t value);           // inserts or replaces
+///       bool look_up(std::uint64_t key, std::uint64_t& value);
+///       std::uint64_t range(std::uint64_t from, std::uint64_t n);   // how many of n entries were copied out, in order
+///     };
+namespace karyon::bench::matrix {
+
+inline constexpr std::uint64_t range_keys = 1000;
+
+/// Draws keys: uniformly, or by Zipf's law with the exponent 0.99, from a sample that is made before the clock runs.
+class key_choice {
+public:
+  key_choice(std::uint64_t keys, bool zipf, std::uint64_t seed) : keys_(keys), state_(seed * 7919 + 12345) {
+    if (zipf) {
+      make_sample();
+    }
+  }
+  std::uint64_t next() {
+    auto const drawn = random();
+    return sample_.empty() ? scaled(drawn, keys_) : sample_[drawn >> 48U];
+  }
+
+private:
+  std::uint64_t random() {
+    state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
+    return state_;
+  }
+  static std::uint64_t scaled(std::uint64_t drawn, std::uint64_t count) { return (drawn >> 32U) * count >> 32U; }
+  /// By rejection-inversion over the continuous law, which is near enough: rank r has the share of r to r + 1.
+  void make_sample() {
+    constexpr double exponent = 0.99;
+    auto const top = std::pow(static_cast<double>(keys_) + 1, 1 - exponent) - 1;
+    sample_.resize(65536);
+    for (auto& key : sample_) {
+      auto const u = static_cast<double>(random() >> 11U) * 0x1p-53;
+      auto const rank = static_cast<std::uint64_t>(std::pow(1 + u * top, 1 / (1 - exponent))) - 1;
+      // The popular ones are spread over the whole table.
+      key = std::min(rank, keys_ - 1) * 2654435761U % keys_;
+    }
+  }
+
+  std::uint64_t keys_;
+  std::uint64_t state_;
+  std::vector<std::uint64_t> sample_;
+};
+
+inline void pin_to(std::uint64_t core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core % std::max(1U, std::thread::hardware_concurrency()), &set);
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+/// Fills it in an order in which neighbours come far from each other.
+template <class Table>
+void fill(Table& table, std::uint64_t keys) {
+  auto step = static_cast<std::uint64_t>(static_cast<double>(keys) * 0.6180339887) | 1U;
+  while (std::gcd(step, keys) != 1) {
+    step += 2;
+  }
+  for (std::uint64_t i = 0, key = 0; i < keys; ++i, key = (key + step) % keys) {
+    table.put(key, key);
+  }
+}
+
+/// Nanoseconds from the start of all threads to the end of the last; `work(thread)` is what each does.
+template <class Work>
+std::int64_t together(std::uint64_t threads, Work const& work) {
+  std::barrier start{static_cast<std::ptrdiff_t>(threads) + 1};
+  std::vector<std::thread> all;
+  for (std::uint64_t i = 0; i < threads; ++i) {
+    all.emplace_back([&, i] {
+      pin_to(i);
+      start.arrive_and_wait();
+      work(i);
+    });
+  }
+  start.arrive_and_wait();
+  auto const begin = now_ns();
+  for (auto& each : all) {
+    each.join();
+  }
+  return now_ns() - begin;
+}
+
+/// So many operations, every `one_in`-th of which replaces a value (0: none), shared by the threads. Nanoseconds in all.
+template <class Table>
+std::int64_t operate(Table& table, work const& asked, std::uint64_t threads, std::uint64_t operations,
+                     std::uint64_t one_in) {
+  std::atomic<std::uint64_t> missed{0};
+  auto const elapsed = together(threads, [&](std::uint64_t thread) {
+    key_choice choice{asked.cells, asked.option("zipf", 0) != 0, thread + 1};
+    std::uint64_t misses = 0;
+    auto const mine = share(operations, threads, thread);
+    for (std::uint64_t i = 0; i < mine; ++i) {
+      auto const key = choice.next();
+      if (one_in != 0 && i % one_in == 0) {
+        table.put(key, i);
+      } else {
+        std::uint64_t value = 0;
+        misses += table.look_up(key, value) ? 0 : 1;
+      }
+    }
+    missed += misses;
+  });
+  verify(missed == 0, "a key was not found");
+  return elapsed;
+}
+
+/// Nanoseconds an operation, of all threads together: two threads that take 100 ns each for theirs make 50 ns.
+template <class Table>
+figure operations(work const& asked, std::uint64_t one_in) {
+  Table table{asked};
+  fill(table, asked.cells);
+  auto const threads = asked.option("threads", 2);
+  operate(table, asked, threads, asked.operations / 10, one_in);
+  return {"ns", per(operate(table, asked, threads, asked.operations, one_in), asked.operations)};
+}
+
+template <class Table>
+figure lookup(work const& asked) {
+  return operations<Table>(asked, 0);
+}
+template <class Table>
+figure mixed(work const& asked) {
+  return operations<Table>(asked, 2);
+}
+template <class Table>
+figure update(work const& asked) {
+  return operations<Table>(asked, 1);
+}
+
+/// How many times as many updates two threads do as one, on one table in one run.
+template <class Table>
+figure scaling(work const& asked) {
+  Table table{asked};
+  fill(table, asked.cells);
+  operate(table, asked, 2, asked.operations / 10, 1);
+  double one = 0;
+  double two = 0;
+  for (int round = 0; round < 3; ++round) {
+    one += static_cast<double>(operate(table, asked, 1, asked.operations / 3, 1));
+    two += static_cast<double>(operate(table, asked, 2, asked.operations / 3, 1));
+  }
+  return {"times", one / two};
+}
+
+/// One thread reads ranges of 1,000 keys, the others write at full rate until it is done.
+struct beside_writers {
+  std::int64_t range_ns = 0;  // all ranges
+  double writes_per_ns = 0;   // meanwhile
+  double writes_alone_per_ns = 0;
+};
+template <class Table>
+beside_writers ranges_and_writers(work const& asked) {
+  Table table{asked};
+  fill(table, asked.cells);
+  auto const threads = asked.option("threads", 2);
+  auto const writers = threads > 1 ? threads - 1 : 0;
+  beside_writers measured;
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> writes{0};
+  auto const write = [&](std::uint64_t thread) {
+    key_choice choice{asked.cells, asked.option("zipf", 0) != 0, thread + 1};
+    std::uint64_t n = 0;
+    while (!stop.load(std::memory_order_relaxed)) {
+      for (int i = 0; i < 64; ++i) {
+        table.put(choice.next(), ++n);
+      }
+    }
+    writes += n;
+  };
+  for (int warm = 1; warm >= 0; --warm) {
+    auto const ranges = warm != 0 ? asked.operations / 10 + 1 : asked.operations;
+    stop = false;
+    writes = 0;
+    auto const elapsed = together(writers + 1, [&](std::uint64_t thread) {
+      if (thread > 0) {
+        return write(thread);
+      }
+      key_choice choice{asked.cells - range_keys, false, 77};
+      auto const begin = now_ns();
+      for (std::uint64_t i = 0; i < ranges; ++i) {
+        verify(table.range(choice.next(), range_keys) == range_keys, "a range has other keys than were put in");
+      }
+      measured.range_ns = now_ns() - begin;
+      stop = true;
+    });
+    measured.writes_per_ns = static_cast<double>(writes.load()) / static_cast<double>(elapsed);
+  }
+  if (writers != 0) {
+    stop = false;
+    writes = 0;
+    auto const elapsed = together(writers + 1, [&](std::uint64_t thread) {
+      if (thread > 0) {
+        return write(thread);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds{300});
+      stop = true;
+    });
+    measured.writes_alone_per_ns = static_cast<double>(writes.load()) / static_cast<double>(elapsed);
+  }
+  return measured;
+}
+
+template <class Table>
+figure range(work const& asked) {
+  return {"ns", per(ranges_and_writers<Table>(asked).range_ns, asked.operations)};
+}
+/// What part of its rate a writer keeps while another thread reads ranges without a pause.
+template <class Table>
+figure range_writer(work const& asked) {
+  auto const measured = ranges_and_writers<Table>(asked);
+  return {"percent", 100 * measured.writes_per_ns / measured.writes_alone_per_ns};
+}
+
+template <class Table>
+inline constexpr scenario scenarios[] = {
+    {"lookup", lookup<Table>},   {"mixed", mixed<Table>}, {"update", update<Table>},
+    {"scaling", scaling<Table>}, {"range", range<Table>}, {"range_writer", range_writer<Table>},
+};
+
+}  // namespace karyon::bench::matrix

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The suite `nerve`: cells in two processes of one machine that send each other 64 bytes. The scenarios are defined in
+// bench/README.md.
+
+#include "harness/karyon_driver.hpp"
+#include "suites/two_processes.hpp"
+
+#include <karyon/nerve/node.hpp>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+namespace {
+
+using namespace karyon::bench;
+using namespace std::chrono_literals;
+
+struct ball {
+  std::array<std::uint64_t, 8> words{};
+};
+
+/// The far side's cell, told whom to answer.
+class near_side;
+struct partner {
+  karyon::child<near_side> of;
+};
+struct begin_rally {
+  std::uint64_t round_trips;
+};
+struct begin_stream {
+  std::uint64_t items;
+};
+struct go_on {};
+struct all_there {
+  std::uint64_t sum;
+};
+
+KARYON_SIGNAL(ball, words)
+KARYON_SIGNAL(partner, of)
+KARYON_SIGNAL(all_there, sum)
+
+/// Sends each ball back, or counts balls until it has as many as the first one says.
+class far_side : public karyon::cell {
+public:
+  using accepts = karyon::signals<partner, ball>;
+  void on(partner const& p);
+  void on(ball const& b);
+
+private:
+  karyon::child<near_side> near_;
+  std::uint64_t sum_ = 0;
+  std::uint64_t seen_ = 0;
+};
+
+std::vector<std::int64_t> rally_times;
+std::atomic<std::int64_t> longest_send_ns{0};
+
+class near_side : public karyon::cell {
+public:
+  using accepts = karyon::signals<begin_rally, begin_stream, go_on, ball, all_there>;
+  explicit near_side(karyon::child<far_side> far) : far_(far) {}
+
+  void on(begin_rally asked) {
+    left_ = asked.round_trips;
+    hit();
+  }
+  void on(ball const&) {
+    rally_times.push_back(now_ns() - hit_at_ns_);
+    if (--left_ == 0) {
+      all_arrived.arrive();
+    } else {
+      hit();
+    }
+  }
+
+  void on(begin_stream asked) {
+    items_ = asked.items;
+    next_ = 0;
+    on(go_on{});
+  }
+  void on(go_on) {
+    // A turn's worth at a time; what is refused for want of credit is sent when this cell has its next turn.
+    for (int i = 0; i < 256 && next_ < items_; ++i) {
+      auto const begin = next_ % 64 == 0 ? now_ns() : 0;
+      auto const sent = far_.send(ball{{next_, items_}});
+      if (begin != 0 && now_ns() - begin > longest_send_ns.load(std::memory_order_relaxed)) {
+        longest_send_ns.store(now_ns() - begin, std::memory_order_relaxed);
+      }
+      if (sent == karyon::send_result::no_credit) break;
+      verify(sent == karyon::send_result::accepted, "an item was refused");
+      ++next_;
+    }
+    if (next_ < items_) self(this).send(go_on{});
+  }
+  void on(all_there const& there) {
+    verify(there.sum == items_ * (items_ - 1) / 2, "items were lost");
+    all_arrived.arrive();
+  }
+
+private:
+  void hit() {
+    hit_at_ns_ = now_ns();
+    verify(far_.send(ball{}) == karyon::send_result::accepted, "the ball was refused");
+  }
+
+  karyon::child<far_side> far_;
+  std::uint64_t left_ = 0;
+  std::uint64_t items_ = 0;
+  std::uint64_t next_ = 0;
+  std::int64_t hit_at_ns_ = 0;
+};
+
+void far_side::on(partner const& p) { near_ = p.of; }
+void far_side::on(ball const& b) {
+  if (b.words[1] == 0) {
+    near_.send(b);
+    return;
+  }
+  sum_ += b.words[0];
+  if (++seen_ == b.words[1]) {
+    near_.send(all_there{sum_});
+    seen_ = sum_ = 0;
+  }
+}
+
+enum class way { ipc, tcp, curve };
+
+std::string run_and_hear(std::string const& command) {
+  std::FILE* const out = ::popen(command.c_str(), "r");
+  verify(out != nullptr, "no process");
+  char line[256] = "";
+  auto const* const got = std::fgets(line, sizeof line, out);
+  verify(::pclose(out) == 0 && got != nullptr, "`karyon keys` failed");
+  return std::string{line}.substr(0, 64);
+}
+
+/// The pair of keys of each process, by the command that users have for it.
+struct keys {
+  std::string a;
+  std::string b;
+};
+keys make_keys(private_folder const& folder) {
+  // The driver lies in build/.../bench/bin, the command in build/.../src/tools.
+  auto const here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  auto const command = (here / "../../src/tools/karyon").string();
+  keys made;
+  made.a = run_and_hear(command + " keys generate " + folder.path("a.key"));
+  made.b = run_and_hear(command + " keys generate " + folder.path("b.key"));
+  std::ofstream{folder.path("a.allow")} << made.b << " b\n";
+  std::ofstream{folder.path("b.allow")} << made.a << " a\n";
+  return made;
+}
+
+karyon::node_options node_at(char const* name, way by, private_folder const& folder, work const& asked) {
+  karyon::node_options options;
+  options.name = name;
+  auto& synapse = options.synapse;
+  synapse.listen = {by == way::ipc ? "ipc://" + folder.path(name) : std::string{"tcp://127.0.0.1:*"}};
+  if (by == way::curve) {
+    synapse.key_file = folder.path((std::string{name} + ".key").c_str());
+    synapse.allow_file = folder.path((std::string{name} + ".allow").c_str());
+  }
+  synapse.silence_max = 10s;  // the machine may have much else to do
+  synapse.handshake = 5s;
+  synapse.spin = std::chrono::microseconds{asked.option("spin", 50)};
+  return options;
+}
+
+/// Both processes, up to the moment where each side's cell knows the other's; then `measure` with the near one.
+template <class Measure>
+figure between_processes(way by, work const& asked, Measure const& measure) {
+  private_folder const folder;
+  auto const made = by == way::curve ? make_keys(folder) : keys{};
+  line_pipe endpoint;
+  line_pipe end;
+  begin_process([&] {
+    endpoint.only_hear();
+    end.only_hear();
+    auto& rt = start_runtime(asked);
+    karyon::node there{rt, node_at("b", by, folder, asked)};
+    auto tissue = rt.supervise({});
+    there.publish("far", tissue.start<far_side>());
+    auto const connected = there.connect({endpoint.hear(), made.a});
+    verify(connected.has_value(), "the other process can not be called");
+    static_cast<void>(end.hear());
+  });
+  endpoint.only_say();
+  end.only_say();
+  auto& rt = start_runtime(asked);
+  karyon::node here{rt, node_at("a", by, folder, asked)};
+  endpoint.say(here.endpoints().front());
+  verify(here.wait_connected("b", 30s), "no link");
+  auto far = here.find<far_side>("b", "far", 30s);
+  for (int i = 0; !far && i < 100; ++i) {
+    std::this_thread::sleep_for(50ms);
+    far = here.find<far_side>("b", "far", 30s);
+  }
+  verify(far.has_value(), "the other process's cell can not be found");
+  auto tissue = rt.supervise({});
+  auto const near = tissue.start<near_side>(*far);
+  verify(far->send(partner{near}) == karyon::send_result::accepted, "no acquaintance");
+  auto const measured = measure(near);
+  end.say("over");
+  return measured;
+}
+
+figure roundtrip(way by, work const& asked, std::uint64_t percent) {
+  return between_processes(by, asked, [&](karyon::child<near_side> const& near) {
+    rally_times.reserve(asked.operations + asked.operations / 10 + 1);
+    for (auto const round_trips : {asked.operations / 10 + 1, asked.operations}) {
+      rally_times.clear();
+      all_arrived.arm(1);
+      near.send(begin_rally{round_trips});
+      all_arrived.await();
+    }
+    return figure{"us", percentile(rally_times, percent) / 1000};
+  });
+}
+
+figure rate_of(way by, work const& asked) {
+  return between_processes(by, asked, [&](karyon::child<near_side> const& near) {
+    std::int64_t begin = 0;
+    for (auto const items : {asked.operations / 10 + 1, asked.operations}) {
+      all_arrived.arm(1);
+      longest_send_ns.store(0);
+      begin = now_ns();
+      near.send(begin_stream{items});
+      all_arrived.await();
+    }
+    return figure{"/s", 1e9 / per(now_ns() - begin, asked.operations)};
+  });
+}
+
+figure longest_send(work const& asked) {
+  static_cast<void>(rate_of(way::ipc, asked));
+  return {"us", static_cast<double>(longest_send_ns.load()) / 1000};
+}
+
+constexpr scenario scenarios[] = {
+    {"ipc_roundtrip", [](work const& asked) { return roundtrip(way::ipc, asked, 50); }},
+    {"ipc_roundtrip_p99", [](work const& asked) { return roundtrip(way::ipc, asked, 99); }},
+    {"tcp_roundtrip", [](work const& asked) { return roundtrip(way::tcp, asked, 50); }},
+    {"ipc_rate", [](work const& asked) { return rate_of(way::ipc, asked); }},
+    {"tcp_rate", [](work const& asked) { return rate_of(way::tcp, asked); }},
+    {"curve_rate", [](work const& asked) { return rate_of(way::curve, asked); }},
+    {"longest_send", longest_send},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  karyon::set_log_level(karyon::log_level::off);
+  drive(argc, argv, scenarios);
+}
