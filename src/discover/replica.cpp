@@ -23,7 +23,6 @@ namespace {
 //   24 parts, or count  u32  (sync: parts; else: entries)
 //   28 entries          add u8 (delta), times u32 (sync), member u64, time u64, key length u8, key
 enum class frame_kind : std::uint8_t { discover = 1, sync, delta, digest, bye, remove };
-constexpr std::size_t head_bytes = 28;
 constexpr std::size_t entry_head_bytes = 4 + 8 + 8 + 1;
 
 class writer {
