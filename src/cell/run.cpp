@@ -89,13 +89,10 @@ template <class F>
   }
 }
 
-/// After each call of the cell's code in a turn: acts on the timers that it has cancelled. Over its quota a cell ends, whether or
-/// not it has caught the bad_alloc.
-inline void after_user_code(run_context& context, const cell_slot& slot) noexcept {
-  cell_extras* const e = slot.extras;
-  if (e == nullptr) return;
-  if (e->cancelled_count != 0) finish_cancels(*e);
-  if (e->memory != nullptr && e->memory->over_quota() && !context.doomed) {
+/// Over its quota a cell ends, whether or not it has caught the bad_alloc.
+inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
+  if (slot.extras != nullptr && slot.extras->memory != nullptr && slot.extras->memory->over_quota() &&
+      !context.doomed) {
     context.doomed = true;
     context.why = exit_reason::kind::memory_limit;
   }
@@ -120,7 +117,7 @@ template <bool KeepsLast>
   } else {
     ops->discard(s, errc::cell_failed, context.why);
   }
-  after_user_code(context, slot);
+  check_quota(context, slot);
 }
 
 /// Whether the handler of `s` runs elsewhere than on a worker. Two loads for nearly all signals.
@@ -184,17 +181,15 @@ void remember_overrun(const run_context& context, backlog* b) noexcept {
 /// turn_needs.
 ///
 /// Between the places marked "covered" nothing of the worker's is touched, by whatever this calls: another thread may run it.
-/// `signals`: how many it may handle. `here`: null where nobody watches. `Sampled`: the first handler is timed, for the
-/// histogram of its type, if `sample`.
+/// `here`: null where nobody watches. `Sampled`: the first handler is timed, for the histogram of its type, if `sample`.
 template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
-[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w, seat* const here, std::uint32_t signals,
-                                            bool sample = Sampled) {
+[[gnu::always_inline]] inline void run_turn(cell_slot& slot, worker& w, seat* const here, bool sample = Sampled) {
   auto& core = *static_cast<runtime_core*>(w.owner().user);
   run_context context(slot, core);
   running = &context;
   auto& counters = static_cast<worker_state*>(w.user)->counters;
   if constexpr (Observed) core.observer()->runs(slot);
-  context.turn = signals;
+  context.turn = w.owner().signals_per_turn();
   const std::uint64_t started = w.ticks();
   backlog* const waiting = Needs ? backlog_of(slot) : nullptr;
   if constexpr (Needs) {
@@ -217,7 +212,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
     guarded(
         context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
         exit_reason::kind::start_failed);
-    after_user_code(context, slot);
+    check_quota(context, slot);
   }
   // What must be written before the cell is given up: after go_idle it may already run elsewhere. Covered.
   auto settle = [&](std::uint32_t count) {
@@ -313,17 +308,17 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
 
 // Apart, so that nearly all cells, which have no such policies, and turns without a sample pay one look at their flags.
 template <bool Observed>
-[[gnu::noinline]] void run_particular_turn(cell_slot& slot, worker& w, seat* here, std::uint32_t signals, bool sample) {
+[[gnu::noinline]] void run_particular_turn(cell_slot& slot, worker& w, seat* here, bool sample) {
   const bool needs = slot.info.load(std::memory_order_relaxed)->needs.any;
   if (slot.has(cell_slot::keeps_last)) {
-    if (needs) return run_turn<Observed, true, !Observed, true>(slot, w, here, signals, sample);
-    return run_turn<Observed, true, !Observed, false>(slot, w, here, signals, sample);
+    if (needs) return run_turn<Observed, true, !Observed, true>(slot, w, here, sample);
+    return run_turn<Observed, true, !Observed, false>(slot, w, here, sample);
   }
-  if (needs) return run_turn<Observed, false, !Observed, true>(slot, w, here, signals, sample);
-  run_turn<Observed, false, !Observed, false>(slot, w, here, signals, sample);
+  if (needs) return run_turn<Observed, false, !Observed, true>(slot, w, here, sample);
+  run_turn<Observed, false, !Observed, false>(slot, w, here, sample);
 }
-[[gnu::noinline]] void run_sampled_turn(cell_slot& slot, worker& w, seat* here, std::uint32_t signals) {
-  run_turn<false, false, true, false>(slot, w, here, signals);
+[[gnu::noinline]] void run_sampled_turn(cell_slot& slot, worker& w, seat* here) {
+  run_turn<false, false, true, false>(slot, w, here);
 }
 
 }  // namespace
@@ -405,25 +400,19 @@ void run_simulated_away_cell(task* t, worker&) {
 void run_cell(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
   seat* const here = current_seat;
-  const std::uint32_t signals = w.take_turn();  // the worker's, so before the turn
   const bool sampled = here != nullptr && here->begin_turn(&slot) % turns_a_sample == 0;
   if (slot.has(cell_slot::keeps_last) || slot.has(cell_slot::particular)) [[unlikely]]
-    return run_particular_turn<false>(slot, w, here, signals, sampled);
+    return run_particular_turn<false>(slot, w, here, sampled);
   if (sampled) [[unlikely]]
-    return run_sampled_turn(slot, w, here, signals);
-  run_turn<false, false, false, false>(slot, w, here, signals);
-}
-
-void fetch_for_turn(const task* t) noexcept {
-  // The signal that woke it, which its sender has written.
-  if (t->run == &run_cell) prefetch_for_write(cell_slot::of(const_cast<task*>(t)).pending_tail);
+    return run_sampled_turn(slot, w, here);
+  run_turn<false, false, false, false>(slot, w, here);
 }
 
 void run_observed_cell(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
   if (slot.has(cell_slot::keeps_last) || slot.has(cell_slot::particular))
-    return run_particular_turn<true>(slot, w, nullptr, w.take_turn(), false);
-  run_turn<true, false, false, false>(slot, w, nullptr, w.take_turn());
+    return run_particular_turn<true>(slot, w, nullptr, false);
+  run_turn<true, false, false, false>(slot, w, nullptr);
 }
 
 }  // namespace karyon::detail

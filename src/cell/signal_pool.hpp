@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "sched/cpu.hpp"
-
 namespace karyon::detail {
 
 /// Where signals of up to 128 bytes come from: a process-wide pool with a cache a thread.
@@ -36,8 +34,6 @@ public:
     magazine& m = magazines_[size_class(bytes)];
     if (free_signal_node* n = m.loaded; n != nullptr) [[likely]] {
       m.loaded = n->next;
-      // Freed on another thread, its line is there; by the time that it is wanted it has come.
-      prefetch_for_write(m.loaded);
       --m.count;
       return n;
     }

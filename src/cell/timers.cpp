@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <memory>
 #include <new>
-#include <utility>
 
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
@@ -45,9 +44,7 @@ void end_payload(cell_timer& t) noexcept {
 }
 
 void free_record(cell_timer* t) noexcept {
-  // From the record's first line, so that a cancel does without the second.
-  const std::size_t noted = t->record_bits >> cell_timer::bytes_shift;
-  const std::size_t bytes = noted != 0 ? noted : bytes_of(t->kind);
+  const std::size_t bytes = bytes_of(t->kind);
   t->~cell_timer();
   free_signal(t, bytes);
 }
@@ -68,14 +65,10 @@ void fire(timer* t, worker& w) {
 void release(timer* t, worker&) { destroy_timer(static_cast<cell_timer*>(t)); }
 
 record_ptr new_record(const timer_kind* kind) {
-  const std::size_t bytes = bytes_of(kind);
-  auto* t = ::new (allocate_signal(bytes)) cell_timer(&timer_ops, kind);
+  auto* t = ::new (allocate_signal(bytes_of(kind))) cell_timer(&timer_ops, kind);
   t->fire = &fire;
   t->release = &release;
   if (kind == nullptr || kind->destroy == nullptr) t->record_bits = cell_timer::emptied;  // there is nothing to end
-  if (bytes >> (32 - cell_timer::bytes_shift) == 0) {
-    t->record_bits |= static_cast<std::uint32_t>(bytes) << cell_timer::bytes_shift;
-  }
   // Out of all wheels, where nobody but its cell can reach it.
   t->state_word.store(timer::fired, std::memory_order_relaxed);
   return record_ptr(t);
@@ -212,25 +205,8 @@ void cancel_timer(cell_timer* t) noexcept {
   t->record_bits |= cell_timer::suppressed;  // its signal is in this cell's mailbox, and will do nothing
 }
 
-void cancel_soon(cell_extras& e, cell_timer* t) noexcept {
-  // Of a million timers hardly any is in a cache: while this one's record comes, the next cancels go on. Should it fire before it is
-  // looked at, its signal waits behind the handler that runs.
-  prefetch_for_write(t);
-  cell_timer*& place = e.cancelled[e.cancelled_count++ % e.cancelled.size()];
-  if (cell_timer* const earlier = std::exchange(place, t)) cancel_timer(earlier);
-}
-
-void finish_cancels(cell_extras& e) noexcept {
-  if (e.cancelled_count == 0) return;
-  for (cell_timer*& place : e.cancelled) {
-    if (cell_timer* const t = std::exchange(place, nullptr)) cancel_timer(t);
-  }
-  e.cancelled_count = 0;
-}
-
 void cancel_all_timers(cell_extras& e) noexcept {
-  finish_cancels(e);
-  e.timers.for_each([](const timer_entry& t) { cancel_timer(t.record()); });
+  e.timers.for_each([](cell_timer* t) { cancel_timer(t); });
   e.requests.for_each([](pending_request& r) {
     if (r.timeout != nullptr) cancel_timer(r.timeout);
   });
@@ -252,7 +228,7 @@ std::uint64_t start_timer(cell_slot* self, const timer_kind& kind, void* payload
     t->period_ns = delay.count() > 1000 ? static_cast<std::uint64_t>(delay.count()) : 1000;
     if (mode == timer_mode::every_skipping) t->record_bits |= cell_timer::skipping;
   }
-  const std::uint64_t number = t->number = extras_of(*self).timers.add(timer_entry(t.get()));
+  const std::uint64_t number = t->number = extras_of(*self).timers.add(t.get());
   begin(*self, t.release(), delay);  // may fire at once: not ours any more
   return number;
 }
@@ -291,15 +267,8 @@ request_ptr take_request(std::uint64_t token) noexcept {
 namespace karyon {
 
 bool cell::cancel(timer_id timer) noexcept {
-  detail::cell_extras* const e = slot_->extras;
-  if (e == nullptr || e->timers.find(timer.value) == nullptr) return false;
-  const detail::timer_entry found = e->timers.take(timer.value);
-  // A payload that has an end is ended at once: it may hold a promise, whose asker is told by that.
-  if (found.is_plain() && detail::running != nullptr && detail::running->slot == slot_) {
-    detail::cancel_soon(*e, found.record());
-  } else {
-    detail::cancel_timer(found.record());
-  }
+  if (slot_->extras == nullptr || slot_->extras->timers.find(timer.value) == nullptr) return false;
+  detail::cancel_timer(slot_->extras->timers.take(timer.value));
   return true;
 }
 

@@ -69,16 +69,13 @@ public:
     }
     return schedule_anyway(t, home, pinned);
   }
-  /// The same for a task that has had its turn and wants another: it is not counted as woken, and on its worker it comes behind
-  /// those that were. Not while the thread is exposed.
+  /// The same for a task that has had its turn and wants another: it is not counted as woken.
   void schedule_again(task* t, unsigned home, bool pinned) noexcept {
     worker* self = worker::current();
     if (self != nullptr && &self->owner() == this) {
-      if (pinned) {
-        if (self->index() == home) self->count_requeued();
-      } else if (self->node() == workers_[home]->node() || self->index() == route(home)) {
-        return self->push_local_again(t);
-      }
+      const bool stays =
+          pinned ? self->index() == home : self->node() == workers_[home]->node() || self->index() == route(home);
+      if (stays) self->count_requeued();
     }
     schedule(t, home, pinned);
   }
@@ -115,8 +112,6 @@ public:
   void* user = nullptr;
   /// Runs a turn that was pushed to a dirty pool, on the pool's thread; set before start().
   void (*run_away)(task* t) noexcept = nullptr;
-  /// Asks for the memory that a task will touch which is about to run and whose own lines are here; or null. Set before start().
-  void (*fetch_for)(const task* t) noexcept = nullptr;
 
   [[nodiscard]] dirty_pools& dirty() const noexcept { return *dirty_; }
   /// A pool could not start a thread, for the reason `code` (errno). Any thread; the first call is passed on.

@@ -35,7 +35,7 @@ void stepper::collect() {
 void stepper::collect(unsigned index) {
   worker& w = owner_.at(index);
   std::vector<entry>& to = waiting_[index];
-  while (task* t = w.pop_unpinned()) to.push_back({t, false});
+  while (task* t = w.queue_.pop()) to.push_back({t, false});
   while (task* t = w.pinned_.pop()) to.push_back({t, true});
   while (task* t = w.high_.pop()) to.push_back({t, true});
   const auto all = [&to, &w](task* newest, bool pinned) {
@@ -74,7 +74,6 @@ stepper::taken stepper::take(unsigned from, std::size_t i, std::uint64_t where) 
 void stepper::run(const taken& t, std::uint32_t signals_per_turn) {
   const as_worker scope(t.where);
   owner_.signals_per_turn_ = signals_per_turn;
-  t.where->turn_ = t.where->turn_max_ = signals_per_turn;
   t.what->run(t.what, *t.where);
   ++t.where->turns_;
   t.where->publish();

@@ -22,7 +22,7 @@ struct timer {
   enum state : std::uint8_t { armed, fired, cancelled };
   using callback = void (*)(timer*, worker&);
 
-  // What a cancel and the end after it look at comes first, so that it lies in one cache line with what the record begins with.
+  // What a cancel looks at comes first, so that it lies in one cache line with what the record begins with.
   timer* prev = nullptr;  // prev, next, linked, level_slot: wheel's worker only
   timer* next = nullptr;
   std::atomic<std::uint8_t> state_word{armed};
@@ -34,8 +34,8 @@ struct timer {
     timer* cancel_next;      // then: the cancelled list's link
   };
   std::uint64_t due_ns = 0;    // set by start
-  callback release = nullptr;  // on the wheel's worker, after a cancel: frees the record
   callback fire = nullptr;     // on the wheel's worker, once
+  callback release = nullptr;  // on the wheel's worker, after a cancel: frees the record
 
   /// The one decision between firing and cancelling. Acquire-release: the loser sees all that the winner did before.
   [[nodiscard]] bool claim(state to) noexcept {
@@ -64,12 +64,11 @@ public:
   void start(timer& t, std::uint64_t deadline_ns) noexcept;
   /// Takes an armed or cancelled timer out; no effect if it is not linked.
   void unlink(timer& t) noexcept;
-  /// Has the lines fetched that unlink() will touch, and the record's second one, which whoever gets its memory next will: of a
-  /// million timers hardly any is in a cache.
+  /// Has the lines fetched that unlink() and the end of `t` will touch: of a million timers hardly any is in a cache.
   static void fetch_for_unlink(const timer& t) noexcept {
     __builtin_prefetch(t.prev, 1);  // null is as good as any
     __builtin_prefetch(t.next, 1);
-    __builtin_prefetch(&t.fire, 1);
+    __builtin_prefetch(&t.release, 1);
   }
   /// Moves time to `now_ns`, calling `fire` of each due timer whose claim succeeds, in order of ticks; those of one tick in
   /// the order of their start (but for one that was started more than 25 days ahead).

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <algorithm>
 #include <cstdio>
 
 #include "sched/cpu.hpp"
@@ -23,9 +22,6 @@ namespace {
 // A hungry worker that sleeps is woken only for a backlog that outlasts the waking, which takes tens of microseconds.
 constexpr std::size_t backlog_worth_waking = 32;
 constexpr std::size_t donation_max = 256;
-// Of a task that comes from another thread. A flood of them is through its first turns soon, and who comes behind it is served.
-// The same of one that has yielded and goes before those that wait, lest its kind have most of the time.
-constexpr std::uint32_t short_turn = 8;
 }  // namespace
 
 worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain)
@@ -34,8 +30,6 @@ worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, 
       pulse_(owner.clock()),
       index_(index),
       binding_(binding),
-      turn_(owner.signals_per_turn()),
-      turn_max_(turn_),
       wheel_(monotonic_ns()),
       unit_(binding.unit_os_index) {}
 
@@ -70,47 +64,25 @@ bool worker::run_until_stopped() {
     ++turns_;
     const bool ticked = pulse_.ticks() != seen_tick_;
     if (ticked) after_tick();
-    if (domain_.hungry.load(std::memory_order_relaxed) != 0 && (unpinned() >= 2 || taken_ != nullptr)) {
+    if (domain_.hungry.load(std::memory_order_relaxed) != 0 && (queue_.size() >= 2 || taken_ != nullptr)) {
       donate(ticked);
     }
   }
 }
 
 task* worker::pick() noexcept {
-  // Three of four turns go to tasks of high priority, if there are any. Two of sixteen go to those that have used up a turn
-  // before, one looks at the other sources first, and all others at what this worker's own tasks have woken. So whatever
-  // else is runnable all the time, none of them starves.
+  // Three of four turns go to tasks of high priority, if there are any. Of the others fifteen of sixteen go to what this
+  // worker's own tasks made runnable; the sixteenth looks at the other sources, so that none starves.
   ++rotation_;
   if ((rotation_ & 3u) != 0) {
     if (task* t = pick_high()) return t;
-  }
-  if ((rotation_ & 7u) == 4) {
-    if (task* t = again_.pop()) {
-      if (!queue_.empty() || taken_ != nullptr) turn_ = std::min(turn_max_, short_turn);
-      return t;
-    }
   }
   if ((rotation_ & 15u) != 0) {
     if (task* t = queue_.pop()) return t;
   }
   if (task* t = pick_elsewhere()) return t;
   if (task* t = queue_.pop()) return t;
-  if (task* t = again_.pop()) return t;
   return pick_high();
-}
-
-task* worker::next_taken() noexcept {
-  task* const t = taken_;
-  turn_ = std::min(turn_max_, short_turn);
-  taken_ = t->next;
-  ++taken_count_;
-  if (taken_ == nullptr) return t;
-  // What another thread has made runnable lies in that thread's cache, or nowhere near. Of the next task all lines of its own
-  // have been asked for while the one before ran, so that what they lead to can be asked for now; and then those of the
-  // one after it.
-  if (owner_.fetch_for != nullptr) owner_.fetch_for(taken_);
-  if (taken_->next != nullptr) taken_->next->prefetch();
-  return t;
 }
 
 task* worker::pick_high() noexcept {
@@ -141,11 +113,13 @@ task* worker::pick_elsewhere() noexcept {
   for (unsigned i = 0; i < 3; ++i) {
     source_ = source_ == 2 ? 0 : source_ + 1;
     if (source_ == 0) {
-      if (taken_ == nullptr && !off_) {
-        taken_ = inbox_.take_all();
-        if (taken_ != nullptr && taken_->next != nullptr) taken_->next->prefetch();
+      if (taken_ == nullptr && !off_) taken_ = inbox_.take_all();
+      if (task* t = taken_) {
+        taken_ = t->next;
+        ++taken_count_;
+        if (taken_ != nullptr) taken_->prefetch();
+        return t;
       }
-      if (taken_ != nullptr) return next_taken();
     } else if (source_ == 1) {
       if (task* t = pinned_.pop()) return t;
     } else {
@@ -179,8 +153,8 @@ void worker::donate(bool also_sleepers) noexcept {
     ++requeued_;
     queue_.push(t);
   }
-  if (unpinned() < 2) return;
-  const bool wake = also_sleepers || unpinned() >= backlog_worth_waking;
+  if (queue_.size() < 2) return;
+  const bool wake = also_sleepers || queue_.size() >= backlog_worth_waking;
   std::uint32_t position = 0;
   for (const std::uint32_t candidate : binding_.steal_order) {
     worker& receiver = owner_.at(candidate);
@@ -202,18 +176,18 @@ bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) no
   // receiver's queue (push and take_all).
   if (!receiver.hungry_.exchange(false, std::memory_order_acq_rel)) return false;
   receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
-  std::size_t n = unpinned() / 2;
+  std::size_t n = queue_.size() / 2;
   if (n > donation_max) n = donation_max;
   std::size_t moving = 0;  // this many get a new home
   if (receiver.node() == node()) {
     moving = balance_.gave(n, pulse_.ticks(), turns_);
     receiver.balance_.received(n);
   }
-  task* const first = pop_unpinned();
+  task* const first = queue_.pop();
   task* last = first;
   if (moving != 0) rehome(first, receiver.index_);
   for (std::size_t i = 1; i < n; ++i) {
-    task* t = pop_unpinned();
+    task* t = queue_.pop();
     if (i < moving) rehome(t, receiver.index_);
     last->next = t;
     last = t;
@@ -258,7 +232,7 @@ void worker::idle() {
   publish();
   off_ = !owner_.is_active(index_);
   release_cancelled();
-  if (unpinned() != 0 || !pinned_.empty() || !high_.empty())
+  if (!queue_.empty() || !pinned_.empty() || !high_.empty())
     return;  // a released timer's payload may have woken somebody
   if (off_) {
     sleep(wheel_.next_ns());

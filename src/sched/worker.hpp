@@ -35,9 +35,8 @@ struct alignas(64) worker_domain {
 /// One scheduler thread: runs tasks one after the other, keeps their timers, sleeps when there are none. Which thread that is
 /// can change, when a handler does not return (sched/seat.hpp); "this worker's thread" is the one that holds it.
 ///
-/// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), `again_` (those whose turn
-/// is over before their work is), and the first two once more for pinned tasks and for those of high priority, which are never
-/// given away. Who may touch what is said at each member.
+/// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
+/// for pinned tasks and for those of high priority, which are never given away. Who may touch what is said at each member.
 ///
 /// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same domain that sees the
 /// domain's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
@@ -61,8 +60,6 @@ public:
 
   /// This worker's thread only. A task is in no queue when pushed.
   void push_local(task* t) noexcept { queue_.push(t); }
-  /// One that has used up its turn: it comes behind those that were woken.
-  void push_local_again(task* t) noexcept { again_.push(t); }
   void push_local_pinned(task* t) noexcept { pinned_.push(t); }
   void push_local_high(task* t) noexcept { high_.push(t); }
   /// Any thread; wakes the worker if it sleeps. Lock-free.
@@ -83,9 +80,6 @@ public:
   void count_requeued() noexcept { ++requeued_; }
   /// This worker's thread only: it has made a task runnable that is pushed to worker `to`.
   void count_wake(unsigned to) noexcept { add(counters_.woken[distance_to_[to]], 1); }
-
-  /// This worker's thread only: how many signals the turn that begins may handle.
-  [[nodiscard]] std::uint32_t take_turn() noexcept { return std::exchange(turn_, turn_max_); }
 
   /// The coarse clock; compare two reads to learn that a tick has passed.
   [[nodiscard]] std::uint64_t ticks() const noexcept { return pulse_.ticks(); }
@@ -145,13 +139,6 @@ private:
   [[nodiscard]] task* pick() noexcept;
   [[nodiscard]] task* pick_high() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
-  [[nodiscard]] task* next_taken() noexcept;
-  /// What others could have of it, but for what is in `taken_` and the inboxes.
-  [[nodiscard]] std::size_t unpinned() const noexcept { return queue_.size() + again_.size(); }
-  [[nodiscard]] task* pop_unpinned() noexcept {
-    task* const t = queue_.pop();
-    return t != nullptr ? t : again_.pop();
-  }
   void after_tick();
   void measure_distances();
   void bind_thread() noexcept;
@@ -186,14 +173,11 @@ private:
   worker_binding binding_;  // the scheduler's, until the threads are let go
   bool off_ = false;        // what it knows of being switched off; looked up at each tick and before it sleeps
   run_queue queue_;
-  run_queue again_;
   run_queue high_;  // tasks of high priority, of both sources
   run_queue pinned_;
   task* taken_ = nullptr;         // from inbox_, newest first, being run
   task* taken_pinned_ = nullptr;  // from pinned_inbox_
   unsigned rotation_ = 0;         // counts picks
-  std::uint32_t turn_;            // signals that the next turn may handle
-  std::uint32_t turn_max_;        // any other
   unsigned source_ = 0;           // of pick_elsewhere: where it looked last
   std::uint64_t turns_ = 0;
   std::uint64_t seen_tick_ = 0;
