@@ -9,6 +9,7 @@
 
 #include <karyon/cell/broadcast.hpp>
 #include <karyon/nerve/detail/codec.hpp>
+#include <karyon/nerve/detail/schema.hpp>
 
 namespace karyon::detail {
 
