@@ -69,12 +69,12 @@ result<language> language::of_grammar(const TSLanguage* grammar, std::string_vie
 }
 
 result<language> language::c() {
-  static const TSLanguage* const grammar = with_dense_table(tree_sitter_c());
-  return of_grammar(grammar, "c");
+  static const dense_grammar grammar(tree_sitter_c());
+  return of_grammar(grammar.get(), "c");
 }
 result<language> language::cpp() {
-  static const TSLanguage* const grammar = with_dense_table(tree_sitter_cpp());
-  return of_grammar(grammar, "cpp");
+  static const dense_grammar grammar(tree_sitter_cpp());
+  return of_grammar(grammar.get(), "cpp");
 }
 
 result<language> language::of_file(std::string_view path) {

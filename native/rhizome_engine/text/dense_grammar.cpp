@@ -25,26 +25,29 @@ void spread(const std::uint16_t* list, std::uint16_t* row) {
 
 }  // namespace
 
-const TSLanguage* with_dense_table(const TSLanguage* grammar) noexcept {
+dense_grammar::dense_grammar(const TSLanguage* grammar) noexcept : grammar_member(grammar) {
   constexpr std::uint32_t abi = 14;
   const std::size_t states = grammar->state_count;
   const std::size_t symbols = grammar->symbol_count;
   const std::size_t large = grammar->large_state_count;
   if (grammar->version != abi || large >= states) {
-    return grammar;
+    return;
   }
-  std::unique_ptr<std::uint16_t[]> table(new (std::nothrow) std::uint16_t[states * symbols]());
-  std::unique_ptr<TSLanguage> dense(new (std::nothrow) TSLanguage(*grammar));
-  if (table == nullptr || dense == nullptr) {
-    return grammar;
+  table_member.reset(new (std::nothrow) std::uint16_t[states * symbols]());
+  own_member.reset(new (std::nothrow) TSLanguage(*grammar));
+  if (table_member == nullptr || own_member == nullptr) {
+    return;
   }
-  std::copy_n(grammar->parse_table, large * symbols, table.get());
+  std::copy_n(grammar->parse_table, large * symbols, table_member.get());
   for (auto state = large; state < states; ++state) {
-    spread(grammar->small_parse_table + grammar->small_parse_table_map[state - large], table.get() + state * symbols);
+    spread(grammar->small_parse_table + grammar->small_parse_table_map[state - large],
+           table_member.get() + state * symbols);
   }
-  dense->parse_table = table.release();
-  dense->large_state_count = grammar->state_count;
-  return dense.release();
+  own_member->parse_table = table_member.get();
+  own_member->large_state_count = grammar->state_count;
+  grammar_member = own_member.get();
 }
+
+dense_grammar::~dense_grammar() = default;
 
 }  // namespace rhizome
