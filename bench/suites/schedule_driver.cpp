@@ -326,25 +326,30 @@ thread_local char here = 0;
 
 /// A donation is half of a queue, and this many tasks at most.
 constexpr std::uint64_t donated = 256;
+constexpr std::uint64_t made_runnable = 2 * donated;
 char const* donor = nullptr;
-std::atomic<std::uint64_t> round_number{0};
 std::atomic<std::int64_t> all_run_ns{0};
 
-/// Counts itself where it is run by another worker than the one that woke it; the last of a donation reads the clock.
+/// What one worker has run of a round; it alone writes it, but between two rounds.
+struct alignas(64) tally {
+  std::atomic<std::uint64_t> count{0};
+  std::uint64_t add_one() {
+    auto const n = count.load(std::memory_order_relaxed) + 1;
+    count.store(n, std::memory_order_release);
+    return n;
+  }
+};
+tally at_home;
+tally elsewhere;
+
+/// Counts itself where it is run; the last of a donation reads the clock.
 class loot : public karyon::cell {
 public:
   using accepts = karyon::signals<tick>;
   void on(tick) {
     if (&here == donor) {
-      return;
-    }
-    static thread_local std::uint64_t counted_round = 0;
-    static thread_local std::uint64_t count = 0;
-    if (auto const now = round_number.load(std::memory_order_relaxed); counted_round != now) {
-      counted_round = now;
-      count = 0;
-    }
-    if (++count == donated) {
+      at_home.add_one();
+    } else if (elsewhere.add_one() == donated) {
       all_run_ns.store(now_ns(), std::memory_order_release);
     }
   }
@@ -352,24 +357,26 @@ public:
 
 std::vector<std::int64_t> steal_times;
 
-/// Makes twice as many tasks runnable as a donation has, then waits, without holding its worker, until a donation has been run.
-/// A round that brings less than a whole donation does not count.
+/// Makes twice as many tasks runnable as a donation has, then waits, without holding its worker, until all of them have been run:
+/// what is left of a round would be counted in the next. A round in which less than a whole donation was run elsewhere does not
+/// count.
 class source : public karyon::cell {
 public:
   using accepts = karyon::signals<replace_some, question>;
   explicit source(std::uint64_t rounds) : left_(rounds) {
-    for (std::uint64_t i = 0; i < 2 * donated; ++i) {
+    for (std::uint64_t i = 0; i < made_runnable; ++i) {
       loot_.push_back(spawn<loot>());
     }
   }
   void on(replace_some) { begin(); }
   void on(question) {
-    auto const run_ns = all_run_ns.load(std::memory_order_acquire);
-    if (run_ns != 0) {
-      steal_times.push_back(run_ns - sent_ns_);
-    } else if (now_ns() - sent_ns_ < 2'000'000) {
+    auto const stolen = elsewhere.count.load(std::memory_order_acquire);
+    if (stolen + at_home.count.load(std::memory_order_relaxed) < made_runnable) {
       self(this).send(question{});
       return;
+    }
+    if (stolen >= donated) {
+      steal_times.push_back(all_run_ns.load(std::memory_order_acquire) - sent_ns_);
     }
     if (--left_ == 0) {
       all_arrived.arrive();
@@ -381,8 +388,8 @@ public:
 private:
   void begin() {
     donor = &here;
-    all_run_ns.store(0, std::memory_order_relaxed);
-    round_number.fetch_add(1, std::memory_order_relaxed);
+    at_home.count.store(0, std::memory_order_relaxed);
+    elsewhere.count.store(0, std::memory_order_relaxed);
     for (auto const& one : loot_) {
       one.send(tick{});
     }
