@@ -24,7 +24,7 @@ struct arguments {
   std::string suite_name;
   std::string json_file;
   std::uint64_t cells = 0;
-  std::uint64_t runs = 5;
+  std::uint64_t runs = 0;  // as the suite says
   std::uint64_t timeout_s = 0;
   bool peers = false;
   std::vector<std::string> only;
@@ -56,6 +56,15 @@ void keep(suite& chosen, std::vector<std::string> const& only) {
   });
 }
 
+/// What the report says of all rows: the most runs that any has. Each row says how many it has had.
+std::uint64_t most_runs(arguments const& asked, suite const& chosen) {
+  std::uint64_t most = 0;
+  for (auto const& row : chosen.measurements) {
+    most = std::max(most, row.runs);
+  }
+  return asked.runs > 0 ? asked.runs : most;
+}
+
 int run(arguments const& asked) {
   auto const file = std::filesystem::path{asked.suites_directory} / (asked.suite_name + ".json");
   if (!std::filesystem::exists(file)) {
@@ -82,7 +91,7 @@ int run(arguments const& asked) {
   auto context = describe_context();
   context["suite"] = chosen.name;
   context["cells"] = chosen.cells;
-  context["runs"] = asked.runs;
+  context["runs"] = most_runs(asked, chosen);
   context["clock_overhead_ns"] =
       clock_overhead_ns(options.programs / chosen.measurements.front().entrants.front().shapes.front().program);
 
@@ -112,7 +121,8 @@ int main(int argc, char** argv) {
   app.add_option("SUITE", asked.suite_name, "a file in bench/suites, without .json")->required();
   app.add_option("--json", asked.json_file, "write the report for programs to this file");
   app.add_option("--cells", asked.cells, "cells, where the suite leaves it open")->check(CLI::Range(1, 1'000'000'000));
-  app.add_option("--runs", asked.runs, "measured runs of each peer (5)")->check(CLI::Range(5, 1000));
+  app.add_option("--runs", asked.runs, "measured runs of each peer (5, or what the row says)")
+      ->check(CLI::Range(5, 1000));
   app.add_option("--only", asked.only, "measure this name alone (may be given again)")->allow_extra_args(false);
   app.add_option("--timeout", asked.timeout_s, "seconds that one run may take")->check(CLI::Range(1, 86'400));
   app.add_flag("--peers", asked.peers, "run the same work in the peers as well, interleaved");

@@ -177,12 +177,13 @@ std::vector<result> measure(measurement const& row, run_options const& options) 
     one.reported.unit = row.unit;
     choose_shape(row, options, one);
   }
-  for (std::uint64_t round = 1; round <= options.runs; ++round) {
+  auto const rounds = options.runs > 0 ? options.runs : row.runs;
+  for (std::uint64_t round = 1; round <= rounds; ++round) {
     for (auto& one : candidates) {
       if (!one.reported.failure.empty()) {
         continue;
       }
-      options.progress(row.name + ": run " + std::to_string(round) + " of " + std::to_string(options.runs) + ", " +
+      options.progress(row.name + ": run " + std::to_string(round) + " of " + std::to_string(rounds) + ", " +
                        one.who->peer);
       auto const value = run_once(row, *one.chosen, options, one);
       if (one.reported.failure.empty()) {

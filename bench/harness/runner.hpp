@@ -33,7 +33,8 @@ struct result {
 };
 
 struct run_options {
-  std::uint64_t runs = 5;
+  /// Measured runs of each peer; 0: as the row says.
+  std::uint64_t runs = 0;
   std::chrono::seconds timeout{120};
 
   /// Where the drivers are.
@@ -52,7 +53,7 @@ struct spread {
 /// The median of an even number of values is the mean of the middle two. `values` must not be empty.
 spread spread_of(std::vector<double> values);
 
-/// Measures one row: every peer's shapes once, to choose the fastest, then `runs` rounds in which each peer runs once, so
+/// Measures one row: every peer's shapes once, to choose the fastest, then the rounds in which each peer runs once, so
 /// that drift of the machine falls on all peers alike. A run that fails ends the peer's part in this row and is reported.
 std::vector<result> measure(measurement const& row, run_options const& options);
 

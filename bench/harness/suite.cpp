@@ -50,6 +50,10 @@ measurement parse_measurement(json const& file, json const& row, std::uint64_t c
     throw std::runtime_error("\"better\" is \"smaller\" or \"larger\", not \"" + better + "\"");
   }
   parsed.larger_is_better = better == "larger";
+  parsed.runs = row.value("runs", parsed.runs);
+  if (parsed.runs == 0) {
+    throw std::runtime_error("\"runs\" is at least 1");
+  }
   parsed.cells = parsed.memory_grows ? cells : row.at("cells").get<std::uint64_t>();
   parsed.entrants.push_back(parse_entrant(file, row, "karyon"));
   if (peers) {

@@ -35,6 +35,10 @@ struct measurement {
 
   /// Most figures are times or bytes: smaller is better.
   bool larger_is_better = false;
+
+  /// Measured runs of each peer where the command line says nothing of them. A row whose driver repeats the work in its process,
+  /// because the setting up takes longer than the work, needs no more than one.
+  std::uint64_t runs = 5;
 };
 
 /// A suite is data: a file bench/suites/NAME.json, described in bench/README.md.

@@ -149,6 +149,17 @@ TEST_CASE("peers run in turns, with the work that the suite asks for") {
   CHECK(results[1].runs == 2);
 }
 
+TEST_CASE("a row that says how many runs it needs has as many, unless the command line says otherwise") {
+  driver_folder const folder;
+  folder.add("ours", "echo value ns 10");
+  auto row = row_of({{"karyon", {shape_of("ours", "")}}});
+  row.runs = 1;
+  auto options = options_in(folder);
+  CHECK(measure(row, options)[0].runs == 1);
+  options.runs = 6;
+  CHECK(measure(row, options)[0].runs == 6);
+}
+
 TEST_CASE("the memory that is touched before a run is not counted as the driver's") {
   driver_folder const folder;
   folder.add("ours", "echo value bytes 10");

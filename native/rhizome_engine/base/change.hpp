@@ -30,11 +30,21 @@ struct change {
   const value* data = nullptr;  ///< Set for the kinds that carry one; owned by the transaction, good during the call.
 };
 
+/// What a transaction of several shards is called in one of them.
+struct commit_part {
+  std::uint32_t shard = 0;
+  commit_number number = 0;
+
+  friend constexpr bool operator==(const commit_part&, const commit_part&) = default;
+};
+
 /// One transaction, as it is handed to the log.
 struct commit_record {
   commit_number number = 0;
   time_us time = 0;  ///< Wall-clock time of the commit; not smaller than the one before.
   std::span<const change> changes;
+  std::span<const commit_part> others =
+      {};  ///< Of a transaction of several shards: what it is in the others. It is there whole if all have theirs.
 };
 
 /// Where a store sends each transaction before it becomes visible. Called by one thread at a time (the store's writer), in the order of

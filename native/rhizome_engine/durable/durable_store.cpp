@@ -26,8 +26,9 @@ private:
   commit_sink* to_ = nullptr;
 };
 
-std::uint32_t kind_of(const store_options& options) noexcept {
-  return (options.arcs == arcs_kind::symmetric ? 1U : 0U) | (options.unique_arcs ? 2U : 0U);
+std::uint32_t kind_of(const durable_options& options) noexcept {
+  const bool symmetric = options.store.arcs == arcs_kind::symmetric;
+  return options.shard.kind | (symmetric ? 1U : 0U) | (options.store.unique_arcs ? 2U : 0U);
 }
 
 time_us wall_clock(const store_options& options) {
@@ -36,15 +37,15 @@ time_us wall_clock(const store_options& options) {
   return std::chrono::duration_cast<std::chrono::microseconds>(since).count();
 }
 
-result<store_id> random_id() {
+}  // namespace
+
+result<store_id> random_store_id() {
   store_id id{};
   if (::getrandom(id.data(), id.size(), 0) != static_cast<ssize_t>(id.size())) {
     return fail(errc::io, "the system gave no random numbers for a store's id");
   }
   return id;
 }
-
-}  // namespace
 
 struct durable_store::parts {
   parts(std::string at, const durable_options& asked)
@@ -78,7 +79,7 @@ struct durable_store::parts {
 };
 
 result<void> durable_store::parts::take_directory() {
-  if (!options.salvage) {
+  if (!options.salvage && !options.shard.must_exist) {
     const int made = on.make_directory(directory);
     if (made < 0 && made != -EEXIST) return disk_error("create", directory, -made);
     if (made == 0) {
@@ -110,6 +111,8 @@ result<void> durable_store::parts::list() {
   }
   std::sort(checkpoints.begin(), checkpoints.end());
   report.created = !has_log && checkpoints.empty();
+  if (report.created && options.shard.must_exist)
+    return fail(errc::corrupt, "the shard in " + directory + " is missing");
   return {};
 }
 
@@ -119,8 +122,11 @@ result<bool> durable_store::parts::try_checkpoint(commit_number commit) {
   if (mapped && (*mapped)->commit() != commit) {
     mapped = fail(errc::corrupt, checkpoint_name(commit) + " has another commit's number");
   }
-  if (mapped && (*mapped)->store().kind != kind_of(options.store)) {
+  if (mapped && (*mapped)->store().kind != kind_of(options)) {
     return fail(errc::invalid_argument, directory + " has a store of another kind: arcs or unique_arcs differ");
+  }
+  if (mapped && options.shard.id && (*mapped)->store().id != *options.shard.id) {
+    mapped = fail(errc::corrupt, checkpoint_name(commit) + " is of another store");
   }
   result<store> loaded = fail(errc::corrupt, "");
   if (mapped) loaded = load(**mapped, options.store);
@@ -151,10 +157,12 @@ result<void> durable_store::parts::load_checkpoint() {
 
 result<void> durable_store::parts::replay_log() {
   std::optional<error> resources;  // what the store said that is no fault of the log
-  wanted_log wanted{.kind = kind_of(options.store), .after = report.checkpoint};
+  wanted_log wanted{
+      .id = options.shard.id, .kind = kind_of(options), .after = report.checkpoint, .until = options.shard.until};
   if (identity) wanted.id = identity->id;
   auto scan = scan_log(on, directory, wanted, [&](const commit_record& record) -> result<void> {
     auto done = graph->replay(record);
+    report.others.assign(record.others.begin(), record.others.end());
     if (!done && (done.error().code == errc::out_of_memory || done.error().code == errc::limit)) {
       resources = done.error();
     }
@@ -186,9 +194,9 @@ result<void> durable_store::parts::open_log(const log_scan& scan) {
   if (has_log) {
     opened = wal::resume(on, directory, scan, options.log);
   } else {
-    const auto id = random_id();
+    const auto id = options.shard.id ? result<store_id>(*options.shard.id) : random_store_id();
     if (!id) return tl::unexpected(id.error());
-    identity = store_identity{*id, kind_of(options.store)};
+    identity = store_identity{*id, kind_of(options)};
     opened = wal::create(on, directory, *identity, 0, wall_clock(options.store), options.log);
   }
   if (!opened) return tl::unexpected(opened.error());

@@ -14,6 +14,14 @@
 
 namespace rhizome {
 
+/// What a store is that is one shard of several; durable_shards sets it.
+struct shard_role {
+  std::uint32_t kind = 0;               ///< Which shard of how many: a part of what all files of the store say.
+  std::optional<store_id> id;           ///< That all shards have; nothing: a store by itself.
+  bool must_exist = false;              ///< Refused (errc::corrupt) where there is none.
+  commit_number until = newest_commit;  ///< What the log has after it is cut off: other shards have not got it.
+};
+
 struct durable_options {
   /// `sink` and `commit_base` are set here. `arcs` and `unique_arcs` belong to the store for life: opened with others, it is refused.
   store_options store;
@@ -23,6 +31,7 @@ struct durable_options {
   /// Opens what is there of a damaged store, up to the damage, and changes no file: it takes no writes (errc::read_only).
   bool salvage = false;
   disk* on = nullptr;  ///< nullptr: the system's. Outlives the store.
+  shard_role shard;
 };
 
 /// What `open` found.
@@ -35,8 +44,13 @@ struct recovery_report {
   std::uint64_t log_bytes = 0;
   std::uint64_t cut_bytes = 0;      ///< A torn tail, never acknowledged as far as one can tell.
   std::uint64_t ignored_bytes = 0;  ///< See log_scan.
-  std::optional<error> damage;      ///< With `salvage` only: what was lost after `newest`.
+  std::vector<commit_part>
+      others;  ///< Of a shard: what its last commit is in other shards, if the log had to be read for it.
+  std::optional<error> damage;  ///< With `salvage` only: what was lost after `newest`.
 };
+
+/// A new store's. errc::io: the system gave no random numbers.
+[[nodiscard]] result<store_id> random_store_id();
 
 /// A store that survives its process: a directory with a log and checkpoints, and the store made from them. A commit returns when it is
 /// on the disk.

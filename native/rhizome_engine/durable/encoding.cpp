@@ -13,6 +13,9 @@ constexpr std::uint8_t has_label = 0x10;    // else the label of the change befo
 constexpr std::uint8_t same_source = 0x20;  // the source of the change before
 constexpr std::uint8_t has_valid = 0x40;    // else true always
 constexpr std::uint8_t unused = 0x80;
+constexpr std::uint8_t part_head =
+    10;  // no change: a part of the transaction in another shard; after the last change_kind
+static_assert(part_head > static_cast<std::uint8_t>(change_kind::name_property));
 
 // Before a valid interval: which of its ends follow.
 constexpr std::uint8_t has_from = 1;
@@ -96,6 +99,18 @@ std::byte* put_change(std::byte* at, change_context& context, const change& made
   return at;
 }
 
+std::byte* put_part(std::byte* at, const commit_part& other) noexcept {
+  return put_varint(put_varint(put_byte(at, part_head), other.shard), other.number);
+}
+
+bool decoded_commit::decode_part(byte_reader& from) {
+  from.byte();
+  const auto shard = static_cast<std::uint32_t>(from.varint(std::numeric_limits<std::uint32_t>::max()));
+  const auto number = static_cast<commit_number>(from.varint(newest_commit - 1));
+  others_.push_back({shard, number});
+  return from.ok() && number > 0;
+}
+
 bool decoded_commit::decode_value(byte_reader& from, change& into) {
   switch (from.byte()) {
     case no_value: into.data = &values_.emplace_back(); break;
@@ -148,6 +163,7 @@ bool decoded_commit::decode_change(byte_reader& from, change_context& context) {
 
 bool decoded_commit::decode(std::span<const std::byte> payload, commit_number number, time_us time_base) {
   changes_.clear();
+  others_.clear();
   values_.clear();
   byte_reader from(payload);
   record_.number = number;
@@ -157,10 +173,15 @@ bool decoded_commit::decode(std::span<const std::byte> payload, commit_number nu
     return false;  // each takes a byte at least, so that this bounds what is allocated
   changes_.reserve(static_cast<std::size_t>(count));
   change_context context;
-  for (std::uint64_t i = 0; i < count; ++i) {
+  std::uint64_t i = 0;
+  for (; i < count && from.next_is(part_head); ++i) {
+    if (!decode_part(from)) return false;
+  }
+  for (; i < count; ++i) {
     if (!decode_change(from, context)) return false;
   }
   record_.changes = changes_;
+  record_.others = others_;
   return from.at_end();
 }
 

@@ -37,6 +37,9 @@ public:
   [[nodiscard]] bool at_end() const noexcept { return at_ == end_; }
   [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
 
+  [[nodiscard]] bool next_is(std::uint8_t byte) const noexcept {
+    return at_ != end_ && static_cast<std::uint8_t>(*at_) == byte;
+  }
   std::uint8_t byte() noexcept {
     if (at_ == end_) return refuse();
     return static_cast<std::uint8_t>(*at_++);
@@ -93,6 +96,9 @@ inline constexpr std::size_t change_bytes_max = 64;
 [[nodiscard]] std::byte* put_change(std::byte* at, change_context& context, const change& made,
                                     time_us commit_time) noexcept;
 
+/// Writes a part that another shard has, before the changes and counted as one of them. Returns the end, at most change_bytes_max on.
+[[nodiscard]] std::byte* put_part(std::byte* at, const commit_part& other) noexcept;
+
 /// The string that follows a change's other bytes; nullptr: none does.
 [[nodiscard]] inline const std::string* carried_text(const change& made) noexcept {
   return made.data == nullptr || !carries_value(made.kind) ? nullptr : std::get_if<std::string>(made.data);
@@ -101,16 +107,18 @@ inline constexpr std::size_t change_bytes_max = 64;
 /// A transaction out of the log. The record's spans point into this object.
 class decoded_commit {
 public:
-  /// Reads the payload of one transaction: {count, time, changes}, and nothing after it. False when it is not that.
+  /// Reads the payload of one transaction: {time, count, parts and changes}, and nothing after it. False when it is not that.
   [[nodiscard]] bool decode(std::span<const std::byte> payload, commit_number number, time_us time_base);
   [[nodiscard]] const commit_record& record() const noexcept { return record_; }
 
 private:
   [[nodiscard]] bool decode_change(byte_reader& from, change_context& context);
+  [[nodiscard]] bool decode_part(byte_reader& from);
   [[nodiscard]] bool decode_value(byte_reader& from, change& into);
 
   commit_record record_;
   std::vector<change> changes_;
+  std::vector<commit_part> others_;
   std::deque<value> values_;  // whose elements stay where they are
 };
 

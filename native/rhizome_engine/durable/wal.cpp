@@ -62,7 +62,12 @@ result<void> wal::put_changes(const commit_record& record) {
   begin_frame(frame_begins);
   advance(put_varint(
       at(), zigzag(static_cast<std::uint64_t>(record.time) - static_cast<std::uint64_t>(segment_.header.time_base))));
-  advance(put_varint(at(), record.changes.size()));
+  advance(put_varint(at(), record.others.size() + record.changes.size()));
+  for (const commit_part& other : record.others) {
+    advance(put_part(at(), other));
+    if (payload() < frame_payload_target) continue;
+    if (auto done = cut_frame(record.number); !done) return done;
+  }
   change_context context;
   for (const change& made : record.changes) {
     const std::byte* const end = put_change(at(), context, made, record.time);

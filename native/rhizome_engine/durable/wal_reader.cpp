@@ -88,6 +88,7 @@ private:
   std::vector<std::uint64_t> indexes_;
   segment_header header_;  // of the segment that is read
   bool is_last_ = false;
+  bool stopped_ = false;         // at the last commit that is wanted
   bool moved_ = false;           // a seal said that the next segment exists
   bool inside_ = false;          // a transaction has begun
   commit_number at_commit_ = 0;  // the last whole one here; below found_.last where the checkpoint has more
@@ -115,7 +116,7 @@ result<void> scanner::list() {
 
 result<log_scan> scanner::scan() {
   if (auto done = list(); !done) return tl::unexpected(done.error());
-  for (std::size_t i = 0; i < indexes_.size() && !found_.damage; ++i) {
+  for (std::size_t i = 0; i < indexes_.size() && !found_.damage && !stopped_; ++i) {
     if (i > 0 && indexes_[i] != indexes_[i - 1] + 1) {
       damaged(errc::corrupt, "segment " + segment_name(indexes_[i - 1] + 1) + " is missing");
       break;
@@ -209,6 +210,12 @@ result<void> scanner::read_frames(window& bytes) {
     auto frame = bytes.at(offset, sizeof head + payload);
     if (!frame) return tl::unexpected(frame.error());
     if (!whole(head, header_.crc, offset, *frame)) break;
+    stopped_ = (head.size_flags & frame_seals) == 0 && head.commit > wanted_.until;
+    if (stopped_) {
+      found_.bytes += end_;
+      found_.cut_bytes = bytes.size() - end_;
+      return {};
+    }
     if (!take_frame(head, frame->subspan(sizeof head), offset)) return {};
     offset += frame->size();
     if (!inside_) end_ = offset;

@@ -38,6 +38,8 @@ struct wanted_log {
   std::optional<std::uint32_t>
       kind;                 ///< A log of another is refused with invalid_argument, before anything is visited.
   commit_number after = 0;  ///< What comes after it is visited.
+  /// What comes after it is cut, whole or not: of a shard, whose last transaction other shards have not got.
+  commit_number until = newest_commit;
 };
 
 /// Called with each transaction in turn; an error ends the scan, as damage.

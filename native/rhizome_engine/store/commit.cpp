@@ -189,7 +189,8 @@ result<void> core::skip_or(transaction::state& tx, log_entry& op, bool skip, err
 
 // --- writing -----------------------------------------------------------------------------------------------------------------
 
-result<void> core::tell_sink(const transaction::state& tx, commit_number n, time_us time) {
+result<void> core::tell_sink(const transaction::state& tx, commit_number n, time_us time,
+                             std::span<const commit_part> others) {
   static const value nothing_said;
   changes_.clear();
   changes_.reserve(tx.live_ops);
@@ -201,7 +202,7 @@ result<void> core::tell_sink(const transaction::state& tx, commit_number n, time
                         datum == nullptr ? interval{} : datum->valid,
                         !carries ? nullptr : (datum == nullptr ? &nothing_said : &datum->value_)});
   }
-  return options.sink->append({n, time, changes_});
+  return options.sink->append({n, time, changes_, others});
 }
 
 void core::prefetch(const log_entry& op, bool near) const noexcept {

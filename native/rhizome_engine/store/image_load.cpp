@@ -47,6 +47,10 @@ public:
   }
 
 private:
+  /// Whether an arc may end there: at a vertex of the store or, in a shard, at one of another shard.
+  [[nodiscard]] bool end_of_arc(vertex v) const noexcept {
+    return v < state_.vertices || (c_.options.shared != nullptr && !c_.has(v) && v != no_vertex);
+  }
   result<void> lives();
   result<void> commits();
   result<void> log();
@@ -134,7 +138,8 @@ result<void> loader::check_log() const {
                            kind != change_kind::set_vertex_property;
     if (entry.commit != commit || kind < change_kind::add_vertex || kind > change_kind::name_property ||
         entry.arc_label >= labels_max || entry.key() >= property_keys_max ||
-        (names_vertex && entry.source >= state_.vertices) || (names_arc && entry.target >= state_.vertices)) {
+        (names_vertex && !(names_arc ? end_of_arc(entry.source) : entry.source < state_.vertices)) ||
+        (names_arc && !end_of_arc(entry.target))) {
       return wrong("the commit log");
     }
   }
@@ -164,7 +169,7 @@ result<void> loader::tables() {
     if (!c_.symmetric()) {
       std::uint64_t in = 0;
       if (auto done = table_of(l, direction::in, in); !done) return done;
-      if (in != out) return wrong("arcs that have one end");
+      if (in != out && c_.options.shared == nullptr) return wrong("arcs that have one end");
     }
     if (auto done = counts(l, out); !done) return done;
   }
@@ -236,7 +241,7 @@ const char* loader::check_vertex(const vertex_entry& entry, std::uint64_t end) {
   commit_number last = 1;
   bool fine = true;
   for (std::uint32_t i = 0; i < p.count; ++i) {
-    fine = fine && block.targets()[i] < state_.vertices && block.begins()[i] >= last;
+    fine = fine && end_of_arc(block.targets()[i]) && block.begins()[i] >= last;
     last = block.begins()[i];
   }
   if (!fine || (p.count > 0 && last > changed)) return "a block's arcs";
@@ -283,7 +288,7 @@ const char* loader::check_history(const block_header& block, commit_number chang
   commit_number last = state_.horizon + 1;
   for (std::uint32_t i = 0; i < batch.count; ++i) {
     const closed_version& was = batch.versions()[i];
-    if (was.target >= state_.vertices || was.begin == 0 || was.begin > was.end || was.end < last) return "a history";
+    if (!end_of_arc(was.target) || was.begin == 0 || was.begin > was.end || was.end < last) return "a history";
     if (batch.has_valid != 0 && batch.valid()[i].empty()) return "a history's valid times";
     last = was.end;
   }
@@ -328,8 +333,9 @@ result<void> loader::property(const image_property& was, std::span<const std::by
   const bool arc = was.of_arc != 0;
   const bool number = was.kind == 1 || was.kind == 2;
   if (was.of_arc > 1 || was.kind > 3 || was.arc_label >= labels_max || was.key >= property_keys_max || was.begin == 0 ||
-      was.begin > state_.commit || was.source >= state_.vertices || (arc && was.target >= state_.vertices) ||
-      was.valid.empty() || (number && payload.size() != 8) || (was.kind == 0 && !payload.empty())) {
+      was.begin > state_.commit ||
+      !(arc ? end_of_arc(was.source) && end_of_arc(was.target) : was.source < state_.vertices) || was.valid.empty() ||
+      (number && payload.size() != 8) || (was.kind == 0 && !payload.empty())) {
     return wrong("a property's head");
   }
   const commit_number before =

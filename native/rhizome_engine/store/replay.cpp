@@ -29,11 +29,11 @@ public:
           return "a vertex came to be twice";
         return nullptr;
       case change_kind::remove_vertex:
-        if (!alive(x.source)) return "a vertex ended that was not there";
+        if (!c_.has(x.source) || !alive(x.source)) return "a vertex ended that was not there";
         died_.insert(x.source);
         return nullptr;
       case change_kind::set_vertex_property:
-        if (!alive(x.source)) return "a property of a vertex that is not there";
+        if (!c_.has(x.source) || !alive(x.source)) return "a property of a vertex that is not there";
         return x.key < property_keys_max && x.data != nullptr && !x.valid.empty() ? nullptr
                                                                                   : "a property that can not be";
       case change_kind::name_label:
@@ -52,12 +52,14 @@ private:
     return name != nullptr && !name->empty();
   }
   [[nodiscard]] bool alive(vertex v) const {
-    if (v >= c_.options.vertices_max || died_.contains(v)) return false;
+    if (!c_.has(v)) return c_.options.shared != nullptr && v != no_vertex;  // another shard's log has it
+    if (died_.contains(v)) return false;
     return c_.lives[v].alive(c_.last) || born_.contains(v);
   }
   [[nodiscard]] const char* check_arc(const change& x) {
     if (x.arc_label >= labels_max) return "a label is beyond labels_max";
-    if (!alive(x.source) || !alive(x.target)) return "an arc of a vertex that is not there";
+    if (!alive(x.source) || !alive(x.target) || !(c_.has(x.source) || c_.has(x.target)))
+      return "an arc of a vertex that is not there";
     if (x.valid.empty()) return "an empty interval";
     auto [s, t] = arc_key(c_, x.source, x.target);
     key name{x.arc_label, s, t};

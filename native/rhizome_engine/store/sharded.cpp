@@ -4,14 +4,12 @@
 #include <algorithm>
 
 #include "store/detail/core.hpp"
+#include "store/detail/refusals.hpp"
 #include "store/detail/transaction_state.hpp"
 
 namespace rhizome {
-namespace {
 
-tl::unexpected<error> finished() { return fail(errc::read_only, "the transaction is finished: begin another"); }
-
-}  // namespace
+using detail::finished;
 
 // --- reading -----------------------------------------------------------------------------------------------------------------
 
@@ -198,6 +196,18 @@ result<void> sharded_transaction::set_property(label arcs, vertex source, vertex
   return (*there)->set_property(arcs, reads_.how_.in(k, source), reads_.how_.in(k, target), key, std::move(data));
 }
 
+result<label> sharded_transaction::name_label(std::string_view name) {
+  auto there = part(0);
+  if (!there) return tl::unexpected<error>(there.error());
+  return (*there)->name_label(name);
+}
+
+result<property_key> sharded_transaction::name_property(std::string_view name) {
+  auto there = part(0);
+  if (!there) return tl::unexpected<error>(there.error());
+  return (*there)->name_property(name);
+}
+
 bool sharded_transaction::contains(label arcs, vertex source, vertex target) const {
   if (!check(source, target)) return false;
   unsigned k = reads_.how_.shard_of(source);
@@ -216,12 +226,12 @@ void sharded_transaction::abort() noexcept {
 result<void> sharded_transaction::commit() {
   if (!open_) return finished();
   open_ = false;
-  std::vector<transaction*> touched;
-  for (auto& there : parts_)
-    if (there && there->size() > 0) touched.push_back(&*there);
+  std::vector<touched_part> touched;
+  for (unsigned k = 0; k < parts_.size(); ++k)
+    if (parts_[k] && parts_[k]->size() > 0) touched.push_back({k, &*parts_[k]});
   result<void> done;
   if (touched.size() == 1) {
-    auto one = touched.front()->commit();
+    auto one = touched.front().changes->commit();
     if (!one) done = tl::unexpected<error>(one.error());
   } else if (!touched.empty()) {
     done = commit_all(touched);
@@ -230,62 +240,108 @@ result<void> sharded_transaction::commit() {
   return done;
 }
 
-/// All or none: every shard has checked its part before the first is written to, and all parts become visible in one go.
-result<void> sharded_transaction::commit_all(std::span<transaction* const> touched) {
+/// All or none: every shard has checked its part before the first is written to, and all parts become visible in one go. The writers stay
+/// locked until all logs are synced, so a transaction that only some of the logs have is the last one in each of these.
+result<void> sharded_transaction::commit_all(std::span<const touched_part> touched) {
   std::vector<std::unique_lock<std::mutex>> writers;  // in the order of shards, so that no two wait for each other
-  for (transaction* tx : touched) writers.emplace_back(tx->state_->c->writer);
-  time_us now = 0;
-  for (transaction* tx : touched) {
-    detail::core& c = *tx->state_->c;
-    if (c.closed.load(std::memory_order_relaxed)) return fail(errc::read_only, "the store is closed");
-    if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
-    if (auto fine = c.validate(*tx->state_); !fine) return fine;
-    now = std::max({now, c.now_us(), c.row(c.last).time});
-  }
-  now = cut_->stamp(now);
-  bool whole = true;
-  try {
-    for (transaction* tx : touched)
-      if (whole && tx->state_->live_ops > 0) whole = tx->state_->c->apply(*tx->state_, tx->state_->c->last + 1, now);
-  } catch (const std::bad_alloc&) {
-    whole = false;
-  }
-  if (!whole) {
-    error gone{errc::out_of_memory, "memory ran out within a commit of several shards: they are read-only"};
-    for (transaction* tx : touched) {
-      detail::core& c = *tx->state_->c;
-      c.broken = gone;
+  for (const touched_part& one : touched) writers.emplace_back(one.changes->state_->c->writer);
+  auto now = validate_all(touched);
+  if (!now) return tl::unexpected<error>(now.error());
+  std::vector<touched_part> left;  // a bulk may have had nothing to do
+  for (const touched_part& one : touched)
+    if (one.changes->state_->live_ops > 0) left.push_back(one);
+  if (auto written = write_all(left, *now); !written) {
+    for (const touched_part& one : left) {
+      detail::core& c = *one.changes->state_->c;
+      c.broken = written.error();
       c.last = c.visible.load(std::memory_order_relaxed);  // what was applied beyond it stays unseen for good
     }
-    return tl::unexpected<error>(gone);
+    return written;
   }
   {
     std::lock_guard lock(cut_->showing);
-    for (transaction* tx : touched) tx->state_->c->show();
+    for (const touched_part& one : left) one.changes->state_->c->show();
   }
-  for (transaction* tx : touched) tx->state_->c->settle();
+  for (const touched_part& one : left) one.changes->state_->c->settle();
+  return {};
+}
+
+/// Gives the time of the commit.
+result<time_us> sharded_transaction::validate_all(std::span<const touched_part> touched) const {
+  time_us now = 0;
+  for (const touched_part& one : touched) {
+    detail::core& c = *one.changes->state_->c;
+    if (c.closed.load(std::memory_order_relaxed)) return fail(errc::read_only, "the store is closed");
+    if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
+    if (auto fine = c.validate(*one.changes->state_); !fine) return tl::unexpected<error>(fine.error());
+    now = std::max({now, c.now_us(), c.row(c.last).time});
+  }
+  return cut_->stamp(now);
+}
+
+result<void> sharded_transaction::write_all(std::span<const touched_part> touched, time_us now) {
+  std::vector<commit_part> others;
+  for (const touched_part& one : touched) {
+    detail::core& c = *one.changes->state_->c;
+    if (c.options.sink == nullptr) continue;
+    others.clear();
+    for (const touched_part& other : touched)
+      if (other.shard != one.shard) others.push_back({other.shard, other.changes->state_->c->last + 1});
+    if (auto told = c.tell_sink(*one.changes->state_, c.last + 1, now, others); !told) return told;
+  }
+  std::vector<commit_sink*> sinks;
+  try {
+    for (const touched_part& one : touched) {
+      detail::core& c = *one.changes->state_->c;
+      if (!c.apply(*one.changes->state_, c.last + 1, now)) throw std::bad_alloc();
+      if (c.options.sink != nullptr) sinks.push_back(c.options.sink);
+    }
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "memory ran out within a commit of several shards: they are read-only");
+  }
+  for (commit_sink* sink : sinks)
+    if (auto safe = sink->sync(); !safe) return safe;
   return {};
 }
 
 // --- the whole of it -----------------------------------------------------------------------------------------------------------
 
+result<detail::sharding> detail::make_sharding(vertex vertices_max, unsigned count) {
+  if (count == 0) return fail(errc::invalid_argument, "a sharded store of no shard");
+  sharding how{static_cast<unsigned>(std::bit_width(vertices_max)), count};
+  if (how.bits > 31 || std::uint64_t{count} << how.bits > std::uint64_t{1} << 32)
+    return fail(errc::invalid_argument, "the shards have more than 2^32 ids: make vertices_max or count smaller");
+  return how;
+}
+
 result<sharded_store> sharded_store::make(const sharded_options& options) {
-  if (options.count == 0) return fail(errc::invalid_argument, "a sharded store of no shard");
+  auto how = detail::make_sharding(options.each.vertices_max, options.count);
+  if (!how) return tl::unexpected<error>(how.error());
   if (options.each.sink != nullptr || options.each.commit_base != 0)
     return fail(errc::invalid_argument,
                 "a sharded store keeps no log and continues none: leave sink and commit_base out");
-  detail::sharding how{static_cast<unsigned>(std::bit_width(options.each.vertices_max)), options.count};
-  if (how.bits > 31 || std::uint64_t{options.count} << how.bits > std::uint64_t{1} << 32)
-    return fail(errc::invalid_argument, "the shards have more than 2^32 ids: make vertices_max or count smaller");
-  auto shared = std::make_unique<detail::cut>();
-  std::vector<store> parts;
+  auto shared = std::make_shared<detail::cut>();
+  std::vector<store> owned;
   for (unsigned k = 0; k < options.count; ++k) {
     store_options each = options.each;
     each.shared = shared.get();
     if (!options.nodes.empty()) each.numa_node = options.nodes[k % options.nodes.size()];
     auto one = store::make(each);
     if (!one) return tl::unexpected<error>(one.error());
-    parts.push_back(std::move(*one));
+    owned.push_back(std::move(*one));
+  }
+  std::vector<store*> parts;
+  for (store& one : owned) parts.push_back(&one);
+  sharded_store made = over(std::move(parts), std::move(shared), *how);
+  made.owned_ = std::move(owned);  // which stay where they are
+  return made;
+}
+
+sharded_store sharded_store::over(std::vector<store*> parts, std::shared_ptr<detail::cut> shared,
+                                  detail::sharding how) {
+  for (store* part : parts) {
+    detail::core& c = part->inside();
+    static_cast<void>(shared->stamp(c.row(c.last).time));  // what is there already is not after what is to come
   }
   return sharded_store(std::move(parts), std::move(shared), how);
 }
@@ -295,8 +351,8 @@ result<sharded_snapshot> sharded_store::now() const {
   pinned->reserve(parts_.size());
   {
     std::lock_guard lock(cut_->showing);
-    for (const store& part : parts_) {
-      auto one = part.now();
+    for (const store* part : parts_) {
+      auto one = part->now();
       if (!one) return tl::unexpected<error>(one.error());
       pinned->push_back(std::move(*one));
     }
@@ -311,11 +367,11 @@ result<sharded_transaction> sharded_store::begin() const {
 }
 
 result<void> sharded_store::trim(time_us before) {
-  for (store& part : parts_) {
-    auto reads = part.now();
+  for (store* part : parts_) {
+    auto reads = part->now();
     if (!reads) return tl::unexpected<error>(reads.error());
     commit_number to = reads->commit_at(before);
-    if (auto done = part.trim(std::max(to, part.horizon())); !done) return tl::unexpected<error>(done.error());
+    if (auto done = part->trim(std::max(to, part->horizon())); !done) return tl::unexpected<error>(done.error());
   }
   return {};
 }

@@ -30,7 +30,7 @@
 /// that it touched, in their order: those that touch one shard each commit side by side. Snapshots show one instant of all shards: the
 /// moment of becoming visible is behind a lock that a commit holds for one store of a word a shard, and a snapshot for one pin a shard.
 ///
-/// Not here, but of a single store: durability (a log in each shard can not hold one commit of several), images, names.
+/// Names of labels and properties are kept by shard 0, for all. durable/durable_shards.hpp makes one that survives its process.
 namespace rhizome {
 
 struct sharded_options {
@@ -85,6 +85,11 @@ public:
   [[nodiscard]] result<sharded_view> as_of(time_us t, label arcs, direction way = direction::out) const;
   [[nodiscard]] result<value> property(vertex v, property_key key) const;
   [[nodiscard]] result<value> property(label arcs, vertex source, vertex target, property_key key) const;
+  /// The number of a name, where it had one; see transaction::name_label.
+  [[nodiscard]] std::optional<label> find_label(std::string_view name) const { return shard(0).find_label(name); }
+  [[nodiscard]] std::optional<property_key> find_property(std::string_view name) const {
+    return shard(0).find_property(name);
+  }
   /// The shard's own, by its own numbers of vertices (an id less the shard's first).
   [[nodiscard]] const snapshot& shard(unsigned i) const noexcept { return (*parts_)[i]; }
 
@@ -117,10 +122,15 @@ public:
   [[nodiscard]] result<void> set_property(vertex v, property_key key, value data, interval valid = {});
   [[nodiscard]] result<void> set_property(label arcs, vertex source, vertex target, property_key key, value data);
 
+  /// As transaction's: one number for all shards. The commit of a new name is one of shard 0, too.
+  [[nodiscard]] result<label> name_label(std::string_view name);
+  [[nodiscard]] result<property_key> name_property(std::string_view name);
+
   [[nodiscard]] bool alive(vertex v) const;
   [[nodiscard]] bool contains(label arcs, vertex source, vertex target) const;
 
-  /// As transaction::commit. Where one shard refuses it, none has it.
+  /// As transaction::commit. Where one shard refuses it, none has it. Where the log of one fails, none shows it, and all that it touched
+  /// take no more writes.
   [[nodiscard]] result<void> commit();
   void abort() noexcept;
 
@@ -135,7 +145,14 @@ private:
   [[nodiscard]] result<void> at_both(vertex source, vertex target, F&& f);
   template <class F>
   [[nodiscard]] result<void> in_bulk(std::span<const arc> list, F&& f);
-  [[nodiscard]] result<void> commit_all(std::span<transaction* const> touched);
+  /// A transaction of one shard, with the shard's number.
+  struct touched_part {
+    unsigned shard;
+    transaction* changes;
+  };
+  [[nodiscard]] result<void> commit_all(std::span<const touched_part> touched);
+  [[nodiscard]] result<time_us> validate_all(std::span<const touched_part> touched) const;
+  [[nodiscard]] static result<void> write_all(std::span<const touched_part> touched, time_us now);
 
   sharded_snapshot reads_;
   mutable std::vector<std::optional<transaction>> parts_;  // begun when a change first touches the shard
@@ -148,11 +165,14 @@ class sharded_store {
 public:
   /// errc::invalid_argument: more ids than 2^32, no shard, or options that are not for shards; else as store::make.
   [[nodiscard]] static result<sharded_store> make(const sharded_options& options);
+  /// Over stores that were made with `shared` (store_options::shared), each for its number, and outlive it.
+  [[nodiscard]] static sharded_store over(std::vector<store*> parts, std::shared_ptr<detail::cut> shared,
+                                          detail::sharding how);
 
   [[nodiscard]] unsigned count() const noexcept { return how_.count; }
   [[nodiscard]] unsigned shard_of(vertex v) const noexcept { return how_.shard_of(v); }
   /// One of the stores, to compact, trim, and measure. Not to be written to.
-  [[nodiscard]] store& shard(unsigned i) noexcept { return parts_[i]; }
+  [[nodiscard]] store& shard(unsigned i) noexcept { return *parts_[i]; }
 
   [[nodiscard]] result<sharded_snapshot> now() const;
   [[nodiscard]] result<sharded_transaction> begin() const;
@@ -160,11 +180,12 @@ public:
   [[nodiscard]] result<void> trim(time_us before);
 
 private:
-  sharded_store(std::vector<store> parts, std::unique_ptr<detail::cut> shared, detail::sharding how) noexcept
+  sharded_store(std::vector<store*> parts, std::shared_ptr<detail::cut> shared, detail::sharding how) noexcept
       : cut_(std::move(shared)), parts_(std::move(parts)), how_(how) {}
 
-  std::unique_ptr<detail::cut> cut_;
-  std::vector<store> parts_;
+  std::shared_ptr<detail::cut> cut_;
+  std::vector<store> owned_;  // none, where somebody else has them
+  std::vector<store*> parts_;
   detail::sharding how_;
 };
 

@@ -151,7 +151,8 @@ struct core {
   [[nodiscard]] result<void> skip_or(transaction::state& tx, log_entry& op, bool skip, errc code, const char* text);
   /// When the living arc began; nullopt: there is none.
   [[nodiscard]] std::optional<commit_number> living(label l, vertex source, vertex target);
-  [[nodiscard]] result<void> tell_sink(const transaction::state& tx, commit_number n, time_us time);
+  [[nodiscard]] result<void> tell_sink(const transaction::state& tx, commit_number n, time_us time,
+                                       std::span<const commit_part> others = {});
   [[nodiscard]] bool apply(transaction::state& tx, commit_number n, time_us time);
   [[nodiscard]] bool apply_one(const log_entry& op, const interval& valid, const value& data, commit_number n);
   [[nodiscard]] bool add_arc(label l, vertex source, vertex target, const interval& valid, commit_number n);

@@ -22,6 +22,9 @@ struct sharding {
   }
 };
 
+/// How `count` shards of that many vertices each are numbered. errc::invalid_argument: none, or more than 2^32 ids.
+[[nodiscard]] result<sharding> make_sharding(vertex vertices_max, unsigned count);
+
 /// What the stores of a sharded one share.
 struct cut {
   std::mutex showing;  ///< Held while commits become visible, and while all shards are pinned; never for longer.

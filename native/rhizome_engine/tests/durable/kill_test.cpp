@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Processes that are killed while they write. By default 20 of them; `rhizome_durable_kill "[all]"` kills 200.
+// Processes that are killed while they write. By default 20 of each kind; `rhizome_durable_kill "[all]"` kills 200.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "durable/durable_store.hpp"
+#include "shards_workload.hpp"
 #include "support/catch.hpp"
 #include "support/temporary_tree.hpp"
 #include "workload.hpp"
@@ -26,14 +27,15 @@ struct writer_process {
   pid_t child = -1;
   int out = -1;
 
-  explicit writer_process(const std::string& directory) {
+  /// `word`: null, or "shards".
+  writer_process(const std::string& directory, const char* word) {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
       ::dup2(ends[1], STDOUT_FILENO);
-      ::execl(RHIZOME_WRITER, RHIZOME_WRITER, directory.c_str(), std::to_string(seed).c_str(), "1000000", "17",
+      ::execl(RHIZOME_WRITER, RHIZOME_WRITER, directory.c_str(), std::to_string(seed).c_str(), "1000000", "17", word,
               nullptr);
       ::_exit(127);
     }
@@ -72,7 +74,26 @@ commit_number read_acks(int from, unsigned acks, std::string& line, commit_numbe
   return last;
 }
 
-void kill_writers(unsigned kills) {
+// What is there after a kill: the last commit, once it was compared with all that a store without a disk has after it.
+commit_number check_store(const std::string& directory) {
+  durable_options options;
+  options.store = small_store();
+  auto opened = durable_store::open(directory, options);
+  if (!opened) FAIL(opened.error().text);
+  const commit_number newest = opened->recovery().newest;
+  REQUIRE(dump(*opened->graph().now()) == expected_dump(seed, newest));
+  return newest;
+}
+
+commit_number check_shards(const std::string& directory) {
+  auto opened = durable_shards::open(directory, small_durable_shards());
+  if (!opened) FAIL(opened.error().text);
+  const std::uint64_t newest = last_step(opened->graph());
+  REQUIRE(dump(*opened->graph().now()) == expected_shards(seed, newest));
+  return static_cast<commit_number>(newest);
+}
+
+void kill_writers(unsigned kills, const char* word = nullptr) {
   std::mt19937_64 random(kills);
   unsigned done = 0;
   while (done < kills) {
@@ -81,7 +102,7 @@ void kill_writers(unsigned kills) {
     commit_number acknowledged = 0;
     for (unsigned life = 0; life < 5 && done < kills; ++life, ++done) {
       {
-        writer_process writer(directory);
+        writer_process writer(directory, word);
         std::string line;
         acknowledged = read_acks(writer.out, 1 + static_cast<unsigned>(random() % 25), line, acknowledged);
         const timespec moment{0, static_cast<long>(random() % 3'000'000)};
@@ -89,15 +110,10 @@ void kill_writers(unsigned kills) {
         writer.kill();
         acknowledged = read_acks(writer.out, 1'000'000, line, acknowledged);  // what it had said until then
       }
-      durable_options options;
-      options.store = small_store();
-      auto opened = durable_store::open(directory, options);
       INFO("kill " << done << ", acknowledged " << acknowledged);
-      if (!opened) FAIL(opened.error().text);
-      const commit_number newest = opened->recovery().newest;
+      const commit_number newest = word == nullptr ? check_store(directory) : check_shards(directory);
       REQUIRE(newest >= acknowledged);
       REQUIRE(newest <= acknowledged + 1);
-      REQUIRE(dump(*opened->graph().now()) == expected_dump(seed, newest));
       acknowledged = newest;
     }
   }
@@ -109,4 +125,10 @@ TEST_CASE("a process that is killed at any point has lost no commit that was ack
   kill_writers(20);
 }
 
+TEST_CASE("a process that is killed while it writes to several shards has each transaction in all of them or in none") {
+  kill_writers(20, "shards");
+}
+
 TEST_CASE("the same with 200 processes", "[.][all]") { kill_writers(200); }
+
+TEST_CASE("the same with 200 processes that write to several shards", "[.][all]") { kill_writers(200, "shards"); }

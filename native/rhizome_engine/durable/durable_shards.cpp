@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "durable/durable_shards.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "durable/crc32c.hpp"
+
+namespace rhizome {
+namespace {
+
+constexpr unsigned shards_max = 4'095;
+
+/// The file DIR/shards; docs/internals/rhizome-shards.md has the table.
+struct shards_file {
+  std::array<char, 8> magic{'r', 'h', 'i', 'z', 's', 'h', 'd', '\n'};
+  std::uint32_t version = 1;
+  std::uint32_t bytes = 48;
+  store_id id{};
+  std::uint32_t count = 0;
+  std::uint32_t bits = 0;
+  std::uint32_t complete = 0;  ///< All shards have been made: one that is missing is damage.
+  std::uint32_t crc = 0;       ///< Of all before it.
+};
+static_assert(sizeof(shards_file) == 48);
+
+std::uint32_t crc_of(const shards_file& head) { return crc32c(0, &head, sizeof head - sizeof head.crc); }
+
+// In the half of a store's kind that a single store leaves 0: the number, how many, and how ids are cut.
+std::uint32_t kind_of(unsigned shard, const shards_file& head) {
+  return 4U | head.bits << 3 | head.count << 8 | shard << 20;
+}
+
+}  // namespace
+
+struct durable_shards::parts {
+  parts(std::string at, const durable_shards_options& asked)
+      : directory(std::move(at)), options(asked), on(asked.each.on != nullptr ? *asked.each.on : disk::system()) {}
+
+  [[nodiscard]] result<void> take_directory();
+  [[nodiscard]] result<void> read_head();
+  [[nodiscard]] result<void> write_head();
+  [[nodiscard]] result<void> open_shard(unsigned shard, commit_number until);
+  [[nodiscard]] result<void> open_shards();
+  [[nodiscard]] result<void> cut_halves();
+  [[nodiscard]] std::string path(std::string_view name) const { return directory + '/' + std::string(name); }
+
+  const std::string directory;
+  durable_shards_options options;
+  disk& on;
+  file lock;
+  detail::sharding how;
+  shards_file head;
+  std::shared_ptr<detail::cut> shared = std::make_shared<detail::cut>();
+  std::vector<std::optional<durable_store>> stores;
+  std::optional<sharded_store> graph;  // below the stores: it ends before them
+  unsigned halves = 0;
+};
+
+result<void> durable_shards::parts::take_directory() {
+  if (!options.each.salvage) {
+    const int made = on.make_directory(directory);
+    if (made < 0 && made != -EEXIST) return disk_error("create", directory, -made);
+    if (made == 0) {
+      const auto slash = directory.find_last_of('/', directory.find_last_not_of('/'));
+      const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : directory.substr(0, slash);
+      if (auto done = sync_directory(on, above); !done) return done;
+    }
+  }
+  auto opened = file::open(on, path("lock"), options.each.salvage ? disk::mode::read : disk::mode::write);
+  if (!opened) opened = file::open(on, path("lock"), disk::mode::create);
+  if (!opened) return tl::unexpected(opened.error());
+  lock = std::move(*opened);
+  const auto alone = lock.lock();
+  if (!alone) return tl::unexpected(alone.error());
+  if (!*alone) return fail(errc::conflict, directory + " is open already; close it there first");
+  return {};
+}
+
+result<void> durable_shards::parts::read_head() {
+  std::vector<std::string> names;
+  if (const int done = on.list(directory, names); done < 0) return disk_error("list", directory, -done);
+  if (std::find(names.begin(), names.end(), "shards") == names.end()) {
+    const bool others =
+        std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("shard-"); });
+    if (others || options.each.salvage) return fail(errc::corrupt, path("shards") + " is missing");
+    const auto id = random_store_id();
+    if (!id) return tl::unexpected(id.error());
+    head.id = *id;
+    head.count = options.count;
+    head.bits = how.bits;
+    return write_head();
+  }
+  auto opened = file::open(on, path("shards"), disk::mode::read);
+  if (!opened) return tl::unexpected(opened.error());
+  const auto got = opened->read(0, std::as_writable_bytes(std::span(&head, 1)));
+  if (!got) return tl::unexpected(got.error());
+  if (*got != sizeof head || head.magic != shards_file{}.magic || head.crc != crc_of(head))
+    return fail(errc::corrupt, path("shards") + " is not what was written");
+  if (head.version != shards_file{}.version || head.bytes != sizeof head)
+    return fail(errc::wrong_version, path("shards") + " has format " + std::to_string(head.version));
+  if (head.count != options.count || head.bits != how.bits)
+    return fail(errc::invalid_argument, directory + " has " + std::to_string(head.count) + " shards of 2^" +
+                                            std::to_string(head.bits) + " ids: open it with as many");
+  return {};
+}
+
+// Under its own name the file is whole at all times.
+result<void> durable_shards::parts::write_head() {
+  head.crc = crc_of(head);
+  const std::string unfinished = path("shards") + std::string(unfinished_suffix);
+  if (const int done = on.remove(unfinished); done < 0 && done != -ENOENT)
+    return disk_error("remove", unfinished, -done);
+  {
+    auto made = file::open(on, unfinished, disk::mode::create);
+    if (!made) return tl::unexpected(made.error());
+    if (auto done = made->write(0, std::as_bytes(std::span(&head, 1))); !done) return done;
+    if (auto done = made->sync(); !done) return done;
+  }
+  if (const int done = on.rename(unfinished, path("shards")); done < 0) return disk_error("rename", unfinished, -done);
+  return sync_directory(on, directory);
+}
+
+result<void> durable_shards::parts::open_shard(unsigned shard, commit_number until) {
+  durable_options each = options.each;
+  each.store.shared = shared.get();
+  if (!options.nodes.empty()) each.store.numa_node = options.nodes[shard % options.nodes.size()];
+  each.shard = {kind_of(shard, head), head.id, head.complete != 0, until};
+  stores[shard].reset();  // gives the directory free
+  auto opened = durable_store::open(path("shard-" + std::to_string(shard)), each);
+  if (!opened) return tl::unexpected(opened.error());
+  stores[shard].emplace(std::move(*opened));
+  return {};
+}
+
+result<void> durable_shards::parts::open_shards() {
+  stores.resize(options.count);
+  for (unsigned k = 0; k < options.count; ++k) {
+    if (auto done = open_shard(k, newest_commit); !done) return done;
+  }
+  if (head.complete != 0 || options.each.salvage) return {};
+  head.complete = 1;
+  return write_head();
+}
+
+// Nobody writes before all of them are cut: a number that one shard gives out again is in no other's log.
+result<void> durable_shards::parts::cut_halves() {
+  std::vector<std::pair<unsigned, commit_number>> torn;
+  for (unsigned k = 0; k < options.count; ++k) {
+    const recovery_report& found = stores[k]->recovery();
+    for (const commit_part& other : found.others) {
+      if (other.shard >= options.count || other.shard == k)
+        return fail(errc::corrupt, path("shard-" + std::to_string(k)) + " names a shard that can not be");
+      if (stores[other.shard]->recovery().newest >= other.number) continue;
+      torn.emplace_back(k, found.newest - 1);
+      break;
+    }
+  }
+  for (const auto& [shard, until] : torn) {
+    if (auto done = open_shard(shard, until); !done) return done;
+  }
+  halves = static_cast<unsigned>(torn.size());
+  return {};
+}
+
+result<durable_shards> durable_shards::open(const std::string& directory, const durable_shards_options& options) {
+  auto how = detail::make_sharding(options.each.store.vertices_max, options.count);
+  if (!how) return tl::unexpected(how.error());
+  if (options.count > shards_max) return fail(errc::invalid_argument, "more than 4,095 shards");
+  auto made = std::make_unique<parts>(directory, options);
+  made->how = *how;
+  for (auto step : {&parts::take_directory, &parts::read_head, &parts::open_shards, &parts::cut_halves}) {
+    if (auto done = (made.get()->*step)(); !done) return tl::unexpected(done.error());
+  }
+  std::vector<store*> stores;
+  for (auto& one : made->stores) stores.push_back(&one->graph());
+  made->graph.emplace(sharded_store::over(std::move(stores), made->shared, *how));
+  return durable_shards(std::move(made));
+}
+
+result<void> durable_shards::checkpoint() {
+  for (auto& one : parts_->stores) {
+    if (auto done = one->checkpoint(); !done) return tl::unexpected(done.error());
+  }
+  return {};
+}
+
+result<void> durable_shards::close() {
+  for (auto& one : parts_->stores) {
+    if (auto done = one->close(); !done) return done;
+  }
+  return {};
+}
+
+durable_shards::durable_shards(std::unique_ptr<parts> p) noexcept : parts_(std::move(p)) {}
+durable_shards::durable_shards(durable_shards&&) noexcept = default;
+durable_shards& durable_shards::operator=(durable_shards&&) noexcept = default;
+durable_shards::~durable_shards() = default;
+
+sharded_store& durable_shards::graph() noexcept { return *parts_->graph; }
+const recovery_report& durable_shards::recovery(unsigned shard) const noexcept {
+  return parts_->stores[shard]->recovery();
+}
+unsigned durable_shards::cut() const noexcept { return parts_->halves; }
+
+}  // namespace rhizome
