@@ -338,26 +338,17 @@ inline figure clock_price(work const& asked) {
 
 }  // namespace detail
 
-/// The whole of a driver's main function.
+/// Calls `run` and ends the process with what a driver says then: its figures, or a sentence and the status.
 ///
 /// The process ends without taking its actors down: the run is over, and a tear-down that takes a peer minutes is not what
 /// the scenario measures.
-template <std::size_t Count>
-[[noreturn]] void drive(int argc, char const* const* argv, scenario const (&scenarios)[Count]) {
+template <class Run>
+[[noreturn]] void finish_driver(Run const& run) {
   int status = 0;
   try {
-    auto const asked = detail::parse(argc, argv);
-    auto run = asked.scenario == "clock" ? detail::clock_price : nullptr;
-    for (auto const& one : scenarios) {
-      if (asked.scenario == one.name) {
-        run = one.run;
-      }
+    for (figure const& measured : run()) {
+      std::printf("value %s %.3f\n", measured.unit, measured.value);
     }
-    if (run == nullptr) {
-      throw std::invalid_argument("no such scenario: " + asked.scenario);
-    }
-    auto const measured = run(asked);
-    std::printf("value %s %.3f\n", measured.unit, measured.value);
   } catch (std::invalid_argument const& error) {
     std::fprintf(stderr, "%s\n", error.what());
     status = 2;
@@ -367,6 +358,23 @@ template <std::size_t Count>
   }
   std::fflush(nullptr);
   std::_Exit(status);
+}
+
+/// The whole of a driver's main function.
+template <std::size_t Count>
+[[noreturn]] void drive(int argc, char const* const* argv, scenario const (&scenarios)[Count]) {
+  finish_driver([&]() -> std::vector<figure> {
+    auto const asked = detail::parse(argc, argv);
+    if (asked.scenario == "clock") {
+      return {detail::clock_price(asked)};
+    }
+    for (auto const& one : scenarios) {
+      if (asked.scenario == one.name) {
+        return {one.run(asked)};
+      }
+    }
+    throw std::invalid_argument("no such scenario: " + asked.scenario);
+  });
 }
 
 }  // namespace karyon::bench

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
+#include <span>
 
 namespace {
 
@@ -96,9 +97,15 @@ int run(arguments const& asked) {
       clock_overhead_ns(options.programs / chosen.measurements.front().entrants.front().shapes.front().program);
 
   std::vector<result> results;
-  for (auto const& row : chosen.measurements) {
-    auto measured = measure(row, options);
+  std::span<measurement const> left{chosen.measurements};
+  while (!left.empty()) {
+    std::size_t rows = 1;
+    while (left.front().together != 0 && rows < left.size() && left[rows].together == left.front().together) {
+      ++rows;
+    }
+    auto measured = measure(left.first(rows), options);
     results.insert(results.end(), measured.begin(), measured.end());
+    left = left.subspan(rows);
   }
   show_progress("");
   print_table(std::cout, results, context);

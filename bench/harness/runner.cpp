@@ -15,12 +15,20 @@
 namespace karyon::bench {
 namespace {
 
-/// A peer in the middle of a measurement.
+/// A peer in the middle of a measurement: its rows, and for each its entry, what was measured and what is reported.
 struct candidate {
-  entrant const* who;
-  shape const* chosen;
-  std::vector<double> values;
-  result reported;
+  struct part {
+    measurement const* row;
+    entrant const* who;
+    std::vector<double> values;
+  };
+  std::vector<part> parts;
+  shape const* chosen = nullptr;
+  std::string failure;
+  std::uint64_t resident_bytes_max = 0;
+
+  [[nodiscard]] entrant const& who() const { return *parts.front().who; }
+  [[nodiscard]] measurement const& row() const { return *parts.front().row; }
 };
 
 /// Memory of this process whose every page has been touched.
@@ -58,12 +66,12 @@ private:
 /// the peer that happens to get such pages would pay for all. So before every run of a measurement that fills memory the
 /// harness touches as much as the peer's runs have held so far, and gives it back. It does so once in small and once in huge
 /// pages, both at the same time: a driver may use either, and the kernel serves them from different places.
-void touch_memory(measurement const& row, candidate const& one) {
+void touch_memory(candidate const& one) {
+  auto const& row = one.row();
   constexpr std::uint64_t bytes_per_cell_min = 512;
   auto const free_bytes =
       static_cast<std::uint64_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  auto const wanted =
-      std::min(std::max(row.cells * bytes_per_cell_min, one.reported.resident_bytes_max), free_bytes / 4);
+  auto const wanted = std::min(std::max(row.cells * bytes_per_cell_min, one.resident_bytes_max), free_bytes / 4);
   if (!row.memory_grows || wanted == 0) {
     return;
   }
@@ -80,63 +88,107 @@ void touch_memory(measurement const& row, candidate const& one) {
   }
 }
 
-/// One run in a fresh process. On failure the reason is left in `one.reported`.
-double run_once(measurement const& row, shape const& how, run_options const& options, candidate& one) {
-  std::vector<std::string> command{(options.programs / how.program).string(), row.scenario, std::to_string(row.cells),
-                                   std::to_string(row.operations)};
+/// One run in a fresh process: what it measured of each part. On failure nothing, and the reason is left in `one`.
+std::vector<double> run_once(shape const& how, run_options const& options, candidate& one) {
+  std::string scenarios;
+  std::string operations;
+  std::vector<std::string> units;
+  for (auto const& part : one.parts) {
+    auto const* const between = scenarios.empty() ? "" : "+";
+    scenarios += between + part.row->scenario;
+    operations += between + std::to_string(part.row->operations);
+    units.push_back(part.row->unit);
+  }
+  std::vector<std::string> command{(options.programs / how.program).string(), scenarios,
+                                   std::to_string(one.row().cells), operations};
   command.insert(command.end(), how.words.begin(), how.words.end());
-  touch_memory(row, one);
-  auto const ended = run_process(command, options.timeout);
-  one.reported.resident_bytes_max = std::max(one.reported.resident_bytes_max, ended.resident_bytes_max);
-  if (!ended.failure.empty()) {
-    one.reported.failure = ended.failure;
-    return 0;
+  touch_memory(one);
+  auto const ended = run_process(command, std::max(options.timeout, std::chrono::seconds{one.row().timeout_s}));
+  one.resident_bytes_max = std::max(one.resident_bytes_max, ended.resident_bytes_max);
+  one.failure = ended.failure;
+  if (!one.failure.empty()) {
+    return {};
   }
   try {
-    return parse_figure(ended.output, row.unit);
+    return parse_figures(ended.output, units);
   } catch (std::runtime_error const& error) {
-    one.reported.failure = error.what();
-    return 0;
+    one.failure = error.what();
+    return {};
   }
 }
 
 /// Tries each shape once and chooses the best. A shape that fails is out; a peer whose shapes all fail has failed.
-void choose_shape(measurement const& row, run_options const& options, candidate& one) {
-  one.chosen = &one.who->shapes.front();
-  if (one.who->shapes.size() == 1) {
+void choose_shape(run_options const& options, candidate& one) {
+  one.chosen = &one.who().shapes.front();
+  if (one.who().shapes.size() == 1) {
     return;
   }
+  auto const& row = one.row();
   shape const* best = nullptr;
   double best_value = 0;
   std::string failure;
-  for (auto const& how : one.who->shapes) {
-    options.progress(row.name + ": " + one.who->peer + " tries " + how.text);
-    one.reported.failure.clear();
-    auto const value = run_once(row, how, options, one);
-    if (!one.reported.failure.empty()) {
-      failure = one.reported.failure;
-    } else if (best == nullptr || (row.larger_is_better ? value > best_value : value < best_value)) {
+  for (auto const& how : one.who().shapes) {
+    options.progress(row.name + ": " + one.who().peer + " tries " + how.text);
+    auto const values = run_once(how, options, one);
+    if (values.empty()) {
+      failure = one.failure;
+      continue;
+    }
+    auto const value = spread_of(values).median;
+    if (best == nullptr || (row.larger_is_better ? value > best_value : value < best_value)) {
       best = &how;
       best_value = value;
     }
   }
   if (best != nullptr) {
     one.chosen = best;
-    one.reported.failure.clear();
+    one.failure.clear();
   } else {
-    one.reported.failure = failure;
+    one.failure = failure;
   }
 }
 
-result finish(candidate& one) {
-  auto& reported = one.reported;
+/// The peers of all rows, each with those that it takes part in.
+std::vector<candidate> gather(std::span<measurement const> rows) {
+  std::vector<candidate> all;
+  for (auto const& row : rows) {
+    for (auto const& who : row.entrants) {
+      auto const known =
+          std::find_if(all.begin(), all.end(), [&](candidate const& one) { return one.who().peer == who.peer; });
+      auto& one = known != all.end() ? *known : all.emplace_back();
+      one.parts.push_back({&row, &who, {}});
+    }
+  }
+  return all;
+}
+
+void run_round(std::uint64_t round, std::uint64_t rounds, run_options const& options, candidate& one) {
+  auto const most = one.who().runs_max;
+  if (!one.failure.empty() || (most != 0 && round > most)) {
+    return;
+  }
+  options.progress(one.row().name + ": run " + std::to_string(round) + " of " + std::to_string(rounds) + ", " +
+                   one.who().peer);
+  auto const values = run_once(*one.chosen, options, one);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    one.parts[i % one.parts.size()].values.push_back(values[i]);
+  }
+}
+
+result finish(candidate const& one, candidate::part const& part) {
+  result reported;
+  reported.name = part.row->name;
+  reported.peer = part.who->peer;
+  reported.unit = part.row->unit;
   reported.shape = one.chosen->text;
+  reported.resident_bytes_max = one.resident_bytes_max;
+  reported.failure = one.failure;
   if (reported.failure.empty()) {
-    auto const spread = spread_of(one.values);
+    auto const spread = spread_of(part.values);
     reported.median = spread.median;
     reported.min = spread.min;
     reported.max = spread.max;
-    reported.runs = one.values.size();
+    reported.runs = part.values.size();
   }
   return reported;
 }
@@ -150,7 +202,8 @@ spread spread_of(std::vector<double> values) {
   return {median, values.front(), values.back()};
 }
 
-double parse_figure(std::string const& output, std::string const& unit) {
+std::vector<double> parse_figures(std::string const& output, std::vector<std::string> const& units) {
+  std::vector<double> found;
   std::istringstream lines{output};
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words{line};
@@ -158,44 +211,53 @@ double parse_figure(std::string const& output, std::string const& unit) {
     std::string found_unit;
     double value = 0;
     if (words >> tag >> found_unit >> value && tag == "value") {
+      auto const& unit = units[found.size() % units.size()];
       if (found_unit != unit) {
         throw std::runtime_error("the driver measured " + found_unit + " instead of " + unit);
       }
-      return value;
+      found.push_back(value);
     }
   }
-  throw std::runtime_error("the driver printed no value");
+  if (found.empty()) {
+    throw std::runtime_error("the driver printed no value");
+  }
+  if (found.size() % units.size() != 0) {
+    throw std::runtime_error("the driver printed " + std::to_string(found.size()) + " values for " +
+                             std::to_string(units.size()) + " scenarios");
+  }
+  return found;
 }
 
-std::vector<result> measure(measurement const& row, run_options const& options) {
-  std::vector<candidate> candidates;
-  for (auto const& who : row.entrants) {
-    candidates.push_back({&who, nullptr, {}, {}});
-    auto& one = candidates.back();
-    one.reported.name = row.name;
-    one.reported.peer = who.peer;
-    one.reported.unit = row.unit;
-    choose_shape(row, options, one);
+double parse_figure(std::string const& output, std::string const& unit) {
+  return parse_figures(output, {unit}).front();
+}
+
+std::vector<result> measure(std::span<measurement const> rows, run_options const& options) {
+  auto candidates = gather(rows);
+  for (auto& one : candidates) {
+    choose_shape(options, one);
   }
-  auto const rounds = options.runs > 0 ? options.runs : row.runs;
+  auto const rounds = options.runs > 0 ? options.runs : rows.front().runs;
   for (std::uint64_t round = 1; round <= rounds; ++round) {
     for (auto& one : candidates) {
-      if (!one.reported.failure.empty()) {
-        continue;
-      }
-      options.progress(row.name + ": run " + std::to_string(round) + " of " + std::to_string(rounds) + ", " +
-                       one.who->peer);
-      auto const value = run_once(row, *one.chosen, options, one);
-      if (one.reported.failure.empty()) {
-        one.values.push_back(value);
-      }
+      run_round(round, rounds, options, one);
     }
   }
   std::vector<result> results;
-  for (auto& one : candidates) {
-    results.push_back(finish(one));
+  for (auto const& row : rows) {
+    for (auto const& one : candidates) {
+      for (auto const& part : one.parts) {
+        if (part.row == &row) {
+          results.push_back(finish(one, part));
+        }
+      }
+    }
   }
   return results;
+}
+
+std::vector<result> measure(measurement const& row, run_options const& options) {
+  return measure(std::span{&row, 1}, options);
 }
 
 double clock_overhead_ns(std::filesystem::path const& program) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,14 @@ spread spread_of(std::vector<double> values);
 /// Measures one row: every peer's shapes once, to choose the fastest, then the rounds in which each peer runs once, so
 /// that drift of the machine falls on all peers alike. A run that fails ends the peer's part in this row and is reported.
 std::vector<result> measure(measurement const& row, run_options const& options);
+
+/// The same for rows that are measured together: a run gives a figure for each, or, from a driver that goes through them several
+/// times, several for each. A peer takes part in those rows that name it. The results row by row.
+std::vector<result> measure(std::span<measurement const> rows, run_options const& options);
+
+/// What a driver printed as its figures, in order. Throws std::runtime_error when it printed none, or not those of these units
+/// once or several times over.
+std::vector<double> parse_figures(std::string const& output, std::vector<std::string> const& units);
 
 /// What a driver printed as its figure. Throws std::runtime_error when it printed none, or one in another unit.
 double parse_figure(std::string const& output, std::string const& unit);

@@ -21,6 +21,9 @@ struct shape {
 struct entrant {
   std::string peer;
   std::vector<shape> shapes;
+
+  /// No more runs than these, whatever is asked for; 0 for as many as that. For a peer that takes minutes over one.
+  std::uint64_t runs_max = 0;
 };
 
 /// One row of the report.
@@ -39,6 +42,12 @@ struct measurement {
   /// Measured runs of each peer where the command line says nothing of them. A row whose driver repeats the work in its process,
   /// because the setting up takes longer than the work, needs no more than one.
   std::uint64_t runs = 5;
+
+  /// Rows of the same number other than 0 come from the same runs: what fills a table does so once for all of them.
+  std::uint64_t together = 0;
+
+  /// What one run may take, where that is more than others'; 0 for as much as those.
+  std::uint64_t timeout_s = 0;
 };
 
 /// A suite is data: a file bench/suites/NAME.json, described in bench/README.md.

@@ -25,15 +25,16 @@ result const* find(std::vector<result> const& results, std::string const& name, 
   return found == results.end() ? nullptr : &*found;
 }
 
-/// The words of a peer's cell: figure, spread, and its ratio to Karyon's.
-std::string cell_text(result const* one, result const* ours) {
+/// The words of a peer's cell: figure, spread, how many figures if not the usual number, and its ratio to Karyon's.
+std::string cell_text(result const* one, result const* ours, std::uint64_t usual_runs) {
   if (one == nullptr) {
     return "-";
   }
   if (!one->failure.empty()) {
     return "failed";
   }
-  auto text = number(one->median) + " (" + number(one->min) + " to " + number(one->max) + ")";
+  auto text = number(one->median) + " (" + number(one->min) + " to " + number(one->max);
+  text += one->runs == usual_runs ? ")" : "; of " + std::to_string(one->runs) + ")";
   if (ours != nullptr && ours != one && ours->failure.empty() && ours->median > 0) {
     text += "  " + number(one->median / ours->median) + "x";
   }
@@ -81,7 +82,7 @@ void print_table(std::ostream& out, std::vector<result> const& results, nlohmann
     auto const* const ours = find(results, name, "karyon");
     rows.push_back({name, find(results, name, peers.front())->unit});
     for (auto const& peer : peers) {
-      rows.back().push_back(cell_text(find(results, name, peer), ours));
+      rows.back().push_back(cell_text(find(results, name, peer), ours, context.at("runs").get<std::uint64_t>()));
     }
   }
   out << "\nsuite " << context.at("suite").get<std::string>() << " at " << context.at("cells") << " cells, "

@@ -24,4 +24,4 @@ struct karyon_table {
 
 }  // namespace
 
-int main(int argc, char** argv) { drive(argc, argv, matrix::scenarios<karyon_table>); }
+int main(int argc, char** argv) { matrix::drive_all<karyon_table>(argc, argv); }

@@ -7,7 +7,11 @@
 #include <cmath>
 #include <cstdint>
 #include <numeric>
+#include <sstream>
+#include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <pthread.h>
@@ -24,33 +28,33 @@ namespace karyon::bench::matrix {
 
 inline constexpr std::uint64_t range_keys = 1000;
 
-/// Draws keys: uniformly, or by Zipf's law with the exponent 0.99, from a sample that is made before the clock runs.
+/// Draws keys: uniformly, or by Zipf's law with the exponent 0.99, from a sample that is made before the clock runs. By the minimal
+/// standard generator, whose numbers are small integers in Erlang as well: all peers draw the same keys.
 class key_choice {
 public:
   key_choice(std::uint64_t keys, bool zipf, std::uint64_t seed) : keys_(keys), state_(seed * 7919 + 12345) {
     if (zipf) {
-      make_sample();
+      make_sample(seed);
     }
   }
   std::uint64_t next() {
-    auto const drawn = random();
-    return sample_.empty() ? scaled(drawn, keys_) : sample_[drawn >> 48U];
+    state_ = after(state_);
+    return sample_.empty() ? state_ * keys_ >> 31U : sample_[state_ % sample_size];
   }
 
 private:
-  std::uint64_t random() {
-    state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
-    return state_;
-  }
-  static std::uint64_t scaled(std::uint64_t drawn, std::uint64_t count) { return (drawn >> 32U) * count >> 32U; }
+  static constexpr std::uint64_t modulus = 2147483647;
+  static constexpr std::size_t sample_size = 65536;
+  static std::uint64_t after(std::uint64_t state) { return state * 48271 % modulus; }
   /// By rejection-inversion over the continuous law, which is near enough: rank r has the share of r to r + 1.
-  void make_sample() {
-    constexpr double exponent = 0.99;
-    auto const top = std::pow(static_cast<double>(keys_) + 1, 1 - exponent) - 1;
-    sample_.resize(65536);
+  void make_sample(std::uint64_t seed) {
+    auto const top = std::pow(static_cast<double>(keys_) + 1, 0.01) - 1;
+    sample_.resize(sample_size);
+    auto state = seed * 104729 + 1;
     for (auto& key : sample_) {
-      auto const u = static_cast<double>(random() >> 11U) * 0x1p-53;
-      auto const rank = static_cast<std::uint64_t>(std::pow(1 + u * top, 1 / (1 - exponent))) - 1;
+      state = after(state);
+      auto const u = static_cast<double>(state) / static_cast<double>(modulus);
+      auto const rank = static_cast<std::uint64_t>(std::pow(1 + u * top, 100)) - 1;
       // The popular ones are spread over the whole table.
       key = std::min(rank, keys_ - 1) * 2654435761U % keys_;
     }
@@ -68,9 +72,17 @@ inline void pin_to(std::uint64_t core) {
   pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-/// Fills it in an order in which neighbours come far from each other.
+/// Fills it in an order in which neighbours come far from each other, or, with ordered=1, in the order of the keys: minutes less
+/// for ten millions of them.
 template <class Table>
-void fill(Table& table, std::uint64_t keys) {
+void fill(Table& table, work const& asked) {
+  auto const keys = asked.cells;
+  if (asked.option("ordered", 0) != 0) {
+    for (std::uint64_t key = 0; key < keys; ++key) {
+      table.put(key, key);
+    }
+    return;
+  }
   auto step = static_cast<std::uint64_t>(static_cast<double>(keys) * 0.6180339887) | 1U;
   while (std::gcd(step, keys) != 1) {
     step += 2;
@@ -126,32 +138,28 @@ std::int64_t operate(Table& table, work const& asked, std::uint64_t threads, std
 
 /// Nanoseconds an operation, of all threads together: two threads that take 100 ns each for theirs make 50 ns.
 template <class Table>
-figure operations(work const& asked, std::uint64_t one_in) {
-  Table table{asked};
-  fill(table, asked.cells);
+figure operations(Table& table, work const& asked, std::uint64_t one_in) {
   auto const threads = asked.option("threads", 2);
   operate(table, asked, threads, asked.operations / 10, one_in);
   return {"ns", per(operate(table, asked, threads, asked.operations, one_in), asked.operations)};
 }
 
 template <class Table>
-figure lookup(work const& asked) {
-  return operations<Table>(asked, 0);
+figure lookup(Table& table, work const& asked) {
+  return operations(table, asked, 0);
 }
 template <class Table>
-figure mixed(work const& asked) {
-  return operations<Table>(asked, 2);
+figure mixed(Table& table, work const& asked) {
+  return operations(table, asked, 2);
 }
 template <class Table>
-figure update(work const& asked) {
-  return operations<Table>(asked, 1);
+figure update(Table& table, work const& asked) {
+  return operations(table, asked, 1);
 }
 
 /// How many times as many updates two threads do as one, on one table in one run.
 template <class Table>
-figure scaling(work const& asked) {
-  Table table{asked};
-  fill(table, asked.cells);
+figure scaling(Table& table, work const& asked) {
   operate(table, asked, 2, asked.operations / 10, 1);
   double one = 0;
   double two = 0;
@@ -169,9 +177,7 @@ struct beside_writers {
   double writes_alone_per_ns = 0;
 };
 template <class Table>
-beside_writers ranges_and_writers(work const& asked) {
-  Table table{asked};
-  fill(table, asked.cells);
+beside_writers ranges_and_writers(Table& table, work const& asked) {
   auto const threads = asked.option("threads", 2);
   auto const writers = threads > 1 ? threads - 1 : 0;
   beside_writers measured;
@@ -221,20 +227,68 @@ beside_writers ranges_and_writers(work const& asked) {
 }
 
 template <class Table>
-figure range(work const& asked) {
-  return {"ns", per(ranges_and_writers<Table>(asked).range_ns, asked.operations)};
+figure range(Table& table, work const& asked) {
+  return {"ns", per(ranges_and_writers(table, asked).range_ns, asked.operations)};
 }
 /// What part of its rate a writer keeps while another thread reads ranges without a pause.
 template <class Table>
-figure range_writer(work const& asked) {
-  auto const measured = ranges_and_writers<Table>(asked);
+figure range_writer(Table& table, work const& asked) {
+  auto const measured = ranges_and_writers(table, asked);
   return {"percent", 100 * measured.writes_per_ns / measured.writes_alone_per_ns};
 }
 
 template <class Table>
-inline constexpr scenario scenarios[] = {
-    {"lookup", lookup<Table>},   {"mixed", mixed<Table>}, {"update", update<Table>},
-    {"scaling", scaling<Table>}, {"range", range<Table>}, {"range_writer", range_writer<Table>},
-};
+figure run_one(Table& table, work const& asked) {
+  using run = figure (*)(Table&, work const&);
+  constexpr std::pair<std::string_view, run> all[] = {
+      {"lookup", lookup<Table>},   {"mixed", mixed<Table>}, {"update", update<Table>},
+      {"scaling", scaling<Table>}, {"range", range<Table>}, {"range_writer", range_writer<Table>},
+  };
+  for (auto const& [name, function] : all) {
+    if (name == asked.scenario) {
+      return function(table, asked);
+    }
+  }
+  throw std::invalid_argument("no such scenario: " + asked.scenario);
+}
+
+inline std::vector<std::string> parts(std::string const& joined) {
+  std::vector<std::string> split;
+  std::istringstream words{joined};
+  for (std::string word; std::getline(words, word, '+');) {
+    split.push_back(word);
+  }
+  return split;
+}
+
+/// SCENARIO[+SCENARIO...] CELLS OPERATIONS[+OPERATIONS...]: one table for all of them, one after the other, `rounds` times over.
+template <class Table>
+[[noreturn]] void drive_all(int argc, char** argv) {
+  finish_driver([&]() -> std::vector<figure> {
+    std::vector<char*> words{argv, argv + argc};
+    auto const scenarios = parts(argc > 3 ? argv[1] : "");
+    auto const operations = parts(argc > 3 ? argv[3] : "");
+    if (scenarios.empty() || scenarios.size() != operations.size()) {
+      throw std::invalid_argument("usage: SCENARIO[+SCENARIO...] CELLS OPERATIONS[+OPERATIONS...] [WORD=NUMBER...]");
+    }
+    std::string first = operations.front();
+    words[3] = first.data();
+    auto asked = karyon::bench::detail::parse(argc, words.data());
+    if (scenarios.front() == "clock") {
+      return {karyon::bench::detail::clock_price(asked)};
+    }
+    Table table{asked};
+    fill(table, asked);
+    std::vector<figure> measured;
+    for (std::uint64_t round = asked.option("rounds", 1); round > 0; --round) {
+      for (std::size_t i = 0; i < scenarios.size(); ++i) {
+        asked.scenario = scenarios[i];
+        asked.operations = karyon::bench::detail::number(operations[i]);
+        measured.push_back(run_one(table, asked));
+      }
+    }
+    return measured;
+  });
+}
 
 }  // namespace karyon::bench::matrix

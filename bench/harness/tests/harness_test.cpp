@@ -94,6 +94,13 @@ TEST_CASE("a figure is taken from the line that is tagged, in the unit that was 
   CHECK_THROWS_AS(parse_figure("value ns fast\n", "ns"), std::runtime_error);
 }
 
+TEST_CASE("figures of several scenarios are taken in order, once or several times over") {
+  CHECK(parse_figures("value ns 1\nvalue percent 2\nvalue ns 3\nvalue percent 4\n", {"ns", "percent"}) ==
+        std::vector<double>{1, 2, 3, 4});
+  CHECK_THROWS_AS(parse_figures("value ns 1\nvalue percent 2\nvalue ns 3\n", {"ns", "percent"}), std::runtime_error);
+  CHECK_THROWS_AS(parse_figures("value percent 2\nvalue ns 1\n", {"ns", "percent"}), std::runtime_error);
+}
+
 TEST_CASE("a process that ends well leaves its output and no failure") {
   auto const ended = run_process({"/bin/sh", "-c", "echo one; echo two"}, std::chrono::seconds{20});
   CHECK(ended.failure.empty());
@@ -229,6 +236,39 @@ TEST_CASE("the table says how many times Karyon's median a peer's is") {
   print_table(table, {ours, theirs},
               {{"suite", "s"}, {"cells", 10}, {"runs", 5}, {"cpu_model", "m"}, {"topology", "t"}});
   CHECK(table.str().find("50.0 (40.0 to 60.0)  2.50x") != std::string::npos);
+}
+
+TEST_CASE("rows that are measured together come from the same runs, of those peers that do them") {
+  driver_folder const folder;
+  std::ofstream{folder.path() / "s.json"} << R"({"suite":"s","cells":7,"peers":{"karyon":"ours","tbb":"theirs"},
+      "scenarios":[{"together":[{"name":"s.x_ns","scenario":"x","unit":"ns","operations":3},
+                                {"name":"s.y_percent","scenario":"y","unit":"percent","operations":4,"peers":[]}],
+                    "cells":"all","runs_max":{"tbb":1},"shapes":{"karyon":["a=1"],"tbb":["a=2"]}}]})";
+  folder.add("ours", "echo \"ours $*\" >>\"$log\"; echo value ns 10; echo value percent 50");
+  folder.add("theirs", "echo \"theirs $*\" >>\"$log\"; echo value ns 20");
+  auto const loaded = load_suite(folder.path() / "s.json", 0, true);
+  REQUIRE(loaded.measurements.size() == 2);
+  auto options = options_in(folder);
+  options.runs = 2;
+  auto const results = measure(loaded.measurements, options);
+  CHECK(folder.log() == "ours x+y 7 3+4 a=1\ntheirs x 7 3 a=2\nours x+y 7 3+4 a=1\n");
+  REQUIRE(results.size() == 3);
+  CHECK(results[1].peer == "tbb");
+  CHECK(results[1].median == 20);
+  CHECK(results[1].runs == 1);
+  CHECK(results[2].name == "s.y_percent");
+  CHECK(results[2].median == 50);
+}
+
+TEST_CASE("the suite matrix has each kind of keys in one run a peer") {
+  auto const loaded = load_suite(fs::path{build_info::suites} / "matrix.json", 0, true);
+  std::set<std::uint64_t> groups;
+  for (auto const& row : loaded.measurements) {
+    CHECK(row.together != 0);
+    groups.insert(row.together);
+  }
+  CHECK(groups.size() == 4);
+  CHECK(loaded.measurements.size() == 18);
 }
 
 TEST_CASE("the suite schedule is one, and says of one row that larger is better") {

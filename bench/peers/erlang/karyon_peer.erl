@@ -9,14 +9,25 @@ main([Scenarios, Scenario, Cells, Operations | Shape]) ->
     Runner = self(),
     %% A process of its own, so that its heap starts empty and its death is a failed run, not a hang.
     {_, Monitor} = spawn_monitor(fun() ->
-        Module = list_to_atom(Scenarios),
-        Runner ! {value, Module:run(list_to_atom(Scenario), list_to_integer(Cells), list_to_integer(Operations), Shape)}
+        Runner ! {values, run(list_to_atom(Scenarios), Scenario, list_to_integer(Cells), Operations, Shape)}
     end),
     receive
-        {value, {Unit, Value}} ->
-            io:format("value ~s ~.3f~n", [Unit, float(Value)]),
+        {values, Values} ->
+            [io:format("value ~s ~.3f~n", [Unit, float(Value)]) || {Unit, Value} <- Values],
             erlang:halt(0, [{flush, true}]);
         {'DOWN', Monitor, process, _, Reason} ->
             io:format(standard_error, "karyon_peer: ~s failed: ~p~n", [Scenario, Reason]),
             erlang:halt(1)
+    end.
+
+%% Suites whose rows are measured together export run_all, and get SCENARIO+SCENARIO... and as many operations.
+run(Module, Scenario, Cells, Operations, Shape) ->
+    {module, Module} = code:ensure_loaded(Module),
+    case erlang:function_exported(Module, run_all, 3) of
+        true ->
+            Asked = lists:zip([list_to_atom(S) || S <- string:lexemes(Scenario, "+")],
+                              [list_to_integer(N) || N <- string:lexemes(Operations, "+")]),
+            Module:run_all(Asked, Cells, Shape);
+        false ->
+            [Module:run(list_to_atom(Scenario), Cells, list_to_integer(Operations), Shape)]
     end.

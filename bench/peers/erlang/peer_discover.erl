@@ -16,10 +16,17 @@ scenario(join_many, Cells, Groups, Inside) ->
     Elapsed = join_all(start(Cells), Groups, Inside),
     Groups = length(pg:which_groups(?SCOPE)),
     {ns, Elapsed / Cells};
-scenario(register, Cells, _, _) ->
+scenario(register, Cells, _, Inside) ->
     Named = lists:zip(names(Cells), start(Cells)),
+    peer_gate:arm(Cells),
     Begin = now_ns(),
-    [true = register(Name, Pid) || {Name, Pid} <- Named],
+    case Inside of
+        true ->
+            [Pid ! {take, Name} || {Name, Pid} <- Named],
+            peer_gate:await();
+        false ->
+            [true = register(Name, Pid) || {Name, Pid} <- Named]
+    end,
     {ns, (now_ns() - Begin) / Cells};
 scenario(resolve, Cells, Operations, _) ->
     Names = names(Cells),
@@ -67,6 +74,9 @@ start(Cells) -> [spawn(fun inhabitant/0) || _ <- lists:seq(1, Cells)].
 inhabitant() ->
     receive
         tick ->
+            peer_gate:arrive();
+        {take, Name} ->
+            true = register(Name, self()),
             peer_gate:arrive();
         {join, Group} ->
             ok = pg:join(?SCOPE, Group, self()),

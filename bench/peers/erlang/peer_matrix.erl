@@ -1,17 +1,22 @@
 %% The scenarios of the suite `matrix` in ETS tables: ordered_set, or set with set=1 (bench/README.md says why each shape).
 -module(peer_matrix).
--export([run/4]).
+-export([run_all/3]).
 
 -define(RANGE, 1000).
 -define(SAMPLE, 65536).
 
-run(lookup, Keys, Operations, Shape) -> {ns, operations(Keys, Operations, Shape, 0)};
-run(mixed, Keys, Operations, Shape) -> {ns, operations(Keys, Operations, Shape, 2)};
-run(update, Keys, Operations, Shape) -> {ns, operations(Keys, Operations, Shape, 1)};
-run(range, Keys, Operations, Shape) -> {ns, ranges(Keys, Operations, Shape)}.
-
-operations(Keys, Operations, Shape, OneIn) ->
+%% One table for all scenarios, one after the other, `rounds` times over.
+run_all(Asked, Keys, Shape) ->
     Table = table(Keys, Shape),
+    [one(Scenario, Table, Keys, Operations, Shape)
+     || _ <- lists:seq(1, option("rounds", Shape, 1)), {Scenario, Operations} <- Asked].
+
+one(lookup, Table, Keys, Operations, Shape) -> {ns, operations(Table, Keys, Operations, Shape, 0)};
+one(mixed, Table, Keys, Operations, Shape) -> {ns, operations(Table, Keys, Operations, Shape, 2)};
+one(update, Table, Keys, Operations, Shape) -> {ns, operations(Table, Keys, Operations, Shape, 1)};
+one(range, Table, Keys, Operations, Shape) -> {ns, ranges(Table, Keys, Operations, Shape)}.
+
+operations(Table, Keys, Operations, Shape, OneIn) ->
     Threads = option("threads", Shape, 2),
     together(Table, Keys, Threads, Operations div 10, Shape, OneIn),
     together(Table, Keys, Threads, Operations, Shape, OneIn) / Operations.
@@ -19,7 +24,8 @@ operations(Keys, Operations, Shape, OneIn) ->
 table(Keys, Shape) ->
     Type = case option("set", Shape, 0) of 0 -> ordered_set; _ -> set end,
     Table = ets:new(matrix, [Type, public, {write_concurrency, true}, {read_concurrency, true}]),
-    fill(Table, 0, 0, step(Keys), Keys),
+    Step = case option("ordered", Shape, 0) of 0 -> step(Keys); _ -> 1 end,
+    fill(Table, 0, 0, Step, Keys),
     Table.
 
 step(Keys) -> coprime(trunc(Keys * 0.6180339887) bor 1, Keys).
@@ -66,18 +72,16 @@ operate(Table, Keys, Sample, Left, State, OneIn) ->
     operate(Table, Keys, Sample, Left - 1, Next, OneIn).
 
 %% One process reads ranges, the others write until it is done.
-ranges(Keys, Ranges, Shape) ->
-    Table = table(Keys, Shape),
+ranges(Table, Keys, Ranges, Shape) ->
     Writers = [spawn_link(fun() ->
         Sample = sample(Keys, Shape, Thread),
         write(Table, Keys, Sample, Thread * 7919 + 12345)
     end) || Thread <- lists:seq(2, option("threads", Shape, 2))],
-    %% A select takes milliseconds: some hundred of them suffice.
-    Measured = max(1, Ranges div 100),
-    Read = case option("walk", Shape, 0) of 0 -> fun select/2; _ -> fun walk/2 end,
-    read(Table, Keys, Measured div 10, 77, Read),
+    %% A range takes a hundred times as long as the others' do: a tenth of them, lest it take all the time there is.
+    Measured = max(1, Ranges div 10),
+    read(Table, Keys, Measured div 10, 77 * 7919 + 12345),
     Begin = now_ns(),
-    read(Table, Keys, Measured, 77, Read),
+    read(Table, Keys, Measured, 77 * 7919 + 12345),
     Elapsed = now_ns() - Begin,
     [begin unlink(Writer), exit(Writer, kill) end || Writer <- Writers],
     Elapsed / Measured.
@@ -87,17 +91,14 @@ write(Table, Keys, Sample, State) ->
     ets:insert(Table, {key(Next, Keys, Sample), Next}),
     write(Table, Keys, Sample, Next).
 
-read(_, _, 0, _, _) -> ok;
-read(Table, Keys, Left, State, Read) ->
+read(_, _, 0, _) -> ok;
+read(Table, Keys, Left, State) ->
     Next = next(State),
-    ?RANGE = length(Read(Table, Next rem (Keys - ?RANGE))),
-    read(Table, Keys, Left - 1, Next, Read).
+    ?RANGE = length(walk(Table, Next * (Keys - ?RANGE) bsr 31)),
+    read(Table, Keys, Left - 1, Next).
 
-%% The one call that is a snapshot; it looks at the whole table, for a guard does not bound what is looked at.
-select(Table, From) ->
-    ets:select(Table, [{{'$1', '$2'}, [{'>=', '$1', From}, {'<', '$1', From + ?RANGE}], [{{'$1', '$2'}}]}]).
-
-%% Key by key: of as many moments as there are keys.
+%% Key by key, so of as many moments as there are keys. A select would be of one moment, but looks at the whole table, for a
+%% guard does not bound what is looked at.
 walk(Table, From) -> walk(Table, From - 1, From + ?RANGE, []).
 
 walk(Table, Before, End, Found) ->
@@ -106,8 +107,8 @@ walk(Table, Before, End, Found) ->
         _ -> Found
     end.
 
-key(Random, Keys, none) -> Random rem Keys;
-key(Random, _, Sample) -> element(Random rem ?SAMPLE + 1, Sample).
+key(Random, Keys, none) -> Random * Keys bsr 31;
+key(Random, _, Sample) -> element(Random band (?SAMPLE - 1) + 1, Sample).
 
 %% By Zipf's law with the exponent 0.99, as the other peers draw them.
 sample(Keys, Shape, Thread) ->

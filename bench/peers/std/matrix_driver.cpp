@@ -42,4 +42,4 @@ struct guarded_map {
 
 }  // namespace
 
-int main(int argc, char** argv) { drive(argc, argv, matrix::scenarios<guarded_map>); }
+int main(int argc, char** argv) { matrix::drive_all<guarded_map>(argc, argv); }

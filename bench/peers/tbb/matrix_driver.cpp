@@ -80,4 +80,4 @@ struct tbb_table {
 
 }  // namespace
 
-int main(int argc, char** argv) { drive(argc, argv, matrix::scenarios<tbb_table>); }
+int main(int argc, char** argv) { matrix::drive_all<tbb_table>(argc, argv); }

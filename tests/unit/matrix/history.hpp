@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -11,12 +12,17 @@
 #include <utility>
 #include <vector>
 
-/// Whether what several threads saw of a table could have been seen of one that does one thing after the other, each at some
-/// moment between its call and its return (Herlihy and Wing, "Linearizability", 1990; the search is Wing and Gong's, 1993, with the
-/// states that were reached remembered as Lowe, "Testing for linearizability", 2017, has them).
+/// Whether what several threads saw of a table could have been seen of one that does one thing after the other (Herlihy and Wing,
+/// "Linearizability", 1990; the search is Wing and Gong's, 1993, with the states that were reached remembered as Lowe, "Testing for
+/// linearizability", 2017, has them).
+///
+/// One event is before another if its thread knew so: by release stores and acquire loads of how many events each thread has
+/// behind it. A clock that all threads count up would order more, but is a full barrier between any two events: what a table's
+/// own barriers are there for would never show.
 namespace karyon::tests {
 
 inline constexpr int history_keys = 4;
+inline constexpr std::size_t history_threads = 4;  // at most
 
 /// The whole of a small table.
 using small_map = std::array<std::optional<int>, history_keys>;
@@ -43,8 +49,10 @@ struct event {
   bool said = false;  // what was answered
   std::optional<int> got;
   std::vector<std::pair<int, int>> seen;
-  std::uint64_t called = 0;
-  std::uint64_t returned = 0;
+  std::size_t thread = 0;
+  std::uint32_t number = 0;  // of those of its thread
+  std::array<std::uint32_t, history_threads>
+      behind{};  // how many events of each thread were over when this one was called
 };
 
 /// Does the event to the map; whether it answers as was answered.
@@ -97,17 +105,27 @@ private:
   bool search(std::uint64_t done, const small_map& m) {
     if (done == (events_.size() == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << events_.size()) - 1)) return true;
     if (!tried_.insert({done, m}).second) return false;
-    // Next can be whatever was called before the first return of those that are left.
-    std::uint64_t first_return = ~std::uint64_t{0};
+    // Next can be whatever was not called behind one of those that are left.
+    std::array<std::uint32_t, history_threads> first_left;
+    first_left.fill(~std::uint32_t{0});
     for (std::size_t i = 0; i < events_.size(); ++i) {
-      if ((done >> i & 1U) == 0) first_return = std::min(first_return, events_[i].returned);
+      std::uint32_t& first = first_left[events_[i].thread];
+      if ((done >> i & 1U) == 0) first = std::min(first, events_[i].number);
     }
     for (std::size_t i = 0; i < events_.size(); ++i) {
-      if ((done >> i & 1U) != 0 || events_[i].called > first_return) continue;
+      if ((done >> i & 1U) != 0 || !may_be_next(events_[i], first_left)) continue;
       small_map then = m;
       if (agrees(events_[i], then) && search(done | std::uint64_t{1} << i, then)) return true;
     }
     return false;
+  }
+
+  static bool may_be_next(const event& e, const std::array<std::uint32_t, history_threads>& first_left) {
+    if (e.number != first_left[e.thread]) return false;
+    for (std::size_t t = 0; t < history_threads; ++t) {
+      if (first_left[t] < e.behind[t]) return false;
+    }
+    return true;
   }
 
   const std::vector<event>& events_;
@@ -146,20 +164,24 @@ void perform(Table& t, event& e, int spread) {
   }
 }
 
-/// Lets each thread do its events at the same time as the others; when each began and ended is noted.
+/// Lets each thread do its events at the same time as the others; which of the others' were over when each began is noted.
 template <class Table>
 std::vector<event> record(Table& t, std::vector<std::vector<event>> of_threads, int spread = 1) {
-  std::atomic<std::uint64_t> clock{0};
+  std::array<std::atomic<std::uint32_t>, history_threads> over{};
   std::atomic<int> ready{0};
   std::vector<std::thread> threads;
-  for (auto& events : of_threads) {
-    threads.emplace_back([&] {
+  for (std::size_t me = 0; me < of_threads.size(); ++me) {
+    threads.emplace_back([&, me] {
+      auto& events = of_threads[me];
       ready.fetch_add(1);
       while (ready.load() < static_cast<int>(of_threads.size())) std::this_thread::yield();
+      std::uint32_t number = 0;
       for (event& e : events) {
-        e.called = clock.fetch_add(1);
+        e.thread = me;
+        e.number = number++;
+        for (std::size_t o = 0; o < history_threads; ++o) e.behind[o] = over[o].load(std::memory_order_acquire);
         perform(t, e, spread);
-        e.returned = clock.fetch_add(1);
+        over[me].store(number, std::memory_order_release);  // with the acquire above
       }
     });
   }

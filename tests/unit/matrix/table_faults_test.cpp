@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 
@@ -34,7 +36,11 @@ struct fragile {
     if (breaks) throw std::runtime_error("broken");
     ++living;
   }
-  fragile& operator=(const fragile&) = delete;
+  fragile& operator=(const fragile& other) {
+    if (breaks) throw std::runtime_error("broken");
+    n = other.n;
+    return *this;
+  }
   ~fragile() { --living; }
   friend bool operator==(const fragile& a, const fragile& b) { return a.n == b.n; }
 };
@@ -57,6 +63,59 @@ TEST_CASE("a comparison that throws leaves the table as it was, and usable") {
   REQUIRE(t.insert(1000, 1).value());
 }
 
+/// Throws at the n-th comparison from now.
+struct fuse {
+  int left = -1;  // below 0: never
+};
+struct fused_less {
+  fuse* f;
+  bool operator()(int a, int b) const {
+    if (f->left >= 0 && f->left-- == 0) throw std::runtime_error("can not tell");
+    return a < b;
+  }
+};
+using fused = table<int, int, fused_less>;
+
+/// Does it with a comparison that throws at the first, the second, ... until none does any more: each time all is as before.
+template <class Operation>
+bool holds_wherever_it_throws(fused& t, fuse& f, const Operation& operation) {
+  const auto before = t.snapshot();
+  const auto entries = t.size();
+  for (int n = 0;; ++n) {
+    f.left = n;
+    try {
+      operation();
+      f.left = -1;
+      return true;
+    } catch (const std::runtime_error&) {
+      f.left = -1;
+      if (t.size() != entries || t.snapshot() != before) return false;
+    }
+  }
+}
+
+TEST_CASE("wherever within an operation a comparison throws, the table is as it was before") {
+  fuse f;
+  fused t({}, fused_less{&f});
+  // In order and out of it, so that nodes are split on the way.
+  for (int i = 0; i < 400; ++i) {
+    const int k = i % 2 == 0 ? i : 1000 - i;
+    REQUIRE(holds_wherever_it_throws(t, f, [&] { static_cast<void>(t.insert(k, i)); }));
+  }
+  REQUIRE(t.size() == 400);
+  for (int i = 0; i < 400; i += 7) {
+    const int k = i % 2 == 0 ? i : 1000 - i;
+    REQUIRE(holds_wherever_it_throws(t, f, [&] { static_cast<void>(t.update(k, [](int v) { return v + 1; })); }));
+    REQUIRE(holds_wherever_it_throws(t, f, [&] { static_cast<void>(t.range(k, k + 300)); }));
+    REQUIRE(holds_wherever_it_throws(t, f, [&] { static_cast<void>(t.prev(k)); }));
+    REQUIRE(holds_wherever_it_throws(t, f, [&] { static_cast<void>(t.erase(k)); }));
+    REQUIRE(holds_wherever_it_throws(t, f, [&] { static_cast<void>(t.load({{k, 1}})); }));
+  }
+  fused loaded({}, fused_less{&f});
+  REQUIRE(holds_wherever_it_throws(loaded, f, [&] { static_cast<void>(loaded.load({{3, 1}, {2, 1}, {1, 1}})); }));
+  REQUIRE(loaded.size() == 3);
+}
+
 TEST_CASE("a value whose copy throws is neither lost nor put in") {
   {
     table<int, fragile> t;
@@ -77,6 +136,64 @@ TEST_CASE("a value whose copy throws is neither lost nor put in") {
   REQUIRE(fragile::living == 0);
 }
 
+TEST_CASE("of entries that are loaded none is put in if copying one of them throws") {
+  fragile::living = 0;
+  {
+    table<int, fragile> t;
+    const auto empty_bytes = t.stats().bytes;
+    std::vector<std::pair<int, fragile>> many;
+    many.reserve(300);
+    for (int k = 0; k < 300; ++k) many.emplace_back(k, k);
+    auto copy = many;
+    fragile::breaks = true;
+    REQUIRE_THROWS_AS(t.load(std::move(copy)), std::runtime_error);
+    fragile::breaks = false;
+    REQUIRE(t.size() == 0);
+    REQUIRE(t.stats().bytes == empty_bytes);
+    REQUIRE(t.load(std::move(many)).value() == 300);
+    fragile::breaks = true;
+    REQUIRE_THROWS_AS(t.range(5, 50), std::runtime_error);
+    fragile::breaks = false;
+    REQUIRE(t.range(5, 50).size() == 45);
+  }
+  karyon::detail::collect_all_retired();
+  REQUIRE(fragile::living == 0);
+}
+
+/// A key that can not be copied when the test wants it so.
+struct fragile_key {
+  fragile f;
+  friend bool operator<(const fragile_key& a, const fragile_key& b) { return a.f.n < b.f.n; }
+};
+
+TEST_CASE("a key whose copy throws is not put in") {
+  table<fragile_key, int> t;
+  REQUIRE(t.insert({fragile(1)}, 1).value());
+  const auto bytes = t.stats().bytes;
+  fragile::breaks = true;
+  REQUIRE_THROWS_AS(t.insert({fragile(2)}, 2), std::runtime_error);
+  REQUIRE_THROWS_AS(t.update_counter({fragile(2)}, 2), std::runtime_error);
+  REQUIRE_THROWS_AS(t.first(), std::runtime_error);
+  REQUIRE(t.erase({fragile(2)}).value() == false);
+  REQUIRE(t.update_counter({fragile(1)}, 4).value() == 5);  // what is there needs no copy
+  fragile::breaks = false;
+  REQUIRE(t.size() == 1);
+  REQUIRE(t.stats().bytes == bytes);
+}
+
+TEST_CASE("what a condition throws erases and replaces nothing") {
+  struct touchy {
+    int n;
+    bool operator==(const touchy&) const { throw std::runtime_error("do not compare me"); }
+  };
+  table<int, touchy> t;
+  REQUIRE(t.insert(1, {7}).value());
+  REQUIRE_THROWS_AS(t.compare_and_set(1, {7}, {8}), std::runtime_error);
+  REQUIRE_THROWS_AS(t.erase_if(1, [](const touchy&) -> bool { throw std::runtime_error("no"); }), std::runtime_error);
+  REQUIRE(t.lookup(1)->n == 7);
+  REQUIRE(t.insert(2, {9}).value());
+}
+
 TEST_CASE("an update function that throws leaves the value as it was") {
   table<int, int> t;
   REQUIRE(t.insert(1, 7).value());
@@ -90,13 +207,17 @@ TEST_CASE("an update function may read its table but is refused a change of it")
   table<int, int> other;
   REQUIRE(t.insert(1, 7).value());
   REQUIRE(t.insert(2, 30).value());
-  errc refusals[5] = {};
+  errc refusals[9] = {};
   const auto done = t.update(1, [&](int v) {
     refusals[0] = t.insert(3, 1).error().code();
     refusals[1] = t.erase(2).error().code();
     refusals[2] = t.update(1, [](int x) { return x; }).error().code();
     refusals[3] = t.update_counter(1, 1).error().code();
     refusals[4] = t.load({{9, 9}}).error().code();
+    refusals[5] = t.take(2).error().code();
+    refusals[6] = t.insert_new(3, 1).error().code();
+    refusals[7] = t.compare_and_set(2, 30, 31).error().code();
+    refusals[8] = t.erase_if(2, [](int) { return true; }).error().code();
     other.insert(1, v).value();
     return v + *t.lookup(2);
   });

@@ -8,22 +8,15 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/matrix/choice.hpp"
 
 namespace {
 
 using karyon::table;
 using karyon::table_entry;
+using karyon::tests::choice;
 using numbers = table<std::uint64_t, std::uint64_t>;
 using words = table<std::string, std::string>;
-
-/// The same choices in every run.
-struct choice {
-  std::uint64_t state;
-  std::uint64_t below(std::uint64_t n) {
-    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (state >> 33U) % n;
-  }
-};
 
 struct wide {
   std::uint64_t a, b, c;

@@ -2,25 +2,21 @@
 #include <karyon/matrix/table.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/matrix/choice.hpp"
 
 namespace {
 
 using karyon::table;
+using karyon::tests::choice;
 using numbers = table<std::uint64_t, std::uint64_t>;
-
-struct choice {
-  std::uint64_t state;
-  std::uint64_t below(std::uint64_t n) {
-    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (state >> 33U) % n;
-  }
-};
 
 template <class Work>
 void in_threads(std::uint64_t n, const Work& work) {
@@ -99,6 +95,81 @@ TEST_CASE("a range shows the moves between its keys all or not at all") {
     }
   });
   REQUIRE(wrong.load() == 0);
+}
+
+/// Before each comparison of the thread that looks, another thread does what comes next in the script.
+struct interrupted {
+  std::thread::id looking;
+  std::vector<std::function<void()>> script;
+  std::size_t at = 0;
+  bool armed = false;
+};
+struct interrupted_less {
+  interrupted* by;
+  bool operator()(int a, int b) const {
+    if (by->armed && std::this_thread::get_id() == by->looking && by->at < by->script.size()) {
+      std::thread(by->script[by->at++]).join();
+    }
+    return a < b;
+  }
+};
+
+TEST_CASE("a look downwards that others keep in the way of comes to its end, and sees what is there") {
+  using change = std::function<void()>;
+  interrupted by;
+  by.looking = std::this_thread::get_id();
+  table<int, int, interrupted_less> t({}, interrupted_less{&by});
+  REQUIRE(t.insert(5, 0).value());
+  const change disturb = [&t] { static_cast<void>(t.update(5, [](int v) { return v + 1; })); };
+  const change leave = [&t] { static_cast<void>(t.erase(5)); };
+  const change move = [&t] { static_cast<void>(t.insert(3, 1)), static_cast<void>(t.erase(5)); };
+  // One comparison an attempt, as there is one entry.
+  by.script = {disturb, disturb, disturb, disturb};
+  by.armed = true;
+  REQUIRE(t.prev(10)->value == 4);
+  REQUIRE(by.at == 4);
+  // What was there is gone when the guess looks: then all is held.
+  by.script = {disturb, disturb, disturb, disturb, leave};
+  by.at = 0;
+  REQUIRE_FALSE(t.prev(10).has_value());
+  REQUIRE(by.at == 5);
+  by.armed = false;
+  REQUIRE(t.insert(5, 0).value());
+  by.script = {disturb, disturb, disturb, disturb, move};
+  by.at = 0;
+  by.armed = true;
+  REQUIRE(t.prev(10)->key == 3);
+  by.armed = false;
+  REQUIRE(t.insert(5, 0).value());  // nothing is held
+}
+
+TEST_CASE("the greatest key is never seen to go back while it only moves up, however many nodes are empty") {
+  numbers t;
+  constexpr std::uint64_t steps = 20000;
+  REQUIRE(t.insert(0, 0).value());
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> wrong{0};
+  in_threads(3, [&](std::uint64_t i) {
+    if (i == 0) {
+      for (std::uint64_t k = 1; k <= steps; ++k) {
+        static_cast<void>(t.insert(k * 3, k));
+        static_cast<void>(t.erase((k - 1) * 3));
+      }
+      stop.store(true);
+      return;
+    }
+    std::uint64_t seen = 0;
+    while (!stop.load()) {
+      const auto e = i == 1 ? t.last() : t.prev(steps * 4);
+      if (!e || e->key < seen) {
+        wrong.fetch_add(1);
+        return;
+      }
+      seen = e->key;
+    }
+  });
+  REQUIRE(wrong.load() == 0);
+  REQUIRE(t.last()->key == steps * 3);
 }
 
 TEST_CASE("readers see whole values of several words while they are replaced") {

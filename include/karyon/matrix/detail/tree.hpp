@@ -375,8 +375,13 @@ private:
     base* node;
     std::uint64_t version;
   };
-  [[nodiscard]] bool scan_once(const bound& from, const bound& to, bool upwards, std::size_t limit, bool hold,
+  /// checked: of one moment, or it says false; guessed: of many moments; held: of one moment, as others are kept from changing it.
+  enum class scan_mode : std::uint8_t { checked, guessed, held };
+  static constexpr std::size_t no_limit = ~std::size_t{0};
+  [[nodiscard]] bool scan_once(const bound& from, const bound& to, bool upwards, std::size_t limit, scan_mode mode,
                                std::vector<found_entry>& found, std::vector<visited>& path) const;
+  void scan_held(const bound& from, const bound& to, std::size_t limit, std::vector<found_entry>& found) const;
+  static void turn_round(std::size_t limit, std::vector<found_entry>& found);
 
   table_account account_;
   [[no_unique_address]] Compare compare_;

@@ -8,7 +8,7 @@
 
 namespace karyon::detail {
 
-/// Base nodes that are held for a range, from left to right or from right to left.
+/// Base nodes that are held for a range, from left to right.
 template <class Visited>
 class held_nodes {
 public:
@@ -28,34 +28,52 @@ void tree<Key, Value, Compare>::scan(epoch_pin&, const bound& from, const bound&
                                      std::vector<found_entry>& found) const {
   // Few base nodes are seldom changed between two looks; of many, one always is where there are writers.
   constexpr std::size_t many = 64;
-  // Holds go upwards only: a few entries from above are looked for until nobody changes them meanwhile.
-  const bool never_hold = !upwards && limit <= many;
   constexpr unsigned attempts_without_holds = 4;
   std::vector<visited> path;
-  for (unsigned attempt = 0; never_hold || attempt < attempts_without_holds; ++attempt) {
+  for (unsigned attempt = 0; attempt < attempts_without_holds; ++attempt) {
     found.clear();
     path.clear();
-    if (scan_once(from, to, upwards, limit, false, found, path)) return;
-    if (!never_hold && path.size() > many) break;
-    if (never_hold) wait_for_node(attempt);
+    if (scan_once(from, to, upwards, limit, scan_mode::checked, found, path)) return;
+    if (path.size() > many) break;
   }
+  if (upwards) return scan_held(from, to, limit, found);
+  // Holds go upwards only, so downwards it takes a key to begin at: one that was there a moment ago, with nothing of interest
+  // below it. Where that has gone meanwhile, and another one as well, all are held.
+  for (unsigned attempt = 0; attempt < attempts_without_holds; ++attempt) {
+    found.clear();
+    path.clear();
+    static_cast<void>(scan_once(from, to, false, limit, scan_mode::guessed, found, path));
+    if (found.size() < limit) break;
+    const Key lowest(keys::get(found.back().key));
+    scan_held({&lowest, true}, to, no_limit, found);
+    if (found.size() >= limit) return turn_round(limit, found);
+  }
+  scan_held(from, to, no_limit, found);
+  turn_round(limit, found);
+}
+
+/// Upwards, and nobody changes what was read until all of it is. Who holds one node may wait for the next one: in this order all of
+/// them do, and nobody else waits with a lock in hand.
+template <class Key, class Value, class Compare>
+void tree<Key, Value, Compare>::scan_held(const bound& from, const bound& to, std::size_t limit,
+                                          std::vector<found_entry>& found) const {
   found.clear();
-  path.clear();
-  // Who holds one may wait for the next one: in this order all of them do, and nobody else waits with a lock in hand. Downwards
-  // it is done upwards as well, and turned round.
+  std::vector<visited> path;
   const held_nodes<visited> holds(path);
-  const bool turned = !upwards;
-  static_cast<void>(scan_once(from, to, true, turned ? ~std::size_t{0} : limit, true, found, path));
-  if (turned) {
-    std::reverse(found.begin(), found.end());
-    if (found.size() > limit) found.resize(limit);
-  }
+  static_cast<void>(scan_once(from, to, true, limit, scan_mode::held, found, path));
+}
+
+template <class Key, class Value, class Compare>
+void tree<Key, Value, Compare>::turn_round(std::size_t limit, std::vector<found_entry>& found) {
+  std::reverse(found.begin(), found.end());
+  if (found.size() > limit) found.resize(limit);
 }
 
 template <class Key, class Value, class Compare>
 bool tree<Key, Value, Compare>::scan_once(const bound& from, const bound& to, bool upwards, std::size_t limit,
-                                          bool hold, std::vector<found_entry>& found,
+                                          scan_mode mode, std::vector<found_entry>& found,
                                           std::vector<visited>& path) const {
+  const bool hold = mode == scan_mode::held;
   const bound& start = upwards ? from : to;
   bool first = true;
   slot_word edge = 0;  // the separator that the next base node lies at
@@ -98,14 +116,14 @@ bool tree<Key, Value, Compare>::scan_once(const bound& from, const bound& to, bo
       const std::uint32_t i = upwards ? begin++ : --end;
       found.push_back({p.at->keys[i].load(std::memory_order_acquire), values::load(p.at->value_at(i))});
     }
-    if (!hold && !p.at->lock.unchanged(p.version)) return false;
+    if (mode == scan_mode::checked && !p.at->lock.unchanged(p.version)) return false;
     if (last || found.size() >= limit) break;
     edge = upwards ? p.high : p.low;
     first = false;
     // Small ones that were split for writers who have gone are a detour for ranges.
     if (!hold && count < base::capacity / 8) p.at->statistic.fetch_add(range_over_several, std::memory_order_relaxed);
   }
-  if (hold || path.size() == 1) return true;
+  if (mode != scan_mode::checked || path.size() == 1) return true;
   for (const visited& v : path) {
     // By look, as all nodes' looks have one order: of two ranges one could else see one writer alone, the other one another.
     if (v.node->lock.look() != v.version) return false;
