@@ -9,80 +9,21 @@
 
 namespace karyon::detail {
 
-/// Holds the locks of all shards, in the order of their index.
-class group_store::all_shards {
-public:
-  explicit all_shards(group_store& s) : store_(s) {
-    for (shard& one : store_.shards_) one.mutex.lock();
-  }
-  ~all_shards() {
-    for (shard& one : store_.shards_) one.mutex.unlock();
-  }
-  all_shards(const all_shards&) = delete;
-  all_shards& operator=(const all_shards&) = delete;
-
-private:
-  group_store& store_;
-};
-
 group_store::group_store(directory& d, std::string name) : directory_(d), name_(std::move(name)) {
   std::uint64_t dice = d.runtime().seed();
   for (shard& s : shards_) s.dice = mixed_bits(++dice);
 }
 
-group_store::~group_store() {
-  disconnect();
-  for (shard& s : shards_) {
-    std::vector<group_entry*> all;
-    s.groups.for_each([&all](group_entry& g) { all.push_back(&g); });
-    for (group_entry* g : all) delete g;
-  }
-}
+group_store::~group_store() { disconnect(); }
 
 void group_store::connect(peer_network& network) {
-  static std::atomic<std::uint64_t> lives{0};
-  const std::uint64_t epoch = mixed_bits(directory_.runtime().seed() + ++lives) | 1u;
-  std::unique_ptr<peer_link> link = peer_link::open(network, "pg/" + name_, epoch, *this);
-  if (link == nullptr) return;
-  const all_shards lock(*this);
-  for (shard& s : shards_) {
-    s.groups.for_each([&](const group_entry& g) {
-      std::vector<replica_op> ops;
-      for (const place& p : g.local) ops.push_back({true, g.name, p.held->number, 0});
-      link->local(ops);
-    });
-  }
-  link_ = std::move(link);
-}
-
-void group_store::disconnect() noexcept {
-  std::unique_ptr<peer_link> link;
-  {
-    const all_shards lock(*this);
-    link = std::move(link_);
-  }
-  if (link != nullptr) link->leave();
+  connect_as(network, "pg/" + name_, directory_.runtime().seed(), *this,
+             [](const group_entry& g, std::vector<replica_op>& ops) {
+               for (const place& p : g.local) ops.push_back({true, g.name, p.held->number, 0});
+             });
 }
 
 // ---- the table -----------------------------------------------------------------------------------------------------
-
-group_store::group_entry* group_store::find(shard& s, std::string_view group, std::uint64_t hash) noexcept {
-  return s.groups.find(hash, [group](const group_entry& g) { return g.name == group; });
-}
-
-group_store::group_entry& group_store::find_or_add(shard& s, std::string_view group, std::uint64_t hash) {
-  if (group_entry* known = find(s, group, hash)) return *known;
-  s.groups.make_room();
-  auto* g = new group_entry(hash, group);
-  s.groups.add(hash, *g);
-  return *g;
-}
-
-void group_store::drop_if_idle(shard& s, group_entry& g) noexcept {
-  if (!g.idle()) return;
-  s.groups.remove(g.hash, g);
-  delete &g;
-}
 
 /// The last member goes into its place.
 void group_store::take_out(group_entry& g, const membership& m) noexcept {
@@ -217,7 +158,7 @@ result<void> group_store::leave(std::string_view group, std::span<const member> 
   const cell_locks cells(directory_, who.data(), who.size());
   const std::lock_guard lock(s.mutex);
   if (auto open = check_open(); !open) return open;
-  group_entry* const g = find(s, group, hash);
+  group_entry* const g = find_entry(s, group, hash);
   for (const member& m : who) {
     if (g == nullptr) break;
     const address& a = member_access::at(m);
@@ -261,7 +202,7 @@ std::vector<member> group_store::members(std::string_view group, bool local_only
   const std::uint64_t hash = hash_of(group);
   shard& s = shard_of(hash);
   const std::lock_guard lock(s.mutex);
-  if (const group_entry* g = find(s, group, hash)) append_members(*g, local_only, all);
+  if (const group_entry* g = find_entry(s, group, hash)) append_members(*g, local_only, all);
   return all;
 }
 
@@ -269,7 +210,7 @@ std::vector<std::string> group_store::groups(bool local_only) {
   std::vector<std::string> all;
   for (shard& s : shards_) {
     const std::lock_guard lock(s.mutex);
-    s.groups.for_each([&](const group_entry& g) {
+    s.entries.for_each([&](const group_entry& g) {
       if (!g.local.empty() || (!local_only && !g.remote.empty())) all.push_back(g.name);
     });
   }
@@ -281,7 +222,7 @@ result<member> group_store::pick(std::string_view group, pick_by how) {
   const std::uint64_t hash = hash_of(group);
   shard& s = shard_of(hash);
   const std::lock_guard lock(s.mutex);
-  group_entry* const g = find(s, group, hash);
+  group_entry* const g = find_entry(s, group, hash);
   if (g == nullptr || g->local.empty()) {
     return fail(errc::not_found, "the group " + std::string(group) + " has no member on this node");
   }
@@ -373,7 +314,7 @@ result<group_snapshot> group_store::watch_all(const member& who, const signal_op
   try {
     for (shard& s : shards_) {
       s.watchers.reserve(s.watchers.size() + 1);
-      s.groups.for_each([&](const group_entry& g) {
+      s.entries.for_each([&](const group_entry& g) {
         if (g.local.empty() && g.remote.empty()) return;
         snapshot.groups.push_back({g.name, {}});
         append_members(g, false, snapshot.groups.back().members);
@@ -449,7 +390,7 @@ void group_store::apply(const replica_change& change) {
   deferred_discards after_unlock;
   const std::lock_guard lock(s.mutex);
   if (closed_) return;
-  group_entry* const g = change.added ? &find_or_add(s, change.key, hash) : find(s, change.key, hash);
+  group_entry* const g = change.added ? &find_or_add(s, change.key, hash) : find_entry(s, change.key, hash);
   if (g == nullptr) return;
   if (change.added) {
     g->remote[who] += change.times;
@@ -476,10 +417,10 @@ bool group_store::stop_one(shard& s, std::size_t& from) noexcept {
   {
     const std::lock_guard lock(s.mutex);
     const bool all = from == 0;
-    group_entry* g = s.groups.next(from);
+    group_entry* g = s.entries.next(from);
     while (g != nullptr && g->idle()) {  // it had members elsewhere alone
       drop_if_idle(s, *g);
-      g = s.groups.next(from);
+      g = s.entries.next(from);
     }
     if (g == nullptr && !all) return true;  // once more from the beginning
     if (g != nullptr && !g->local.empty()) {
@@ -513,18 +454,7 @@ bool group_store::stop_one(shard& s, std::size_t& from) noexcept {
 }
 
 void group_store::stop() {
-  std::unique_ptr<peer_link> link;
-  {
-    const all_shards lock(*this);
-    if (closed_) return;
-    closed_ = true;
-    link = std::move(link_);
-    for (shard& s : shards_) {
-      s.groups.for_each([](group_entry& g) { g.remote.clear(); });
-    }
-  }
-  if (link != nullptr) link->leave();
-  link.reset();
+  if (!close_all([](group_entry& g) { g.remote.clear(); })) return;
   for (shard& s : shards_) {
     std::size_t from = 0;
     while (stop_one(s, from)) {

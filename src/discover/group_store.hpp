@@ -1,12 +1,9 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,27 +13,55 @@
 #include <karyon/discover/groups.hpp>
 
 #include "discover/directory.hpp"
-#include "discover/flat_index.hpp"
-#include "discover/peer_link.hpp"
+#include "discover/scope_table.hpp"
 
 namespace karyon::detail {
+
+/// A local member of a group.
+struct group_place {
+  address at;
+  bool role;
+  const class_info* info;
+  membership* held;
+  [[nodiscard]] member as_member() const noexcept { return member_access::make(at, role, info); }
+};
+struct group_watcher {
+  address at;
+  const signal_ops* ops;
+  membership* held;
+};
+struct group_entry {
+  explicit group_entry(std::uint64_t h, std::string_view n) : hash(h), name(n) {}
+  const std::uint64_t hash;
+  const std::string name;
+  std::vector<group_place> local;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> remote;  // {node, number}: how often
+  std::vector<group_watcher> watchers;
+  std::uint32_t turn = 0;
+  [[nodiscard]] bool idle() const noexcept { return local.empty() && remote.empty() && watchers.empty(); }
+};
+/// What a shard of groups has beside them.
+struct group_shard_extras {
+  std::vector<group_watcher> watchers;  // of the whole scope: the same in all shards
+  std::uint64_t dice = 0;
+};
 
 /// A scope of groups behind its handles.
 ///
 /// A group's local members lie in a dense array; each membership knows its place there, so a leave moves the last member into the
 /// hole and is O(1). A group exists while it has members or watchers. docs/internals/groups-and-registry.md
-class group_store final : public membership_owner, public peer_sink {
+class group_store final : public membership_owner,
+                          public peer_sink,
+                          private scope_table<group_entry, group_shard_extras> {
 public:
   group_store(directory& d, std::string name);
   ~group_store();
-  group_store(const group_store&) = delete;
-  group_store& operator=(const group_store&) = delete;
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   /// Finds the scopes of this name on other nodes, and tells them what there is here.
   void connect(peer_network& network);
   /// No call comes from the network any more, and none goes there.
-  void disconnect() noexcept;
+  void disconnect() noexcept { disconnect_all(); }
 
   result<void> join(std::string_view group, std::span<const member> who);
   result<void> leave(std::string_view group, std::span<const member> who);
@@ -53,41 +78,9 @@ public:
   void asked_to_remove(std::uint64_t, std::string_view) override {}
 
 private:
-  struct place {
-    address at;
-    bool role;
-    const class_info* info;
-    membership* held;
-    [[nodiscard]] member as_member() const noexcept { return member_access::make(at, role, info); }
-  };
-  struct watcher {
-    address at;
-    const signal_ops* ops;
-    membership* held;
-  };
-  struct group_entry {
-    explicit group_entry(std::uint64_t h, std::string_view n) : hash(h), name(n) {}
-    const std::uint64_t hash;
-    const std::string name;
-    std::vector<place> local;
-    std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> remote;  // {node, number}: how often
-    std::vector<watcher> watchers;
-    std::uint32_t turn = 0;
-    [[nodiscard]] bool idle() const noexcept { return local.empty() && remote.empty() && watchers.empty(); }
-  };
-  struct alignas(64) shard {
-    std::mutex mutex;
-    flat_index<group_entry> groups;
-    object_pool<membership> pool;
-    std::vector<watcher> watchers;  // of the whole scope: the same in all shards
-    std::uint64_t dice = 0;
-  };
-  class all_shards;
+  using place = group_place;
+  using watcher = group_watcher;
 
-  [[nodiscard]] shard& shard_of(std::uint64_t hash) noexcept { return shards_[hash >> (64 - 6)]; }
-  [[nodiscard]] static group_entry* find(shard& s, std::string_view group, std::uint64_t hash) noexcept;
-  [[nodiscard]] static group_entry& find_or_add(shard& s, std::string_view group, std::uint64_t hash);
-  static void drop_if_idle(shard& s, group_entry& g) noexcept;
   static void take_out(group_entry& g, const membership& m) noexcept;
   static void append_members(const group_entry& g, bool local_only, std::vector<member>& to);
   void tell(const shard& s, const group_entry& g, bool joined, const member* first, std::size_t n) const noexcept;
@@ -100,9 +93,6 @@ private:
 
   directory& directory_;
   const std::string name_;
-  std::array<shard, shard_count> shards_;
-  bool closed_ = false;              // written with the locks of all shards, read with any
-  std::unique_ptr<peer_link> link_;  // the same
   std::atomic<std::uint64_t> last_watch_{0};
 };
 

@@ -10,80 +10,19 @@
 
 namespace karyon::detail {
 
-class name_store::all_shards {
-public:
-  explicit all_shards(name_store& s) : store_(s) {
-    for (shard& one : store_.shards_) one.mutex.lock();
-  }
-  ~all_shards() {
-    for (shard& one : store_.shards_) one.mutex.unlock();
-  }
-  all_shards(const all_shards&) = delete;
-  all_shards& operator=(const all_shards&) = delete;
-
-private:
-  name_store& store_;
-};
-
 name_store::name_store(directory& d, std::string name, registry_options options)
     : directory_(d), name_(std::move(name)), options_(std::move(options)) {}
 
-name_store::~name_store() {
-  disconnect();
-  for (shard& s : shards_) {
-    std::vector<name_entry*> all;
-    s.names.for_each([&all](name_entry& e) { all.push_back(&e); });
-    for (name_entry* e : all) delete e;
-  }
-}
+name_store::~name_store() { disconnect(); }
 
 void name_store::connect(peer_network& network) {
-  static std::atomic<std::uint64_t> lives{0};
-  const std::uint64_t epoch = mixed_bits(directory_.runtime().seed() - ++lives) | 1u;
-  std::unique_ptr<peer_link> link;  // freed without the locks: calls of the network may wait for them
-  const all_shards lock(*this);
-  // What the network tells from the first moment waits for the locks, and so comes to a scope that is connected: conflicts are
-  // decided by the network's thread alone.
-  link = peer_link::open(network, "names/" + name_, epoch, *this);
-  if (link == nullptr) return;
-  std::vector<replica_op> ops;
-  for (shard& s : shards_) {
-    s.names.for_each([&](const name_entry& e) {
-      if (e.held != nullptr) ops.push_back({true, e.name, e.held->number, e.time});
-    });
-  }
-  link->local(ops);
-  link_ = std::move(link);
-}
-
-void name_store::disconnect() noexcept {
-  std::unique_ptr<peer_link> link;
-  {
-    const all_shards lock(*this);
-    link = std::move(link_);
-  }
-  if (link != nullptr) link->leave();
+  connect_as(network, "names/" + name_, ~directory_.runtime().seed(), *this,
+             [](const name_entry& e, std::vector<replica_op>& ops) {
+               if (e.held != nullptr) ops.push_back({true, e.name, e.held->number, e.time});
+             });
 }
 
 // ---- the table -----------------------------------------------------------------------------------------------------
-
-name_store::name_entry* name_store::find(shard& s, std::string_view name, std::uint64_t hash) noexcept {
-  return s.names.find(hash, [name](const name_entry& e) { return e.name == name; });
-}
-
-name_store::name_entry& name_store::find_or_add(shard& s, std::string_view name, std::uint64_t hash) {
-  if (name_entry* known = find(s, name, hash)) return *known;
-  s.names.make_room();
-  auto* e = new name_entry(hash, name);
-  s.names.add(hash, *e);
-  return *e;
-}
-
-void name_store::drop_if_idle(shard& s, name_entry& e) noexcept {
-  if (!e.idle()) return;
-  s.names.remove(e.hash, e);
-  delete &e;
-}
 
 void name_store::replicate(const name_entry& e, bool add, std::uint64_t number) noexcept {
   if (link_ == nullptr) return;
@@ -105,7 +44,7 @@ void name_store::give(shard& s, name_entry& e, cell_record& r, const member& who
   e.at = member_access::at(who);
   e.info = member_access::class_of(who);
   e.role = who.role();
-  e.time = clock_.fetch_add(1, std::memory_order_relaxed) + 1;
+  e.time = next_time();
   replicate(e, true, held.number);
 }
 
@@ -153,7 +92,7 @@ bool name_store::take_away(std::string_view name, const address& at, bool role) 
   directory::shard& cell = directory_.shard_of(at.slot);
   const std::lock_guard cell_lock(cell.mutex);
   const std::lock_guard lock(s.mutex);
-  name_entry* const e = find(s, name, hash);
+  name_entry* const e = find_entry(s, name, hash);
   if (e == nullptr || e->held == nullptr || e->at != at || e->role != role) return false;
   cell_record* const r = directory::find(cell, at, role);
   if (r == nullptr) return false;  // it is ending, and its end brings the name here
@@ -184,7 +123,7 @@ result<void> name_store::remove(std::string_view name, const member* who) {
     {
       const std::lock_guard lock(s.mutex);
       if (closed_) return fail(errc::closed, "the scope " + name_ + " has been stopped");
-      const name_entry* const e = find(s, name, hash);
+      const name_entry* const e = find_entry(s, name, hash);
       if (e == nullptr) return nobody();
       if (!e->owned()) {
         if (e->elsewhere.empty()) return nobody();
@@ -217,7 +156,7 @@ result<member> name_store::find(std::string_view name) {
   const std::uint64_t hash = hash_of(name);
   shard& s = shard_of(hash);
   const std::lock_guard lock(s.mutex);
-  if (const name_entry* e = find(s, name, hash)) {
+  if (const name_entry* e = find_entry(s, name, hash)) {
     const remote_claim* best = nullptr;
     for (const remote_claim& c : e->elsewhere) {
       if (best == nullptr || claim_wins(c.time, c.node, best->time, best->node)) best = &c;
@@ -250,13 +189,26 @@ std::size_t name_store::size() {
   std::size_t n = 0;
   for (shard& s : shards_) {
     const std::lock_guard lock(s.mutex);
-    s.names.for_each([&n](const name_entry& e) { n += e.held != nullptr || !e.elsewhere.empty() ? 1 : 0; });
+    s.entries.for_each([&n](const name_entry& e) { n += e.held != nullptr || !e.elsewhere.empty() ? 1 : 0; });
   }
   return n;
 }
 
 // ---- other nodes ---------------------------------------------------------------------------------------------------
 
+registry_metrics name_store::metrics() const noexcept {
+  const auto read = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_relaxed); };
+  return {read(conflicts_), read(lost_), read(callback_failures_)};
+}
+
+std::uint64_t name_store::next_time() noexcept {
+  std::uint64_t now = clock_.load(std::memory_order_relaxed);
+  while (now < claim_time_max && !clock_.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) {
+  }
+  return std::min(now + 1, claim_time_max);
+}
+
+/// Of at most claim_time_max: the replica takes no frame that says more.
 void name_store::heard(std::uint64_t time) noexcept {
   std::uint64_t now = clock_.load(std::memory_order_relaxed);
   while (now < time && !clock_.compare_exchange_weak(now, time, std::memory_order_relaxed)) {
@@ -282,17 +234,18 @@ void name_store::apply(const replica_change& change, std::vector<conflict>& foun
     if (e.held != nullptr) found.push_back({change.key, claim});
     return;
   }
-  name_entry* const e = find(s, change.key, hash);
+  name_entry* const e = find_entry(s, change.key, hash);
   if (e == nullptr) return;
   std::erase_if(e->elsewhere, [&](const remote_claim& c) { return c.node == claim.node && c.number == claim.number; });
   drop_if_idle(s, *e);
 }
 
-name_winner name_store::decide(std::string_view name, const name_claim& first, const name_claim& second) const {
+name_winner name_store::decide(std::string_view name, const name_claim& first, const name_claim& second) {
   if (options_.on_conflict) {
     try {
       return options_.on_conflict(name, first, second);
     } catch (...) {
+      callback_failures_.fetch_add(1, std::memory_order_relaxed);
       log(log_level::err, "discovery: on_conflict has thrown: the later registration keeps the name");
     }
   }
@@ -309,7 +262,7 @@ void name_store::resolve(const conflict& c) {
   bool role = false;
   {
     const std::lock_guard lock(s.mutex);
-    const name_entry* const e = find(s, c.name, hash);
+    const name_entry* const e = find_entry(s, c.name, hash);
     if (e == nullptr || e->held == nullptr || link_ == nullptr) return;
     if (std::find(e->elsewhere.begin(), e->elsewhere.end(), c.theirs) == e->elsewhere.end()) return;  // withdrawn
     mine = {e->owner(), {link_->node()}, e->time};
@@ -317,11 +270,14 @@ void name_store::resolve(const conflict& c) {
     role = e->role;
   }
   const name_claim theirs{member_access::elsewhere(c.theirs.node, c.theirs.number), {c.theirs.node}, c.theirs.time};
+  conflicts_.fetch_add(1, std::memory_order_relaxed);
   // In one order on both nodes.
   const bool first = mine.node < theirs.node;
   const name_winner winner = first ? decide(c.name, mine, theirs) : decide(c.name, theirs, mine);
   if (winner == (first ? name_winner::first : name_winner::second)) return;
-  if (!take_away(c.name, at, role) || !options_.end_loser || role) return;
+  if (!take_away(c.name, at, role)) return;
+  lost_.fetch_add(1, std::memory_order_relaxed);
+  if (!options_.end_loser || role) return;
   try {
     static_cast<void>(send_exit(at, {}, exit_reason(exit_reason::kind::error, "karyon::name_conflict", c.name)));
   } catch (const std::bad_alloc&) {
@@ -336,15 +292,7 @@ void name_store::asked_to_remove(std::uint64_t, std::string_view key) {
 // ---- the end -------------------------------------------------------------------------------------------------------
 
 void name_store::stop() {
-  std::unique_ptr<peer_link> link;
-  {
-    const all_shards lock(*this);
-    if (closed_) return;
-    closed_ = true;
-    link = std::move(link_);
-  }
-  if (link != nullptr) link->leave();
-  link.reset();
+  if (!close_all([](name_entry& e) { e.elsewhere.clear(); })) return;
   struct owned_name {
     std::string name;
     address at;
@@ -355,8 +303,7 @@ void name_store::stop() {
     {
       const std::lock_guard lock(s.mutex);
       std::vector<name_entry*> idle;
-      s.names.for_each([&](name_entry& e) {
-        e.elsewhere.clear();
+      s.entries.for_each([&](name_entry& e) {
         if (e.held != nullptr) all.push_back({e.name, e.at, e.role});
         if (e.idle()) idle.push_back(&e);
       });

@@ -1,12 +1,8 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <mutex>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,10 +11,13 @@
 #include <karyon/discover/registry.hpp>
 
 #include "discover/directory.hpp"
-#include "discover/flat_index.hpp"
-#include "discover/peer_link.hpp"
+#include "discover/scope_table.hpp"
 
 namespace karyon::detail {
+
+/// The highest time that a claim has. Who is there gets no further, so that no claim of another node's, whatever it says, makes ours
+/// begin anew at 0; between claims of this time the node decides alone.
+inline constexpr std::uint64_t claim_time_max = (std::uint64_t{1} << 63u) - 1;
 
 /// Which of two claims to a name stays where nobody else decides: the later; of the same time, that of the higher node. Each node
 /// comes to the same answer.
@@ -27,18 +26,43 @@ namespace karyon::detail {
   return time != other_time ? time > other_time : node > other_node;
 }
 
+/// What another node has told of a name.
+struct remote_claim {
+  std::uint64_t node;
+  std::uint64_t number;
+  std::uint64_t time;
+  friend bool operator==(const remote_claim&, const remote_claim&) = default;
+};
+struct name_entry {
+  explicit name_entry(std::uint64_t h, std::string_view n) : hash(h), name(n) {}
+  const std::uint64_t hash;
+  const std::string name;
+  membership* held = nullptr;  // of the owner here; null if there is none
+  address at;
+  const class_info* info = nullptr;
+  bool role = false;
+  std::uint32_t memberships = 0;  // that name this entry: the owner's, and those of cells that are just ending
+  std::uint64_t time = 0;
+  std::vector<remote_claim> elsewhere;
+  [[nodiscard]] member owner() const noexcept { return member_access::make(at, role, info); }
+  /// Ended cells own nothing, also while their end is still on its way here.
+  [[nodiscard]] bool owned() const noexcept {
+    return held != nullptr && (role ? role_alive(at) : incarnation_alive(at));
+  }
+  [[nodiscard]] bool idle() const noexcept { return memberships == 0 && elsewhere.empty(); }
+};
+struct nothing_more {};
+
 /// A scope of names behind its handles. An entry holds this node's claim, if there is one, and those that other nodes have told of;
 /// mostly there is one in all. docs/internals/groups-and-registry.md
-class name_store final : public membership_owner, public peer_sink {
+class name_store final : public membership_owner, public peer_sink, private scope_table<name_entry, nothing_more> {
 public:
   name_store(directory& d, std::string name, registry_options options);
   ~name_store();
-  name_store(const name_store&) = delete;
-  name_store& operator=(const name_store&) = delete;
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   void connect(peer_network& network);
-  void disconnect() noexcept;
+  void disconnect() noexcept { disconnect_all(); }
 
   result<void> add(std::string_view name, const member& who);
   /// Of `who`, or of anybody.
@@ -46,6 +70,7 @@ public:
   [[nodiscard]] result<member> find(std::string_view name);
   [[nodiscard]] std::vector<std::string> names_of(const member& who);
   [[nodiscard]] std::size_t size();
+  [[nodiscard]] registry_metrics metrics() const noexcept;
   void stop();
 
   void cell_left(membership& m) noexcept override;
@@ -53,60 +78,27 @@ public:
   void asked_to_remove(std::uint64_t by, std::string_view key) override;
 
 private:
-  struct remote_claim {
-    std::uint64_t node;
-    std::uint64_t number;
-    std::uint64_t time;
-    friend bool operator==(const remote_claim&, const remote_claim&) = default;
-  };
-  struct name_entry {
-    explicit name_entry(std::uint64_t h, std::string_view n) : hash(h), name(n) {}
-    const std::uint64_t hash;
-    const std::string name;
-    membership* held = nullptr;  // of the owner here; null if there is none
-    address at;
-    const class_info* info = nullptr;
-    bool role = false;
-    std::uint32_t memberships = 0;  // that name this entry: the owner's, and those of cells that are just ending
-    std::uint64_t time = 0;
-    std::vector<remote_claim> elsewhere;
-    [[nodiscard]] member owner() const noexcept { return member_access::make(at, role, info); }
-    /// Ended cells own nothing, also while their end is still on its way here.
-    [[nodiscard]] bool owned() const noexcept {
-      return held != nullptr && (role ? role_alive(at) : incarnation_alive(at));
-    }
-    [[nodiscard]] bool idle() const noexcept { return memberships == 0 && elsewhere.empty(); }
-  };
-  struct alignas(64) shard {
-    std::mutex mutex;
-    flat_index<name_entry> names;
-    object_pool<membership> pool;
-  };
-  class all_shards;
   struct conflict {
     std::string name;
     remote_claim theirs;
   };
 
-  [[nodiscard]] shard& shard_of(std::uint64_t hash) noexcept { return shards_[hash >> (64 - 6)]; }
-  [[nodiscard]] static name_entry* find(shard& s, std::string_view name, std::uint64_t hash) noexcept;
-  [[nodiscard]] static name_entry& find_or_add(shard& s, std::string_view name, std::uint64_t hash);
-  static void drop_if_idle(shard& s, name_entry& e) noexcept;
   void give(shard& s, name_entry& e, cell_record& r, const member& who);
   void clear_owner(name_entry& e) noexcept;
   void replicate(const name_entry& e, bool add, std::uint64_t number) noexcept;
   [[nodiscard]] bool take_away(std::string_view name, const address& at, bool role);
   void apply(const replica_change& change, std::vector<conflict>& found);
   void resolve(const conflict& c);
-  [[nodiscard]] name_winner decide(std::string_view name, const name_claim& first, const name_claim& second) const;
+  [[nodiscard]] name_winner decide(std::string_view name, const name_claim& first, const name_claim& second);
+  [[nodiscard]] std::uint64_t next_time() noexcept;
   void heard(std::uint64_t time) noexcept;
 
   directory& directory_;
   const std::string name_;
   const registry_options options_;
-  std::array<shard, shard_count> shards_;
-  bool closed_ = false;                  // written with the locks of all shards, read with any
-  std::unique_ptr<peer_link> link_;      // the same
+  std::atomic<std::uint64_t> conflicts_{0};
+  std::atomic<std::uint64_t> lost_{0};
+  std::atomic<std::uint64_t> callback_failures_{0};
   std::atomic<std::uint64_t> clock_{0};  // Lamport's: later than every claim that is known
 };
 

@@ -18,7 +18,6 @@ std::unique_ptr<peer_link> peer_link::open(peer_network& network, std::string_vi
     log(log_level::warn, "discovery: the network has no place for " + std::string(service) + ": the scope stays local");
     return nullptr;
   }
-  link->node_ = link->channel_->self().node;
   replica_limits limits;
   limits.frame_bytes = std::clamp<std::size_t>(link->channel_->bytes_max(), 512, limits.frame_bytes);
   link->replica_ = std::make_unique<replica>(epoch, limits);

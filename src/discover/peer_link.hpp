@@ -39,7 +39,8 @@ public:
   void local(std::span<const replica_op> ops) noexcept;
   void leave() noexcept;
   void ask_remove(std::uint64_t node, std::string_view key);
-  [[nodiscard]] std::uint64_t node() const noexcept { return node_; }
+  /// This node's number, as of now.
+  [[nodiscard]] std::uint64_t node() const noexcept { return channel_->self().node; }
 
   void peer_up(const peer& who) override;
   void peer_down(const peer& who) override;
@@ -55,7 +56,6 @@ private:
   std::mutex log_;
   std::unique_ptr<replica> replica_;       // log_
   std::unique_ptr<peer_channel> channel_;  // set once, under log_
-  std::uint64_t node_ = 0;
 };
 
 }  // namespace karyon::detail

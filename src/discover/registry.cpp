@@ -31,6 +31,7 @@ result<void> registry::remove(std::string_view name, const member& who) { return
 result<member> registry::find(std::string_view name) const { return opened(store_).find(name); }
 std::vector<std::string> registry::names_of(const member& who) const { return opened(store_).names_of(who); }
 std::size_t registry::size() const { return opened(store_).size(); }
+registry_metrics registry::metrics() const { return opened(store_).metrics(); }
 void registry::stop() { opened(store_).stop(); }
 
 }  // namespace karyon

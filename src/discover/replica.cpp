@@ -15,29 +15,33 @@ namespace {
 // Little-endian: a head of 28 bytes, then the entries.
 //
 //   0  'K' 'd'          magic
-//   2  version          1
+//   2  version          2
 //   3  kind             frame_kind
 //   4  epoch            u64, not 0
 //   12 sequence         u64
-//   20 part             u32  (sync)
-//   24 parts, or count  u32  (sync: parts; else: entries)
-//   28 entries          add u8 (delta), times u32 (sync), member u64, time u64, key length u8, key
-enum class frame_kind : std::uint8_t { discover = 1, sync, delta, digest, bye, remove };
+//   20 request          u32  (discover, more, sync: the request that it answers)
+//   24 count            u32  (delta: entries; sync: 1 if it is the last)
+//   28 entries          add u8 (delta), times u32 (sync), member u64, time u64 (not in more), key length u8, key
+enum class frame_kind : std::uint8_t { discover = 1, sync, delta, digest, bye, remove, more };
+constexpr std::uint8_t frame_version = 2;
 constexpr std::size_t entry_head_bytes = 4 + 8 + 8 + 1;
 
 class writer {
 public:
-  writer(frame_kind kind, std::uint64_t epoch, std::uint64_t sequence, std::uint32_t part = 0) {
+  writer(frame_kind kind, std::uint64_t epoch, std::uint64_t sequence, std::uint32_t request = 0) {
     bytes_.reserve(64);
-    put(std::uint8_t{'K'}), put(std::uint8_t{'d'}), put(std::uint8_t{1}), put(static_cast<std::uint8_t>(kind));
-    put(epoch), put(sequence), put(part), put(std::uint32_t{0});
+    put(std::uint8_t{'K'}), put(std::uint8_t{'d'}), put(frame_version), put(static_cast<std::uint8_t>(kind));
+    put(epoch), put(sequence), put(request), put(std::uint32_t{0});
   }
   template <class Number>
   void put(Number n) {
     for (std::size_t i = 0; i < sizeof n; ++i) bytes_.push_back(static_cast<std::byte>(n >> (8 * i) & 0xffu));
   }
   void put_entry(std::string_view key, std::uint64_t member, std::uint64_t time) {
-    put(member), put(time), put(static_cast<std::uint8_t>(key.size()));
+    put(member), put(time), put_key(key);
+  }
+  void put_key(std::string_view key) {
+    put(static_cast<std::uint8_t>(key.size()));
     const auto* const first = reinterpret_cast<const std::byte*>(key.data());
     bytes_.insert(bytes_.end(), first, first + key.size());
   }
@@ -60,18 +64,18 @@ struct replica::frame_in {
   frame_kind kind = frame_kind::discover;
   std::uint64_t epoch = 0;
   std::uint64_t sequence = 0;
-  std::uint32_t part = 0;
+  std::uint32_t request = 0;
   std::uint32_t count = 0;
   bool fine = true;
 
   explicit frame_in(std::span<const std::byte> bytes) noexcept : rest(bytes) {
-    const bool magic = get<std::uint8_t>() == 'K' && get<std::uint8_t>() == 'd' && get<std::uint8_t>() == 1;
+    const bool magic = get<std::uint8_t>() == 'K' && get<std::uint8_t>() == 'd' && get<std::uint8_t>() == frame_version;
     const auto k = get<std::uint8_t>();
     epoch = get<std::uint64_t>();
     sequence = get<std::uint64_t>();
-    part = get<std::uint32_t>();
+    request = get<std::uint32_t>();
     count = get<std::uint32_t>();
-    fine = fine && magic && k >= 1 && k <= 6 && epoch != 0;
+    fine = fine && magic && k >= 1 && k <= 7 && epoch != 0;
     kind = static_cast<frame_kind>(k);
   }
   template <class Number>
@@ -162,14 +166,21 @@ void replica::received(const peer& from, std::span<const std::byte> bytes, repli
   if (in.epoch != p.epoch) adopt(from.node, p, in.epoch, fx);
   switch (in.kind) {
     case frame_kind::discover:
-      send_sync(from, fx);
-      if (!p.synced || in.sequence > p.sequence) discover(from, p, fx);
+      send_sync(from, in.request, nullptr, fx);
+      compare(from, p, in.sequence, fx);
       break;
-    case frame_kind::sync: take_sync(from.node, p, in, fx); break;
+    case frame_kind::more: {
+      entry_key behind;
+      behind.second = in.get<std::uint64_t>();
+      behind.first = in.get_key();
+      if (!in.fine) break;
+      send_sync(from, in.request, &behind, fx);
+      compare(from, p, in.sequence, fx);
+      break;
+    }
+    case frame_kind::sync: take_sync(from, p, in, fx); break;
     case frame_kind::delta: take_delta(from, p, in, fx); break;
-    default:
-      if (!p.synced || in.sequence > p.sequence) discover(from, p, fx);
-      break;
+    default: compare(from, p, in.sequence, fx); break;
   }
   if (!in.fine) ++malformed_;
 }
@@ -179,7 +190,9 @@ void replica::tick(replica_effects& fx) {
   for (auto& [node, p] : peers_) {
     p.asked = false;
     const peer to{node, p.incarnation};
-    if (!p.synced) {
+    if (p.pulling && p.pulling->begun && !std::exchange(p.pulling->moved, false)) {
+      ask_for_more(to, p, fx);
+    } else if (p.behind || (p.pulling ? !p.pulling->begun : !p.synced)) {
       discover(to, p, fx);
     } else {
       if (digest == nullptr) digest = writer(frame_kind::digest, epoch_, sequence_).take();
@@ -225,90 +238,110 @@ void replica::ask_remove(std::uint64_t node, std::string_view key, replica_effec
   const auto found = peers_.find(node);
   if (found == peers_.end()) return;
   writer out(frame_kind::remove, epoch_, sequence_);
-  out.put(static_cast<std::uint8_t>(key.size()));
-  for (const char c : key) out.put(static_cast<std::uint8_t>(c));
+  out.put_key(key);
   fx.sends.push_back({{node, found->second.incarnation}, out.take()});
 }
 
 // ---- what follows from them ----------------------------------------------------------------------------------------
 
-void replica::discover(const peer& to, known_peer& p, replica_effects& fx) const {
-  if (p.asked) return;
-  p.asked = true;
-  fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_).take()});
+/// All of the peer's entries from the beginning.
+void replica::discover(const peer& to, known_peer& p, replica_effects& fx) {
+  p.pulling.reset();
+  p.behind = p.asked;
+  if (std::exchange(p.asked, true)) return;
+  p.pulling.emplace();
+  p.pulling->request = ++requests_;
+  fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_, requests_).take()});
+}
+
+void replica::ask_for_more(const peer& to, known_peer& p, replica_effects& fx) {
+  writer out(frame_kind::more, epoch_, sequence_, p.pulling->request = ++requests_);
+  out.put(p.pulling->last.second);
+  out.put_key(p.pulling->last.first);
+  fx.sends.push_back({to, out.take()});
+}
+
+void replica::compare(const peer& with, known_peer& p, std::uint64_t sequence, replica_effects& fx) {
+  if (p.pulling && !p.pulling->begun) return;  // what will come has it
+  const bool known = p.pulling ? sequence <= p.pulling->sequence : p.synced && sequence <= p.sequence;
+  if (!known) discover(with, p, fx);
 }
 
 /// The peer's scope has begun another life: what is known of the one before is over.
 void replica::adopt(std::uint64_t node, known_peer& p, std::uint64_t epoch, replica_effects& fx) const {
+  // What was asked for at the beginning of this life is still to come.
+  const bool waits = p.epoch == 0 && p.pulling && !p.pulling->begun;
   replace(node, p, {}, fx);
   p.epoch = epoch;
   p.sequence = 0;
   p.synced = false;
   p.view_count = 0;
-  p.incoming.clear();
-  p.incoming_count = 0;
-  p.next_part = 0;
+  if (!waits) p.pulling.reset();
 }
 
-void replica::send_sync(const peer& to, replica_effects& fx) const {
-  std::vector<writer> parts;
-  parts.emplace_back(frame_kind::sync, epoch_, sequence_);
-  for (const auto& [key, v] : own_) {
-    if (parts.back().size() + entry_head_bytes + key.first.size() > limits_.frame_bytes) {
-      parts.emplace_back(frame_kind::sync, epoch_, sequence_, static_cast<std::uint32_t>(parts.size()));
-    }
-    parts.back().put(v.times);
-    parts.back().put_entry(key.first, key.second, v.time);
+void replica::send_sync(const peer& to, std::uint32_t request, const entry_key* behind, replica_effects& fx) const {
+  writer out(frame_kind::sync, epoch_, sequence_, request);
+  auto i = behind != nullptr ? own_.upper_bound(*behind) : own_.begin();
+  for (bool any = false; i != own_.end(); ++i, any = true) {
+    if (any && out.size() + entry_head_bytes + i->first.first.size() > limits_.frame_bytes) break;
+    out.put(i->second.times);
+    out.put_entry(i->first.first, i->first.second, i->second.time);
   }
-  for (writer& part : parts) {
-    part.set_count(static_cast<std::uint32_t>(parts.size()));
-    fx.sends.push_back({to, part.take()});
-  }
+  out.set_count(i == own_.end() ? 1 : 0);
+  fx.sends.push_back({to, out.take()});
 }
 
-void replica::take_sync(std::uint64_t node, known_peer& p, frame_in& in, replica_effects& fx) {
-  if (p.synced && in.sequence < p.sequence) return;  // overtaken by later changes
-  if (in.part == 0) {
-    p.incoming.clear();
-    p.incoming_count = 0;
-    p.incoming_sequence = in.sequence;
-    p.next_part = 0;
-  }
-  if (in.part != p.next_part || in.sequence != p.incoming_sequence || in.part >= in.count) return;
+void replica::take_sync(const peer& from, known_peer& p, frame_in& in, replica_effects& fx) {
+  if (!p.pulling || in.request != p.pulling->request) return;
+  pull& got = *p.pulling;
+  if (!got.begun && p.synced && in.sequence < p.sequence) return p.pulling.reset();  // overtaken by later changes
+  // In between, changes were lost: what has come may be another's state.
+  if (got.begun && in.sequence != got.sequence) return discover(from, p, fx);
+  got.sequence = in.sequence;
   while (!in.rest.empty() && in.fine) {
     const auto times = in.get<std::uint32_t>();
     const auto member = in.get<std::uint64_t>();
     const auto time = in.get<std::uint64_t>();
-    const std::string_view key = in.get_key();
-    in.fine = in.fine && times != 0 && times <= limits_.entries_max - p.incoming_count &&
-              p.incoming.try_emplace({std::string(key), member}, value{times, time}).second;
-    if (in.fine) p.incoming_count += times;
+    entry_key key(in.get_key(), member);
+    in.fine = in.fine && times != 0 && times <= limits_.entries_max - got.count && time <= limits_.time_max &&
+              (!got.begun || got.last < key);
+    if (!in.fine) return p.pulling.reset();
+    got.incoming.emplace_hint(got.incoming.end(), key, value{times, time});
+    got.count += times;
+    got.last = std::move(key);
+    got.begun = true;
   }
-  if (!in.fine) {
-    p.incoming.clear();
-    p.next_part = ~std::uint32_t{0};  // no part fits
-    return;
+  if (in.count != 1) {
+    in.fine = in.fine && got.begun;  // one without entries is the last
+    if (!in.fine) return p.pulling.reset();
+    got.moved = true;
+    return ask_for_more(from, p, fx);
   }
-  if (++p.next_part < in.count) return;
-  replace(node, p, std::move(p.incoming), fx);
-  p.incoming = {};
-  p.view_count = std::exchange(p.incoming_count, 0);
-  p.next_part = 0;
-  p.sequence = in.sequence;
+  replace(from.node, p, std::move(got.incoming), fx);
+  p.view_count = got.count;
+  p.sequence = got.sequence;
   p.synced = true;
   p.asked = false;
+  p.behind = false;
+  p.pulling.reset();
+}
+
+replica_op replica::next_op(frame_in& in) {
+  replica_op op;
+  op.add = in.get<std::uint8_t>() != 0;
+  op.member = in.get<std::uint64_t>();
+  op.time = in.get<std::uint64_t>();
+  op.key = in.get_key();
+  return op;
 }
 
 void replica::take_delta(const peer& from, known_peer& p, frame_in& in, replica_effects& fx) {
+  if (p.pulling && p.pulling->begun) return take_delta_of_pull(from, p, in, fx);
   if (p.synced && in.sequence <= p.sequence) return;
-  if (!p.synced || in.sequence != p.sequence + 1) return discover(from, p, fx);
+  if (!p.synced || in.sequence != p.sequence + 1) return compare(from, p, in.sequence, fx);
   for (std::uint32_t i = 0; i < in.count; ++i) {
-    replica_op op;
-    op.add = in.get<std::uint8_t>() != 0;
-    op.member = in.get<std::uint64_t>();
-    op.time = in.get<std::uint64_t>();
-    op.key = in.get_key();
-    in.fine = in.fine && (!op.add || p.view_count < limits_.entries_max);
+    replica_op op = next_op(in);
+    in.fine = in.fine && op.time <= limits_.time_max && (!op.add || p.view_count < limits_.entries_max);
     if (!in.fine) {
       p.synced = false;  // a part of it may have been applied
       return;
@@ -318,6 +351,20 @@ void replica::take_delta(const peer& from, known_peer& p, frame_in& in, replica_
     fx.changes.push_back({from.node, op.add, std::move(op.key), op.member, op.time, 1});
   }
   p.sequence = in.sequence;
+}
+
+void replica::take_delta_of_pull(const peer& from, known_peer& p, frame_in& in, replica_effects& fx) {
+  pull& got = *p.pulling;
+  if (in.sequence <= got.sequence) return;
+  if (in.sequence != got.sequence + 1) return discover(from, p, fx);
+  for (std::uint32_t i = 0; i < in.count; ++i) {
+    const replica_op op = next_op(in);
+    in.fine = in.fine && op.time <= limits_.time_max && (!op.add || got.count < limits_.entries_max);
+    if (!in.fine) return p.pulling.reset();
+    if (got.last < entry_key(op.key, op.member) || !apply(got.incoming, op)) continue;
+    got.count = op.add ? got.count + 1 : got.count - 1;
+  }
+  got.sequence = in.sequence;
 }
 
 /// The new entries in place of those that were known, and what differs as changes: so who watches sees a difference only.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "cell/peer_channel.hpp"
+#include "discover/flat_index.hpp"
 
 namespace karyon::detail {
 
@@ -50,6 +52,7 @@ struct replica_effects {
 struct replica_limits {
   std::size_t frame_bytes = 32'768;      ///< 512 at least
   std::size_t entries_max = 16'000'000;  ///< that are kept of one peer; one that is there n times counts n times
+  std::uint64_t time_max = ~std::uint64_t{0} >> 1u;  ///< a frame with a later time is malformed
 };
 
 /// Each node's own entries, known to all nodes that see it: the protocol of process groups and of the registry, without any I/O.
@@ -61,7 +64,8 @@ struct replica_limits {
 ///
 ///   frame      says                                          answered by
 ///   discover   here I am, with n changes; tell me yours      sync; and discover, if the receiver does not know the sender
-///   sync       all my entries after change n, part i of k    -
+///   more       tell me the entries that follow this one      sync
+///   sync       a frame of my entries, as after change n      more, if it was not the last
 ///   delta      my change n                                   discover, if it is not the one that follows
 ///   digest     my last change is n (once a second)           discover, if the receiver does not have it
 ///   bye        I have nothing any more                       -
@@ -70,6 +74,12 @@ struct replica_limits {
 ///   a peer     epoch 0            not heard of; discover was sent when it came up
 ///              epoch, no sync     has said discover, or a frame of a life that is not known
 ///              synced at n        its entries after change n are known
+///              pulling            (beside one of these) a sync is asked for, or has come in part
+///
+/// However many entries there are, one frame of them is on its way to a peer at a time: the receiver pulls them in the order of their
+/// keys, and the sender keeps nothing of it. Changes that come meanwhile are applied to what has come already; those of keys behind
+/// that are in the frames to come. A frame that the network refuses is asked for again at the next tick, from where it stood.
+/// Requests are numbered, and an answer to any but the last is left out.
 ///
 /// An epoch is one life of a scope: a peer whose epoch differs has lost all that it had. What arrives twice or late (an older
 /// number) is left out. After tick() has been called on all nodes, and the frames that follow from it have arrived, each node knows
@@ -88,7 +98,8 @@ public:
   /// In the order of their keys, so that runs with one seed do the same.
   using entries = std::map<entry_key, value>;
 
-  replica(std::uint64_t epoch, const replica_limits& limits) noexcept : epoch_(epoch), limits_(limits) {}
+  replica(std::uint64_t epoch, const replica_limits& limits) noexcept
+      : epoch_(epoch), limits_(limits), requests_(static_cast<std::uint32_t>(mixed_bits(epoch))) {}
 
   void peer_up(const peer& who, replica_effects& fx);
   void peer_down(const peer& who, replica_effects& fx);
@@ -109,25 +120,38 @@ public:
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_; }
 
 private:
+  /// What has come of a peer's entries so far.
+  struct pull {
+    std::uint32_t request = 0;  // that is not yet answered
+    bool begun = false;         // the first frame has come
+    bool moved = false;         // one has come since the last tick
+    entries incoming;
+    std::size_t count = 0;  // with how often each is there
+    entry_key last;         // of what has come
+    std::uint64_t sequence = 0;
+  };
   struct known_peer {
     std::uint64_t incarnation = 0;
     std::uint64_t epoch = 0;
     std::uint64_t sequence = 0;  // its last change that is known
     bool synced = false;
-    bool asked = false;  // discover was sent since the last tick
+    bool asked = false;   // discover was sent since the last tick
+    bool behind = false;  // something is missing, and nobody has been asked for it
     entries view;
     std::size_t view_count = 0;  // with how often each is there
-    entries incoming;            // the parts of a sync so far
-    std::size_t incoming_count = 0;
-    std::uint64_t incoming_sequence = 0;
-    std::uint32_t next_part = 0;
+    std::optional<pull> pulling;
   };
   struct frame_in;
 
-  void discover(const peer& to, known_peer& p, replica_effects& fx) const;
-  void send_sync(const peer& to, replica_effects& fx) const;
-  void take_sync(std::uint64_t node, known_peer& p, frame_in& in, replica_effects& fx);
+  void discover(const peer& to, known_peer& p, replica_effects& fx);
+  void ask_for_more(const peer& to, known_peer& p, replica_effects& fx);
+  /// The peer has come so far: asks for what is missing.
+  void compare(const peer& with, known_peer& p, std::uint64_t sequence, replica_effects& fx);
+  void send_sync(const peer& to, std::uint32_t request, const entry_key* behind, replica_effects& fx) const;
+  void take_sync(const peer& from, known_peer& p, frame_in& in, replica_effects& fx);
   void take_delta(const peer& from, known_peer& p, frame_in& in, replica_effects& fx);
+  void take_delta_of_pull(const peer& from, known_peer& p, frame_in& in, replica_effects& fx);
+  [[nodiscard]] static replica_op next_op(frame_in& in);
   void adopt(std::uint64_t node, known_peer& p, std::uint64_t epoch, replica_effects& fx) const;
   static void replace(std::uint64_t node, known_peer& p, entries fresh, replica_effects& fx);
   [[nodiscard]] static bool apply(entries& to, const replica_op& op);
@@ -135,6 +159,7 @@ private:
   const std::uint64_t epoch_;
   const replica_limits limits_;
   std::uint64_t sequence_ = 0;
+  std::uint32_t requests_;  // the last one; begins elsewhere in each life, so that answers to the one before fit none
   entries own_;
   std::map<std::uint64_t, known_peer> peers_;
   std::uint64_t malformed_ = 0;

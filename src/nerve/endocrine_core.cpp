@@ -12,6 +12,7 @@
 #include "cell/stub.hpp"
 #include "core/log.hpp"
 #include "nerve/endocrine_frame.hpp"
+#include "nerve/overlay_bus.hpp"
 #include "sched/parker.hpp"
 #include "sched/wait.hpp"
 
@@ -52,7 +53,18 @@ endocrine_core::~endocrine_core() {
 }
 
 void endocrine_core::start() {
-  if (!options_.server.empty()) carrier_ = connect_nats(options_, *this);
+  constexpr std::string_view by_overlay = "overlay://";
+  if (options_.server.starts_with(by_overlay)) {
+    const auto network = std::dynamic_pointer_cast<node_services>(host_.network());
+    if (network == nullptr) {
+      throw runtime_error(
+          error(errc::unsupported, "a bus by overlay needs a node of its runtime (karyon::node) first"));
+    }
+    carrier_ = std::make_unique<overlay_bus>(*network, std::string_view(options_.server).substr(by_overlay.size()),
+                                             options_, *this);
+  } else if (!options_.server.empty()) {
+    carrier_ = connect_nats(options_, *this);
+  }
 }
 
 // ---- the end -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ namespace karyon::detail {
 
 namespace {
 
-constexpr std::uint8_t last_kind = static_cast<std::uint8_t>(frame_kind::endocrine);
+constexpr std::uint8_t last_kind = static_cast<std::uint8_t>(frame_kind::service);
 
 void store_number(std::byte* at, const cell_number& number) noexcept {
   store_le(at, number.index);

@@ -17,13 +17,14 @@ struct cell_number {
 };
 
 enum class frame_kind : std::uint8_t {
-  signal = 0,    // to a cell; nobody waits for an answer
-  ask = 1,       // `source` is the number under which the asker waits
-  answer = 2,    // to such a number
-  refusal = 3,   // an ask or a signal could not be delivered; the payload says why
-  control = 4,   // node to node: links, monitors, starts, look-ups
-  gossip = 5,    // the overlay's
-  endocrine = 6  // broadcast through the overlay
+  signal = 0,     // to a cell; nobody waits for an answer
+  ask = 1,        // `source` is the number under which the asker waits
+  answer = 2,     // to such a number
+  refusal = 3,    // an ask or a signal could not be delivered; the payload says why
+  control = 4,    // node to node: links, monitors, starts, look-ups
+  gossip = 5,     // the overlay's
+  endocrine = 6,  // broadcast through the overlay
+  service = 7     // runtime to runtime: process groups, registries (node_services.hpp)
 };
 
 /// A frame's header in memory; on the wire 32 bytes, little-endian, whatever the machine:

@@ -108,6 +108,7 @@ node::node(runtime& host, node_options options)
     : host_(host), core_(std::make_shared<detail::node_core>(host, std::move(options))) {
   core_->set_desk(host.spawn<node_desk>(*core_));
   try {
+    core_->install_services();
     core_->open_synapse();
   } catch (...) {
     core_->close();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <unordered_set>
 #include <utility>
 
 #include "cell/lifecycle.hpp"
@@ -47,6 +48,8 @@ node_options checked(node_options o) {
 }
 
 }  // namespace
+
+thread_local const peer_state* speaking = nullptr;
 
 payload_writer& thread_writer() noexcept {
   static thread_local payload_writer w;
@@ -103,6 +106,37 @@ std::vector<std::string> node_core::endpoints() const {
   return synapse_ != nullptr ? synapse_->endpoints() : std::vector<std::string>();
 }
 
+// ---- services ------------------------------------------------------------------------------------------------------
+
+void node_core::install_services() {
+  runtime_core& rt = host_.core();
+  // A simulation has no thread to call listeners on; its tests bring a network of their own.
+  if (rt.workers().simulated()) return;
+  auto of_runtime = [&] { return std::dynamic_pointer_cast<node_services>(rt.network()); };
+  std::shared_ptr<node_services> services = of_runtime();
+  if (services == nullptr) {
+    services = std::make_shared<node_services>();
+    if (!services->attach(*this)) return;
+    if (rt.install_network(services)) {
+      services_ = std::move(services);
+      return;
+    }
+    services->detach();
+    services = of_runtime();
+  }
+  if (services != nullptr && services->attach(*this)) services_ = std::move(services);
+}
+
+frame_fate node_core::send_service(const peer_id& to, std::uint8_t flags, std::span<const std::byte> payload) noexcept {
+  transport* const carrier = carrier_.load(std::memory_order_acquire);
+  if (carrier == nullptr) return frame_fate::no_route;
+  frame_header h;
+  h.kind = frame_kind::service;
+  h.flags = flags;
+  h.length = static_cast<std::uint32_t>(payload.size());
+  return carrier->send(to, h, payload);
+}
+
 // ---- peers ---------------------------------------------------------------------------------------------------------
 
 peer_state* node_core::find_peer(const peer_id& id) const {
@@ -140,35 +174,70 @@ peer_state* node_core::know_peer(const peer_id& id, bool met) {
 
 /// The one handle to a cell of a peer.
 bool node_core::intern(peer_state& p, cell_number there, address& at) {
+  std::vector<address> ended;  // freed without the lock
+  const bool known = intern_locked(p, there, at, ended);
+  for (const address& old : ended) free_stub(old);
+  return known;
+}
+
+bool node_core::intern_locked(peer_state& p, cell_number there, address& at, std::vector<address>& ended) {
   const std::lock_guard lock(p.mutex);
   if (p.retired.load(std::memory_order_relaxed)) {
     at = {};
     return true;  // nobody lives there any more: an empty handle says `dead`
   }
+  const bool vouched = speaking == &p;
   if (const auto found = p.stubs.find(packed(there)); found != p.stubs.end()) {
-    at = found->second;
+    found->second.vouched = found->second.vouched || vouched;
+    at = found->second.at;
     return true;
   }
-  if (p.stubs.size() >= options_.cells_max) return false;
   // Nodes that nobody has met share one limit: a peer can name as many as it likes.
   const bool met = p.types.load(std::memory_order_relaxed) != nullptr;
+  if (p.stubs.size() >= std::min(p.sweep_stubs_at, options_.cells_max)) sweep_stubs(p, met, ended);
+  if (p.stubs.size() >= options_.cells_max) return false;
   if (!met && stubs_unmet_.load(std::memory_order_relaxed) >= options_.cells_max) return false;
-  auto& place = p.stubs[packed(there)];
+  known_stub& place = p.stubs[packed(there)];
   try {
-    place = make_stub(gate_, &p, packed(there));
+    place = {make_stub(gate_, &p, packed(there)), vouched};
   } catch (...) {
     p.stubs.erase(packed(there));
     throw;
   }
   if (!met) stubs_unmet_.fetch_add(1, std::memory_order_relaxed);
-  at = place;
+  at = place.at;
   return true;
+}
+
+/// A place of the peer's table that has a later tenant shows that the earlier ones have ended: nobody needs their stubs any more, once the
+/// notices of their ends are here. What only others say of the peer shows nothing. Each look costs as much as it finds at the most, since
+/// the next comes when there are twice as many.
+void node_core::sweep_stubs(peer_state& p, bool met, std::vector<address>& ended) {
+  std::unordered_map<std::uint32_t, std::uint16_t> newest;
+  for (const auto& [far, s] : p.stubs) {
+    const cell_number n = unpacked(far);
+    std::uint16_t& tenant = newest[n.index];
+    if (s.vouched) tenant = std::max(tenant, n.tenant);
+  }
+  std::unordered_set<std::uint64_t> bonded;
+  for (const auto& [pair, l] : p.links) bonded.insert(pair.there);
+  for (const auto& [id, m] : p.watched) bonded.insert(m.there);
+  for (const auto& [id, m] : p.monitors) bonded.insert(m.there);
+  ended.reserve(p.stubs.size());
+  std::erase_if(p.stubs, [&](const auto& entry) {
+    const cell_number n = unpacked(entry.first);
+    if (n.tenant >= newest[n.index] || bonded.contains(entry.first)) return false;
+    ended.push_back(entry.second.at);
+    return true;
+  });
+  if (!met) stubs_unmet_.fetch_sub(ended.size(), std::memory_order_relaxed);
+  p.sweep_stubs_at = std::max<std::size_t>(1024, 2 * p.stubs.size());
 }
 
 /// A later life of the node has been seen, or ours ends: no handle leads to this one any more.
 void node_core::retire(peer_state& p, link_loss why) noexcept {
   lose_link(p, reason_of(why));
-  std::unordered_map<std::uint64_t, address> stubs;
+  std::unordered_map<std::uint64_t, known_stub> stubs;
   {
     const std::lock_guard lock(p.mutex);
     p.retired.store(true, std::memory_order_relaxed);
@@ -177,7 +246,7 @@ void node_core::retire(peer_state& p, link_loss why) noexcept {
       stubs_unmet_.fetch_sub(stubs.size(), std::memory_order_relaxed);
     }
   }
-  for (const auto& [there, at] : stubs) free_stub(at);
+  for (const auto& [there, s] : stubs) free_stub(s.at);
 }
 
 // ---- links coming and going ------------------------------------------------------------------------------------------
@@ -210,6 +279,9 @@ void node_core::greet(peer_state& p, std::span<const std::byte> hello) {
 }
 
 void node_core::link_up(const peer_id& peer, std::span<const std::byte> hello) noexcept try {
+  if (peer.incarnation > latest_incarnation()) {  // else the lives that follow would be taken for earlier ones
+    return log(log_level::warn, "a node is not let in: it says that it begins in the far future");
+  }
   std::vector<peer_state*> earlier;
   {
     const std::shared_lock lock(peers_mutex_);
@@ -220,12 +292,17 @@ void node_core::link_up(const peer_id& peer, std::span<const std::byte> hello) n
   for (peer_state* p : earlier) {
     if (!p->retired.load(std::memory_order_relaxed)) retire(*p, link_loss::died);
   }
-  if (peer_state* p = know_peer(peer, true)) return greet(*p, hello);
+  if (peer_state* p = know_peer(peer, true)) {
+    greet(*p, hello);
+    if (services_ != nullptr && p->up.load(std::memory_order_acquire)) services_->link_up(peer);
+    return;
+  }
   log(log_level::warn, "a node is not let in: this one remembers as many lives of others as it can");
 } catch (...) {  // std::bad_alloc: the peer stays as if it were not connected
 }
 
 void node_core::lose_link(peer_state& p, const exit_reason& why) noexcept try {
+  if (services_ != nullptr) services_->link_down(p.id);
   signal* questions = nullptr;
   link_map links;
   std::map<std::uint64_t, far_monitor> monitors;
@@ -385,11 +462,20 @@ node_stats node_core::stats() const {
   s.notices_sent = read(counters_.notices_sent);
   s.notices_lost = read(counters_.notices_lost);
   s.bad_frames = read(counters_.bad_frames);
+  if (services_ != nullptr) {
+    const node_services::counts& c = services_->stats();
+    s.service_sent = read(c.sent);
+    s.service_refused = read(c.refused);
+    s.service_received = read(c.received);
+    s.service_dropped = read(c.dropped);
+    s.service_failures = read(c.failed);
+  }
   return s;
 }
 
 void node_core::close() noexcept {
   if (std::exchange(closed_, true)) return;
+  if (services_ != nullptr) services_->detach();
   gate_.close();  // from here on no sender is inside
   const std::shared_lock lock(peers_mutex_);
   for (const auto& [id, p] : peers_) retire(*p, link_loss::closed);

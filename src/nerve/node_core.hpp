@@ -18,6 +18,7 @@
 #include "cell/links.hpp"
 #include "cell/stub.hpp"
 #include "nerve/exports.hpp"
+#include "nerve/node_services.hpp"
 #include "nerve/payload.hpp"
 #include "nerve/peer.hpp"
 #include "nerve/synapse.hpp"
@@ -42,7 +43,7 @@ struct node_counters {
 ///
 /// Threads: forward() on those of senders, the sink's functions on the transport's. A peer's tables have a lock each; it is never held
 /// while a transport, a cell or another peer's lock is entered. Frames of a peer come one at a time.
-class node_core final : public remote_port, public transport_sink, public handle_map {
+class node_core final : public remote_port, public transport_sink, public handle_map, public service_port {
 public:
   node_core(runtime& host, node_options options);
   ~node_core();
@@ -53,8 +54,8 @@ public:
   void open_synapse();
   void close_synapse() noexcept;
   [[nodiscard]] result<void> connect(const synapse_peer& peer);
-  [[nodiscard]] std::vector<std::string> endpoints() const;
-  [[nodiscard]] peer_id self() const noexcept { return self_; }
+  [[nodiscard]] std::vector<std::string> endpoints() const override;
+  [[nodiscard]] peer_id self() const noexcept override { return self_; }
   /// What peers are to be greeted with, as of now.
   [[nodiscard]] result<std::vector<std::byte>> hello() const;
 
@@ -62,6 +63,12 @@ public:
   [[nodiscard]] send_result forward(const stub& to, signal* s) noexcept override;
   [[nodiscard]] bool reachable(const stub& to) const noexcept override;
   void refused_undeclared() noexcept override { static_cast<void>(count(send_result::not_declared)); }
+
+  // service_port
+  [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return options_.frame_bytes_max; }
+  void call(const std::string& endpoint) override { static_cast<void>(connect({endpoint, ""})); }
+  [[nodiscard]] frame_fate send_service(const peer_id& to, std::uint8_t flags,
+                                        std::span<const std::byte> payload) noexcept override;
 
   // transport_sink
   void link_up(const peer_id& peer, std::span<const std::byte> greeting) noexcept override;
@@ -75,6 +82,8 @@ public:
 
   // for karyon::node and its desk
   void set_desk(const ref<node_desk>& desk);
+  /// The runtime's groups and names reach other nodes by this one from now on, if by no other. Before the first link.
+  void install_services();
   void publish(std::string under, const exported_cell& c, std::string_view cell_class);
   [[nodiscard]] bool withdraw(std::string_view name);
   [[nodiscard]] result<remote_cell> look_up_here(const look_up& question) const;
@@ -113,6 +122,8 @@ private:
   /// As find_peer; one that is not known is from now on. Null if there are too many. `met`: it is there itself; else a handle names it.
   [[nodiscard]] peer_state* know_peer(const peer_id& id, bool met);
   [[nodiscard]] bool intern(peer_state& p, cell_number there, address& at);
+  [[nodiscard]] bool intern_locked(peer_state& p, cell_number there, address& at, std::vector<address>& ended);
+  void sweep_stubs(peer_state& p, bool met, std::vector<address>& ended);
   void retire(peer_state& p, link_loss why) noexcept;
   void lose_link(peer_state& p, const exit_reason& why) noexcept;
   void greet(peer_state& p, std::span<const std::byte> hello);
@@ -158,6 +169,7 @@ private:
   remote_gate& gate_;
   std::unique_ptr<synapse> synapse_;  // outlives the gate's last pass
   std::atomic<transport*> carrier_{nullptr};
+  std::shared_ptr<node_services> services_;  // set before the first link; null where another node has them
   export_table exports_;
   node_counters counters_;
   std::atomic<std::size_t> stubs_unmet_{0};  // of peers that were never met; each changed under its peer's mutex
@@ -182,5 +194,8 @@ struct node_access {
 [[nodiscard]] payload_reader& thread_reader() noexcept;
 
 [[nodiscard]] exit_reason reason_of(link_loss why);
+
+/// Whose frame this thread is reading; null if none.
+extern thread_local const peer_state* speaking;
 
 }  // namespace karyon::detail

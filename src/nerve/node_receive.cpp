@@ -49,12 +49,23 @@ void node_core::received(const peer_id& peer, const frame_header& h, std::span<c
   if (p == nullptr || !p->up.load(std::memory_order_acquire) || payload.size() > options_.frame_bytes_max) {
     return node_counters::add(counters_.bad_frames);
   }
+  struct while_speaking {
+    explicit while_speaking(const peer_state* of) noexcept : before(std::exchange(speaking, of)) {}
+    ~while_speaking() { speaking = before; }
+    const peer_state* before;
+  } said_by(p);
   switch (h.kind) {
     case frame_kind::signal:
     case frame_kind::ask: receive_signal(*p, h, payload); break;
     case frame_kind::answer:
     case frame_kind::refusal: receive_answer(*p, h, payload); break;
     case frame_kind::control: receive_bond(*p, h, payload); break;
+    case frame_kind::service:
+      if (services_ != nullptr) {
+        services_->received(peer, h, payload);
+        break;
+      }
+      [[fallthrough]];
     default: node_counters::add(counters_.bad_frames); break;
   }
   flush_unsent(*p);

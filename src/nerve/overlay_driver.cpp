@@ -14,10 +14,12 @@ overlay_driver::overlay_driver(const peer_id& self, const overlay_options& optio
                                delivery deliver)
     : over_(over), deliver_(std::move(deliver)), overlay_(self, options), random_(seed) {}
 
-overlay_driver::~overlay_driver() {
+overlay_driver::~overlay_driver() { leave(); }
+
+void overlay_driver::leave() {
   {
     const std::lock_guard lock(mutex_);
-    stopping_ = true;
+    if (std::exchange(stopping_, true)) return;
   }
   changed_.notify_all();
   if (clock_.joinable()) clock_.join();
@@ -80,7 +82,13 @@ void overlay_driver::carry_out() {
     lock.unlock();
     std::vector<peer_id> gone;
     for (const overlay_effects& e : batch) {
-      for (const auto& d : e.deliveries) deliver_(d.id, *d.payload, d.hops);
+      for (const auto& d : e.deliveries) {
+        try {
+          deliver_(d.id, *d.payload, d.hops);
+        } catch (...) {  // the user's: the broadcast goes on to others all the same
+          failed_.fetch_add(1, std::memory_order_relaxed);
+        }
+      }
       for (const auto& s : e.sends) {
         frame_header h;
         h.kind = s.what.what >= overlay_message::kind::gossip ? frame_kind::endocrine : frame_kind::gossip;

@@ -34,6 +34,8 @@ public:
 
   /// Somebody to join through, at any time: of a static list, or found by discovery (overlay_discovery.hpp).
   void learn_contact(const peer_id& contact);
+  /// Tells its neighbours that it leaves, and sends nothing more.
+  void leave();
   /// Joins, and keeps time from now on by a thread of its own.
   void start();
   broadcast_id broadcast(std::string payload);
@@ -47,6 +49,9 @@ public:
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_.load(std::memory_order_relaxed); }
   /// Messages that the transport refused; the peer was taken for lost if there was no way to it.
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
+
+  /// Deliveries that have thrown: counted, and nothing else comes of it.
+  [[nodiscard]] std::uint64_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
 
 private:
   template <class Step>
@@ -65,6 +70,7 @@ private:
   std::condition_variable changed_;
   std::atomic<std::uint64_t> malformed_{0};
   std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> failed_{0};
   std::thread clock_;
 };
 

@@ -286,6 +286,7 @@ bool payload_reader::cell(address& at, bool& role, const class_info* expected) {
 
 bool payload_reader::begin_list(std::uint64_t count, std::size_t bytes_each, std::size_t least) {
   if (least != 0 && count > (tokens_.size() - next_) / least) return fail(unreadable::too_much);
+  if (least == 0 && count > limits_.empty_elements) return fail(unreadable::too_much);
   const std::uint64_t left = limits_.memory_bytes - memory_;
   if (count > left / (bytes_each != 0 ? bytes_each : 1)) return fail(unreadable::too_much);
   memory_ += count * bytes_each;

@@ -83,6 +83,7 @@ enum class unreadable : std::uint8_t {
 struct payload_limits {
   std::uint32_t depth = 32;
   std::uint64_t memory_bytes = std::uint64_t{64} << 20U;  // of all containers in it together
+  std::uint64_t empty_elements = 65'536;                  // of one container, of a type that takes nothing in a frame
 };
 
 class payload_reader final : public wire_reader {

@@ -124,6 +124,12 @@ struct unsent_notice {
   std::vector<std::byte> payload;
 };
 
+/// A cell of a peer that handles here name. `vouched`: the peer has named it itself, and not another node alone.
+struct known_stub {
+  address at;
+  bool vouched = false;
+};
+
 /// One life of another node. Never freed before the node that knows it, since stubs point to it.
 struct peer_state {
   explicit peer_state(const peer_id& i) noexcept : id(i) {}
@@ -137,7 +143,8 @@ struct peer_state {
   std::mutex mutex;
   std::string name;                                                      // mutex
   std::vector<std::unique_ptr<const shared_types>> all_types;            // mutex
-  std::unordered_map<std::uint64_t, address> stubs;                      // mutex; by number there
+  std::unordered_map<std::uint64_t, known_stub> stubs;                   // mutex; by number there
+  std::size_t sweep_stubs_at = 1024;                                     // mutex; so many of them
   question_table questions;                                              // mutex
   link_map links;                                                        // mutex
   std::map<std::uint64_t, far_monitor> monitors;                         // mutex; by our id; of theirs on ours

@@ -28,8 +28,9 @@ enum class greeting_refusal : std::uint8_t {
   old_life,     // of a life that has a successor
   too_many,     // peers_max
   no_way_back,  // it can not be called at the endpoint that it names
+  far_future,   // it says that its life begins later than a day from now (latest_incarnation)
 };
-inline constexpr std::size_t greeting_refusals = 7;
+inline constexpr std::size_t greeting_refusals = 8;
 
 /// What a synapse has counted since its start, all peers together. Of the frames that it took over,
 ///

@@ -96,6 +96,10 @@ link* reactor::link_of(arrival& a, const link_greeting& g) {
       return nullptr;
     }
   }
+  if (g.peer.incarnation > latest_incarnation()) {
+    refuse(greeting_refusal::far_future);
+    return nullptr;
+  }
   link* l = links_.find(g.peer.node);
   if (l == nullptr) l = links_.add(g.peer.node, options_.window_bytes / slot_bytes);
   if (l == nullptr) {

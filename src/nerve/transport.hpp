@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,6 +17,14 @@ struct peer_id {
   std::uint64_t incarnation = 0;
   friend bool operator==(const peer_id&, const peer_id&) = default;
 };
+
+/// The latest beginning that a node's life may have now: a day ahead of this machine's clock, in microseconds since 1970. One that claims
+/// a later one would keep all others of its name out until then; so it can for a day at most.
+[[nodiscard]] inline std::uint64_t latest_incarnation() noexcept {
+  const auto then = std::chrono::system_clock::now() + std::chrono::hours(24);
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(then.time_since_epoch()).count());
+}
 
 /// What became of a frame handed to a transport. Everything but `accepted` means that the peer will never see it.
 enum class frame_fate : std::uint8_t {

@@ -36,9 +36,17 @@ struct registry_options {
   bool end_loser = true;
   /// Decides conflicts in place of the rule (the later registration wins; of the same time, the node with the higher number). Called
   /// on both nodes, each about its own claim, so it has to give the same answer for the same two claims, whatever their order
-  /// and whether the cells are local. Called on a thread of the network, by one at a time; what it throws counts as the rule's answer.
+  /// and whether the cells are local. Called on a thread of the network, by one at a time; what it throws is counted
+  /// (registry_metrics), and the rule decides.
   /// It holds up what other nodes tell, and must neither open nor stop a scope.
   std::function<name_winner(std::string_view name, const name_claim& first, const name_claim& second)> on_conflict{};
+};
+
+/// What became of names that two nodes had given; numbers that only grow.
+struct registry_metrics {
+  std::uint64_t conflicts = 0;          ///< decided on this node, about a name that one of its cells had
+  std::uint64_t lost = 0;               ///< of them, those that took the name from that cell
+  std::uint64_t callback_failures = 0;  ///< of on_conflict: it has thrown, and the rule has decided
 };
 
 /// Names that belong to one cell each: so a cell is found without having been told its handle. Syn's registry.
@@ -86,6 +94,9 @@ public:
   [[nodiscard]] std::vector<std::string> names_of(const member& who) const;
   /// How many names have an owner, as known here; a sum over the shards that need not be of one moment.
   [[nodiscard]] std::size_t size() const;
+
+  /// Any thread; each number by itself.
+  [[nodiscard]] registry_metrics metrics() const;
 
   /// Ends the scope on this node: its names are free, later calls say closed. Idempotent.
   void stop();

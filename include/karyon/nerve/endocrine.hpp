@@ -58,6 +58,8 @@ struct nats_options {
 /// Everything about a bus that can be chosen.
 struct endocrine_options {
   /// Empty: the embedded bus, within this process. "nats://host:port" or "tls://host:port", several with commas: that server.
+  /// "overlay://name": no server, but the nodes (karyon::node) whose bus has that compartment's name, over their own links; the
+  /// runtime's node must be there first, and nats_options say how many signals may wait and for how long.
   std::string server;
   /// What others call this process where it is the cause of a storm.
   std::string process_name;

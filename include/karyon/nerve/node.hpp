@@ -67,6 +67,13 @@ struct node_stats {
   std::uint64_t notices_sent = 0;    ///< about links, monitors and exits
   std::uint64_t notices_lost = 0;    ///< of them, those for which there was no room; see docs/internals/remote-cells.md
   std::uint64_t bad_frames = 0;      ///< frames of other kinds that made no sense
+
+  // What groups and registries tell each other. What is refused or dropped is asked for again, within a second or two.
+  std::uint64_t service_sent = 0;
+  std::uint64_t service_refused = 0;
+  std::uint64_t service_received = 0;
+  std::uint64_t service_dropped = 0;   ///< beyond what waits at most, of a link that is over, or not well-formed
+  std::uint64_t service_failures = 0;  ///< calls that threw (no memory)
 };
 
 /// Another node, as this one knows it.
@@ -140,6 +147,10 @@ private:
 /// cells linked to those of a lost node get an exit signal `node_down`, whose `type` says whether it "died" or is "unreachable"; monitors
 /// likewise; questions are answered at once with `peer_down`. Handles work again if the link comes back and the node is the same;
 /// links and monitors, once lost, do not.
+///
+/// The process groups and registries of its runtime (karyon/discover) reach those of other nodes through it: a scope's members and names
+/// there are seen here while the link holds. Of several nodes of one runtime the first does that; one that is made after it has ended
+/// goes on with it. A thread of its own merges what comes.
 ///
 /// All member functions may be called from any thread; those that block not from cells (`would_block`). Must end before its runtime.
 class KARYON_API node {

@@ -255,6 +255,89 @@ TEST_CASE("a peer that claims more memberships than are kept of one is not belie
   }
 }
 
+TEST_CASE("a peer that claims a time at which clocks would begin anew is not believed") {
+  detail::replica a(1, {});
+  detail::replica_limits any;
+  any.time_max = ~std::uint64_t{0};
+  detail::replica b(2, any);
+  detail::replica_effects of_a;
+  detail::replica_effects of_b;
+  a.peer_up({2, 1}, of_a);
+  b.peer_up({1, 1}, of_b);
+  const auto deliver_all = [&] {
+    while (!of_a.sends.empty() || !of_b.sends.empty()) {
+      const auto to_b = std::exchange(of_a.sends, {});
+      const auto to_a = std::exchange(of_b.sends, {});
+      for (const auto& f : to_b) b.received({1, 1}, *f.bytes, of_b);
+      for (const auto& f : to_a) a.received({2, 1}, *f.bytes, of_a);
+    }
+  };
+  deliver_all();
+  const detail::replica_op last{true, "heart", 1, ~std::uint64_t{0} >> 1u};
+  b.local({&last, 1}, of_b);
+  deliver_all();
+  CHECK(a.of(2)->size() == 1);
+  const detail::replica_op beyond{true, "lungs", 1, ~std::uint64_t{0}};
+  b.local({&beyond, 1}, of_b);
+  for (int i = 0; i < 3; ++i) {
+    deliver_all();
+    a.tick(of_a);
+    b.tick(of_b);
+  }
+  CHECK(a.of(2)->size() == 1);
+  CHECK(a.malformed() > 0);
+}
+
+TEST_CASE("after a claim of the latest time names are still given, found and taken over") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  auto at_a = *registry::open(a.rt, "names", {.end_loser = false});
+  auto at_b = *registry::open(b.rt, "names", {.end_loser = false});
+  // What a scope says that has heard of such a claim.
+  detail::replica_effects fx;
+  struct liar final : detail::peer_listener {
+    void peer_up(const detail::peer& who) override {
+      detail::replica_effects all;
+      says.peer_up(who, all);
+      send(all);
+    }
+    void peer_down(const detail::peer&) override {}
+    void received(const detail::peer& from, std::span<const std::byte> bytes) override {
+      detail::replica_effects all;
+      says.received(from, bytes, all);
+      send(all);
+    }
+    void tick(std::uint64_t) override {}
+    void send(const detail::replica_effects& all) const {
+      for (const auto& f : all.sends) static_cast<void>(channel->send(f.to, *f.bytes));
+    }
+    detail::replica says{99, {}};
+    std::unique_ptr<detail::peer_channel> channel;
+  } third;
+  const detail::replica_op latest{true, "other", 1, ~std::uint64_t{0} >> 1u};
+  third.says.local({&latest, 1}, fx);
+  const auto net = c.add(3);
+  third.channel = net->open("names/names", third);
+  c.connect(1, 2);
+  c.connect(1, 3);
+  c.connect(2, 3);
+  c.pump();
+  REQUIRE(at_a.find("other"));
+  c.split(1, 2);
+  c.pump();
+  const auto x = a.rt.spawn<resident>();
+  const auto y = b.rt.spawn<resident>();
+  REQUIRE(at_a.add("heart", x));
+  REQUIRE(at_b.add("heart", y));
+  c.connect(1, 2);
+  c.pump();
+  // Of the same time now: the higher node keeps it.
+  CHECK(*at_b.find("heart") == member(y));
+  CHECK(at_a.find("heart")->node() == node_id{2});
+  third.channel.reset();
+}
+
 // ---- names ---------------------------------------------------------------------------------------------------------
 
 namespace {

@@ -276,6 +276,14 @@ TEST_CASE("values that take nothing in a frame are read again") {
   CHECK(got.keys.size() == 5);
 }
 
+TEST_CASE("a small frame can not claim millions of values that take nothing in it") {
+  empties sent;
+  sent.many.resize(65'537);
+  empties got;
+  CHECK(why_not(written(sent), got) == unreadable::too_much);
+  CHECK(got.many.capacity() == 0);
+}
+
 TEST_CASE("values within values are read to a limit of depth") {
   branch b{"leaf", {}};
   for (int i = 0; i < 40; ++i) {

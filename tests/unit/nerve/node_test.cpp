@@ -292,6 +292,40 @@ TEST_CASE("a handle to a later life of a node that nobody has met does not hide 
   CHECK(earlier.slot == nullptr);
 }
 
+TEST_CASE("a node that says it begins in the far future keeps no other out") {
+  karyon::runtime rt(karyon::tests::quiet());
+  karyon::node a(rt, {.name = "a"});
+  auto& core = karyon::detail::node_access::core(a);
+  const std::uint64_t b = karyon::detail::wire_hash("b");
+  const auto greeting = karyon::detail::write_node_hello("b").value();
+  core.link_up({b, ~std::uint64_t{0}}, greeting);
+  CHECK_FALSE(core.connected("b"));
+  core.link_up({b, 7}, greeting);
+  CHECK(core.connected("b"));
+}
+
+TEST_CASE("cells of a peer that come and go take no more room than those that live at a time") {
+  karyon::node_options for_a{.name = "a"};
+  for_a.cells_max = 300;
+  karyon::node_options for_b{.name = "b"};
+  for_b.cells_max = 64;  // so many places are used again and again
+  two_nodes two(for_a, for_b);
+  two.a.publish("host", two.rt_a.spawn<host_cell>());
+  const auto host = two.b.find<host_cell>("a", "host", long_time).value();
+  const auto lasting = two.rt_b.spawn<counter>();
+  REQUIRE(two.rt_b.ask(host, hello{lasting, lasting}, long_time).has_value());
+  for (int i = 0; i < 1000; ++i) {
+    const auto guest = two.rt_b.spawn<counter>();
+    REQUIRE(two.rt_b.ask(host, hello{guest, guest}, long_time).value() == guest);
+    two.rt_b.exit(guest, karyon::exit_reason::killed());
+    REQUIRE(eventually([&] { return !guest.alive(); }));
+  }
+  CHECK(two.a.stats().unreadable_here == 0);
+  // The one that has lived throughout is still reached.
+  REQUIRE(two.rt_b.ask(host, hello{lasting, lasting}, long_time).value() == lasting);
+  CHECK(eventually([&] { return two.rt_b.ask(lasting, total{}, long_time).value() == 10; }));
+}
+
 TEST_CASE("a node whose greeting can not be read, or has another name, is not connected") {
   karyon::runtime rt(karyon::tests::quiet());
   karyon::node a(rt, {.name = "a"});

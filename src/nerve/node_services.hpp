@@ -1,0 +1,134 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "cell/peer_channel.hpp"
+#include "nerve/frame.hpp"
+#include "nerve/transport.hpp"
+
+namespace karyon::detail {
+
+/// What carries the frames of services: a node.
+class service_port {
+public:
+  [[nodiscard]] virtual peer_id self() const noexcept = 0;
+  [[nodiscard]] virtual std::size_t payload_bytes_max() const noexcept = 0;
+  [[nodiscard]] virtual std::vector<std::string> endpoints() const = 0;
+  virtual void call(const std::string& endpoint) = 0;
+  /// Any thread; does not block.
+  [[nodiscard]] virtual frame_fate send_service(const peer_id& to, std::uint8_t flags,
+                                                std::span<const std::byte> payload) noexcept = 0;
+
+protected:
+  ~service_port() = default;
+};
+
+/// A runtime's services (process groups, registries) on other nodes: what a node installs, and what stays with the runtime when the
+/// node ends; the next node of that runtime goes on with it.
+///
+/// A frame of kind `service` begins with the hash of the service's name (8 bytes, little-endian). A node that has no such service says
+/// so, by a frame without more and with flag 1: then its peer sends nothing until it hears of that service from there.
+///
+/// Listeners are called by one thread of its own, not the transport's: what they do (merge what thousands of cells have joined, ask the
+/// user's callbacks) would hold up heartbeats. What has arrived waits for it in a bounded queue; what is too much is dropped and counted,
+/// and services find that something is missing by themselves.
+class node_services final : public peer_network {
+public:
+  node_services() = default;
+  ~node_services() override;
+
+  [[nodiscard]] std::unique_ptr<peer_channel> open(std::string_view service, peer_listener& listener) override;
+
+  // For an overlay, which makes connections where it wants them:
+
+  /// Where the node listens.
+  [[nodiscard]] std::vector<std::string> endpoints() const;
+  /// Calls a node that listens there, now and again whenever its link is lost. Any thread; returns at once.
+  void call(const std::string& endpoint);
+
+  // For the node; peers that are up are told to it anew after attach. False if another node has it.
+  [[nodiscard]] bool attach(service_port& port);
+  /// Returns once nobody is in the port any more. All peers are down.
+  void detach() noexcept;
+  void link_up(const peer_id& peer);
+  void link_down(const peer_id& peer) noexcept;
+  /// Throws std::bad_alloc.
+  void received(const peer_id& from, const frame_header& header, std::span<const std::byte> payload);
+
+  struct counts {
+    std::atomic<std::uint64_t> sent{0}, refused{0}, received{0}, dropped{0}, failed{0};
+  };
+  [[nodiscard]] const counts& stats() const noexcept { return counts_; }
+
+  static constexpr std::size_t queue_bytes_max = std::size_t{16} << 20u;
+
+private:
+  class channel;
+  /// A peer as it is up: each time that its link comes up is another.
+  struct presence {
+    std::uint64_t incarnation = 0;
+    std::uint64_t turn = 0;
+    bool told = true;  // of a service's: whether its listener knows it
+    friend bool operator==(const presence& a, const presence& b) noexcept {
+      return a.incarnation == b.incarnation && a.turn == b.turn;
+    }
+  };
+  using presences = std::map<std::uint64_t, presence>;  // by node
+  struct service {
+    std::string name;
+    peer_listener* listener = nullptr;
+    std::mutex calling;   // while the listener is called
+    bool closed = false;  // calling
+    presences known;      // calling
+  };
+  using services = std::map<std::uint64_t, std::shared_ptr<service>>;  // by the name's hash
+  struct arrival {
+    peer_id from;
+    std::uint64_t turn = 0;
+    std::uint64_t service = 0;
+    bool absent = false;
+    std::vector<std::byte> bytes;
+  };
+
+  void run();
+  template <class F>
+  void call(F&& f) noexcept;
+  void reconcile(service& s);
+  void deliver(const arrival& a);
+  void say_absent(const peer_id& to, std::uint64_t service) noexcept;
+  void close(std::uint64_t hash, const std::shared_ptr<service>& s) noexcept;
+  [[nodiscard]] peer_fate send(const peer& to, std::uint64_t hash, std::span<const std::byte> bytes) noexcept;
+
+  mutable std::shared_mutex port_mutex_;     // shared while the port is used; never held while mutex_ is taken
+  service_port* port_ = nullptr;             // port_mutex_
+  peer_id self_;                             // port_mutex_; the last node's
+  std::size_t payload_bytes_max_ = 512 + 8;  // port_mutex_
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  presences up_;                   // mutex_
+  std::uint64_t change_ = 0;       // mutex_; of up_
+  std::uint64_t told_ = 0;         // mutex_; the change that the thread has seen
+  services services_;              // mutex_
+  bool opened_ = false;            // mutex_; a service that has not been told of peers
+  std::deque<arrival> waiting_;    // mutex_
+  std::size_t waiting_bytes_ = 0;  // mutex_
+  bool stopping_ = false;          // mutex_
+  std::thread thread_;             // begun with the first service
+  counts counts_;
+};
+
+}  // namespace karyon::detail

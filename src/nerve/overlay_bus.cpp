@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nerve/overlay_bus.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "nerve/overlay_wire.hpp"
+#include "sched/parker.hpp"
+
+namespace karyon::detail {
+
+namespace {
+
+constexpr std::size_t book_max = 4096;
+constexpr std::size_t held_max = 16;
+constexpr std::uint64_t call_again_ns = 5'000'000'000;
+constexpr std::chrono::seconds tick_every{1};
+
+void put(std::vector<std::byte>& to, std::uint64_t v, unsigned bytes) {
+  for (unsigned i = 0; i < bytes; ++i) to.push_back(static_cast<std::byte>(v >> (8 * i)));
+}
+
+std::uint64_t take(std::span<const std::byte>& from, unsigned bytes) noexcept {
+  std::uint64_t v = 0;
+  for (unsigned i = 0; i < bytes; ++i) v |= std::to_integer<std::uint64_t>(from[i]) << (8 * i);
+  from = from.subspan(bytes);
+  return v;
+}
+
+/// Whether others can call it: not one that stands for all of a machine's addresses.
+bool can_be_called(std::string_view endpoint) noexcept {
+  return !endpoint.empty() && endpoint.size() <= 255 && endpoint.find("//0.0.0.0") == std::string_view::npos &&
+         endpoint.find('*') == std::string_view::npos;
+}
+
+}  // namespace
+
+std::vector<std::byte> encode_envelope(const overlay_envelope& e) {
+  std::vector<std::byte> out;
+  out.reserve(1 + e.places.size() * 64 + e.message.size());
+  put(out, e.places.size(), 1);
+  for (const overlay_envelope::place& p : e.places) {
+    put(out, p.who.node, 8);
+    put(out, p.who.incarnation, 8);
+    put(out, p.endpoint.size(), 1);
+    for (const char c : p.endpoint) out.push_back(static_cast<std::byte>(c));
+  }
+  out.insert(out.end(), e.message.begin(), e.message.end());
+  return out;
+}
+
+bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
+  to.places.clear();
+  if (from.empty()) return false;
+  const std::size_t n = take(from, 1);
+  if (n > envelope_places_max) return false;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (from.size() < 17) return false;
+    overlay_envelope::place p;
+    p.who.node = take(from, 8);
+    p.who.incarnation = take(from, 8);
+    const std::size_t length = take(from, 1);
+    if (from.size() < length) return false;
+    p.endpoint.assign(reinterpret_cast<const char*>(from.data()), length);
+    from = from.subspan(length);
+    to.places.push_back(std::move(p));
+  }
+  to.message = from;
+  return true;
+}
+
+overlay_bus::overlay_bus(node_services& network, std::string_view compartment, const endocrine_options& options,
+                         carrier_sink& sink)
+    : network_(network),
+      sink_(sink),
+      time_to_live_ns_(static_cast<std::uint64_t>(options.nats.time_to_live.count()) * 1'000'000),
+      queue_max_(options.nats.outgoing_max) {
+  // What the network tells before there is a driver waits for the lock.
+  const std::lock_guard lock(mutex_);
+  channel_ = network.open("overlay/" + std::string(compartment), *this);
+  if (channel_ == nullptr) {
+    throw runtime_error(error(errc::already_present, "the overlay of compartment \"" + std::string(compartment) +
+                                                         "\" is in use by another bus of this runtime"));
+  }
+  const peer self = channel_->self();
+  driver_ = std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, overlay_options{}, *this,
+                                             self.node ^ self.incarnation,
+                                             [this](const broadcast_id&, const std::string& payload, std::uint8_t) {
+                                               {
+                                                 const std::lock_guard in(mutex_);
+                                                 if (incoming_.size() >= queue_max_) {
+                                                   slow_.fetch_add(1, std::memory_order_relaxed);
+                                                   return;
+                                                 }
+                                                 incoming_.push_back({0, payload});
+                                               }
+                                               changed_.notify_one();
+                                             });
+  thread_ = std::thread([this] { run(); });
+}
+
+overlay_bus::~overlay_bus() { close(); }
+
+void overlay_bus::close() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(stopping_, true)) return;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  driver_->leave();  // its neighbours are told while there is a way to them
+  channel_.reset();  // no call of the listener runs from here on
+  driver_.reset();
+}
+
+endocrine_carrier::fate overlay_bus::send(std::string_view subject, std::vector<std::byte> frame) noexcept try {
+  queued q;
+  q.since_ns = monotonic_ns();
+  q.broadcast.reserve(2 + subject.size() + frame.size());
+  q.broadcast.push_back(static_cast<char>(subject.size() & 0xffu));
+  q.broadcast.push_back(static_cast<char>(subject.size() >> 8u & 0xffu));
+  q.broadcast.append(subject);
+  q.broadcast.append(reinterpret_cast<const char*>(frame.data()), frame.size());
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return fate::disconnected;
+    if (outgoing_.size() >= queue_max_) return fate::full;
+    outgoing_.push_back(std::move(q));
+  }
+  changed_.notify_one();
+  return fate::accepted;
+} catch (const std::bad_alloc&) {
+  return fate::full;
+}
+
+carrier_counts overlay_bus::counts() const noexcept {
+  const auto read = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_relaxed); };
+  carrier_counts c;
+  c.sent = read(sent_);
+  c.lost_expired = read(expired_);
+  c.lost_disconnected = read(lost_);
+  c.dropped_slow = read(slow_);
+  return c;
+}
+
+// ---- its own thread ------------------------------------------------------------------------------------------------
+
+void overlay_bus::hand_over(std::string_view broadcast) noexcept {
+  if (broadcast.size() < 2) return;
+  const std::size_t length =
+      static_cast<unsigned char>(broadcast[0]) | std::size_t{static_cast<unsigned char>(broadcast[1])} << 8u;
+  if (broadcast.size() - 2 < length) return;
+  const std::string_view frame = broadcast.substr(2 + length);
+  sink_.arrived(broadcast.substr(2, length), std::as_bytes(std::span(frame.data(), frame.size())));
+}
+
+void overlay_bus::run() {
+  driver_->start();  // what it delivers waits in this object's queue, so not under the lock
+  std::unique_lock lock(mutex_);
+  auto next_tick = std::chrono::steady_clock::now() + tick_every;
+  while (!stopping_) {
+    if (!outgoing_.empty()) {
+      queued q = std::move(outgoing_.front());
+      outgoing_.pop_front();
+      lock.unlock();
+      if (monotonic_ns() - q.since_ns > time_to_live_ns_) {
+        expired_.fetch_add(1, std::memory_order_relaxed);
+      } else {
+        const std::size_t head = 2 + (static_cast<unsigned char>(q.broadcast[0]) |
+                                      std::size_t{static_cast<unsigned char>(q.broadcast[1])} << 8u);
+        sink_.leaving(std::as_writable_bytes(std::span(q.broadcast).subspan(head)));
+        sent_.fetch_add(1, std::memory_order_relaxed);
+        static_cast<void>(driver_->broadcast(q.broadcast));
+        hand_over(q.broadcast);
+      }
+      lock.lock();
+    } else if (!incoming_.empty()) {
+      const queued q = std::move(incoming_.front());
+      incoming_.pop_front();
+      lock.unlock();
+      hand_over(q.broadcast);
+      lock.lock();
+    } else {
+      changed_.wait_until(lock, next_tick);
+    }
+    if (std::chrono::steady_clock::now() < next_tick) continue;
+    next_tick = std::chrono::steady_clock::now() + tick_every;
+    lock.unlock();
+    sink_.tick();
+    lock.lock();
+  }
+  lost_.fetch_add(outgoing_.size(), std::memory_order_relaxed);
+}
+
+// ---- the network ---------------------------------------------------------------------------------------------------
+
+void overlay_bus::peer_up(const peer& who) {
+  { const std::lock_guard wait_for_the_constructor(mutex_); }
+  const peer_id id{who.node, who.incarnation};
+  std::vector<std::vector<std::byte>> held;
+  {
+    const std::lock_guard lock(book_mutex_);
+    const auto found = book_.find(who.node);
+    if (found != book_.end()) held = std::exchange(found->second.held, {});
+  }
+  // Where this node listens, so that the peer can say it to others.
+  overlay_envelope mine;
+  const peer self = channel_->self();
+  for (std::string& endpoint : network_.endpoints()) {
+    if (can_be_called(endpoint)) mine.places.push_back({{self.node, self.incarnation}, std::move(endpoint)});
+  }
+  static_cast<void>(channel_->send(who, encode_envelope(mine)));
+  for (const std::vector<std::byte>& bytes : held) static_cast<void>(channel_->send(who, bytes));
+  driver_->learn_contact(id);
+}
+
+void overlay_bus::peer_down(const peer& who) { driver_->link_down({who.node, who.incarnation}); }
+
+void overlay_bus::received(const peer& from, std::span<const std::byte> bytes) {
+  overlay_envelope e;
+  if (!decode_envelope(bytes, e)) {
+    slow_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  learn(e.places);
+  if (!e.message.empty()) static_cast<void>(driver_->received({from.node, from.incarnation}, e.message));
+}
+
+/// Of several that have ever been said, the last few are kept: a node may listen at a new place in its next life.
+void overlay_bus::learn(const std::vector<overlay_envelope::place>& places) {
+  const std::uint64_t self = channel_->self().node;
+  const std::lock_guard lock(book_mutex_);
+  for (const overlay_envelope::place& p : places) {
+    if (p.who.node == self || !can_be_called(p.endpoint)) continue;
+    if (book_.size() >= book_max && !book_.contains(p.who.node)) continue;
+    std::vector<std::string>& known = book_[p.who.node].endpoints;
+    if (std::find(known.begin(), known.end(), p.endpoint) != known.end()) continue;
+    constexpr std::size_t endpoints_max = 4;
+    if (known.size() >= endpoints_max) known.erase(known.begin());
+    known.push_back(p.endpoint);
+  }
+}
+
+std::vector<overlay_envelope::place> overlay_bus::places_in(std::span<const std::byte> message) {
+  std::vector<overlay_envelope::place> places;
+  overlay_message m;
+  if (!decode_overlay(message, m)) return places;
+  m.peers.push_back(m.who);
+  const peer self = channel_->self();
+  const std::lock_guard lock(book_mutex_);
+  for (const peer_id& named : m.peers) {
+    const auto found = book_.find(named.node);
+    if (found == book_.end() || named.node == self.node) continue;
+    for (const std::string& endpoint : found->second.endpoints) {
+      if (places.size() < envelope_places_max) places.push_back({named, endpoint});
+    }
+  }
+  return places;
+}
+
+frame_fate overlay_bus::send(const peer_id& to, const frame_header& header, std::span<const std::byte> payload) noexcept
+    try {
+  overlay_envelope e;
+  if (header.kind == frame_kind::gossip) e.places = places_in(payload);
+  e.message = payload;
+  std::vector<std::byte> bytes = encode_envelope(e);
+  switch (channel_->send({to.node, to.incarnation}, bytes)) {
+    case peer_fate::sent: return frame_fate::accepted;
+    case peer_fate::full: return frame_fate::no_credit;
+    case peer_fate::too_large: return frame_fate::too_large;
+    case peer_fate::closed: return frame_fate::closed;
+    case peer_fate::down: break;
+  }
+  return call(to, std::move(bytes));
+} catch (const std::bad_alloc&) {
+  return frame_fate::no_credit;
+}
+
+/// The overlay wants to speak with a node that this one is not connected with.
+frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
+  std::vector<std::string> endpoints;
+  {
+    const std::lock_guard lock(book_mutex_);
+    const auto found = book_.find(who.node);
+    if (found == book_.end() || found->second.endpoints.empty()) return frame_fate::no_route;
+    acquaintance& a = found->second;
+    const std::uint64_t now_ns = monotonic_ns();
+    const bool waits = a.called_ns != 0 && now_ns - a.called_ns < call_again_ns;
+    if (waits && a.held.empty()) return frame_fate::peer_down;  // it was there meanwhile, and is gone
+    if (a.held.size() < held_max) a.held.push_back(std::move(bytes));
+    if (waits) return frame_fate::accepted;
+    a.called_ns = now_ns;
+    endpoints = a.endpoints;
+  }
+  for (const std::string& endpoint : endpoints) network_.call(endpoint);
+  return frame_fate::accepted;
+}
+
+}  // namespace karyon::detail

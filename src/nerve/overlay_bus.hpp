@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "cell/peer_channel.hpp"
+#include "nerve/carrier.hpp"
+#include "nerve/node_services.hpp"
+#include "nerve/overlay_driver.hpp"
+#include "nerve/transport.hpp"
+
+namespace karyon::detail {
+
+/// How an overlay's messages travel as bytes of a service between nodes (peer_channel). Little-endian:
+///
+///   offset  bytes  field
+///        0      1  n: nodes whose endpoints follow
+///        1         n times: node (8), incarnation (8), length (1), endpoint
+///                  an overlay's message (overlay_wire.hpp), or nothing
+///
+/// A node that is named to others is named with where it listens, so that they can call it: who has joined through a contact knows
+/// nobody else.
+struct overlay_envelope {
+  struct place {
+    peer_id who;
+    std::string endpoint;
+  };
+  std::vector<place> places;
+  std::span<const std::byte> message;
+};
+inline constexpr std::size_t envelope_places_max = 64;
+[[nodiscard]] std::vector<std::byte> encode_envelope(const overlay_envelope& e);
+[[nodiscard]] bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to);
+
+/// Takes what is published to the nodes of a compartment, by their overlay over their links: no server. Every node that a runtime's node
+/// is connected with is a contact; neighbours beyond those are called when the overlay wants them.
+///
+/// Threads: the publishers' leave frames in a bounded queue, the network's leave what arrives in another; one of its own takes from both,
+/// since what it hands to the bus may wait for room there.
+class overlay_bus final : public endocrine_carrier, public peer_listener, public transport {
+public:
+  /// Throws runtime_error where the runtime has no way to other nodes, or the compartment is in use.
+  overlay_bus(node_services& network, std::string_view compartment, const endocrine_options& options,
+              carrier_sink& sink);
+  ~overlay_bus() override;
+
+  [[nodiscard]] fate send(std::string_view subject, std::vector<std::byte> frame) noexcept override;
+  void listen(const std::string&) override {}  // all of a compartment hear all; the bus picks what is wanted
+  void end_listening(const std::string&) override {}
+  [[nodiscard]] bool settle(std::uint64_t) override { return true; }
+  [[nodiscard]] bool connected() const noexcept override { return true; }
+  [[nodiscard]] carrier_counts counts() const noexcept override;
+  void close() noexcept override;
+
+  [[nodiscard]] std::vector<peer_id> neighbors() const { return driver_->neighbors(); }
+
+private:
+  /// A broadcast: the subject's length (2 bytes), the subject, the frame.
+  struct queued {
+    std::uint64_t since_ns = 0;
+    std::string broadcast;
+  };
+  struct acquaintance {
+    std::vector<std::string> endpoints;
+    std::uint64_t called_ns = 0;
+    std::vector<std::vector<std::byte>> held;  // until it is connected
+  };
+
+  void peer_up(const peer& who) override;
+  void peer_down(const peer& who) override;
+  void received(const peer& from, std::span<const std::byte> bytes) override;
+  void tick(std::uint64_t) override {}
+  frame_fate send(const peer_id& peer, const frame_header& header,
+                  std::span<const std::byte> payload) noexcept override;
+
+  [[nodiscard]] std::vector<overlay_envelope::place> places_in(std::span<const std::byte> message);
+  void learn(const std::vector<overlay_envelope::place>& places);
+  frame_fate call(const peer_id& who, std::vector<std::byte> bytes);
+  void run();
+  void hand_over(std::string_view broadcast) noexcept;
+
+  node_services& network_;
+  carrier_sink& sink_;
+  const std::uint64_t time_to_live_ns_;
+  const std::size_t queue_max_;
+
+  std::mutex book_mutex_;
+  std::map<std::uint64_t, acquaintance> book_;  // book_mutex_; by node
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<queued> outgoing_;  // mutex_
+  std::deque<queued> incoming_;  // mutex_
+  bool stopping_ = false;        // mutex_
+  std::atomic<std::uint64_t> sent_{0}, expired_{0}, lost_{0}, slow_{0};
+
+  std::unique_ptr<peer_channel> channel_;
+  std::unique_ptr<overlay_driver> driver_;
+  std::thread thread_;
+};
+
+}  // namespace karyon::detail

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Groups and names between real nodes: over ZeroMQ, processes that are killed; and over a transport that is cut and joined.
+#include "support/catch.hpp"
+#include "support/child_program.hpp"
+#include "support/temporary_tree.hpp"
+#include "unit/discover/discover_testing.hpp"
+#include "unit/nerve/nerve_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+using karyon::detail::link_loss;
+
+namespace {
+
+node_options at(const std::string& name, const std::string& endpoint, const std::vector<std::string>& called = {}) {
+  node_options o{.name = name};
+  o.synapse.listen = {endpoint};
+  o.synapse.silence_max = std::chrono::seconds(20);
+  o.synapse.handshake = std::chrono::seconds(10);
+  for (const std::string& c : called) o.synapse.peers.push_back({c, ""});
+  return o;
+}
+
+/// A runtime with groups and names of the scope that the helper has as well.
+struct dwelling {
+  dwelling() : rt(quiet(1)), groups(*process_groups::open(rt, "scope")), names(*registry::open(rt, "scope")) {}
+  [[nodiscard]] std::size_t members(std::string_view group) const { return groups.members(group).size(); }
+  ref<resident> joined(std::string_view group) {
+    const auto r = rt.spawn<resident>();
+    REQUIRE(groups.join(group, r));
+    return r;
+  }
+  runtime rt;
+  process_groups groups;
+  registry names;
+};
+
+/// Two nodes over wires; scopes are opened by the test.
+struct two_dwellings : two_nodes {
+  two_dwellings() : two_nodes() {}
+  explicit two_dwellings(const node_options& for_b) : two_nodes({.name = "a"}, for_b) {}
+};
+
+}  // namespace
+
+TEST_CASE("what joins and is named in one process is seen in the others, and is gone when that process is killed") {
+  temporary_tree tree;
+  const std::string at_a = "ipc://" + tree.path("n/a");
+  const std::string at_b = "ipc://" + tree.path("n/b");
+  const std::string at_c = "ipc://" + tree.path("n/c");
+  dwelling a;
+  dwelling b;
+  const node node_a(a.rt, at("a", at_a));
+  const node node_b(b.rt, at("b", at_b, {at_a}));
+  child_program c({SERVICES_HELPER, "c", at_c, at_a, at_b});
+  REQUIRE(c.line() == "ready");
+  const auto mine = a.joined("eyes");
+  CHECK(c.ask("join eyes") == "ok");
+  CHECK(c.ask("name heart") == "ok");
+  CHECK(eventually([&] { return a.members("eyes") == 2 && b.members("eyes") == 2 && c.ask("count eyes") == "2"; }));
+  REQUIRE(eventually([&] { return a.names.find("heart").has_value() && b.names.find("heart").has_value(); }));
+  CHECK_FALSE(a.names.find("heart")->local());
+  const auto other = a.rt.spawn<resident>();
+  CHECK(a.names.add("heart", other).error().code() == errc::already_present);
+  c.kill();
+  CHECK(eventually([&] { return a.members("eyes") == 1 && b.members("eyes") == 1; }));
+  CHECK(eventually([&] { return !a.names.find("heart") && !b.names.find("heart"); }));
+  CHECK(a.names.add("heart", other));
+  CHECK(eventually([&] { return b.names.find("heart").has_value(); }));
+  child_program again({SERVICES_HELPER, "c", at_c, at_a, at_b});
+  REQUIRE(again.line() == "ready");
+  CHECK(eventually([&] { return again.ask("count eyes") == "1"; }));
+  CHECK(eventually([&] { return again.ask("owner heart") != "nobody"; }));
+  REQUIRE(a.groups.leave("eyes", mine));
+  CHECK(eventually([&] { return b.members("eyes") == 0 && again.ask("count eyes") == "0"; }));
+}
+
+TEST_CASE("while a link is cut each node has its own members, and both have all when it is back") {
+  two_dwellings t;
+  auto at_a = *process_groups::open(t.rt_a, "scope");
+  auto at_b = *process_groups::open(t.rt_b, "scope");
+  const auto join = [](runtime& rt, process_groups& g, const char* group) {
+    REQUIRE(g.join(group, rt.spawn<resident>()));
+  };
+  join(t.rt_a, at_a, "eyes");
+  join(t.rt_b, at_b, "eyes");
+  const auto both_have = [&](std::size_t n) {
+    return eventually([&] { return at_a.members("eyes").size() == n && at_b.members("eyes").size() == n; });
+  };
+  CHECK(both_have(2));
+  t.net.cut(t.a, t.b, link_loss::unreachable);
+  CHECK(both_have(1));
+  join(t.rt_a, at_a, "eyes");
+  join(t.rt_b, at_b, "eyes");
+  CHECK(both_have(2));
+  t.net.connect(t.a, t.b);
+  CHECK(both_have(4));
+  CHECK(at_a.local_members("eyes").size() == 2);
+}
+
+TEST_CASE("a conflict that nodes find when they meet is decided by the callback, and by the rule where that throws") {
+  two_dwellings t;
+  registry_options options;
+  options.end_loser = false;
+  options.on_conflict = [](std::string_view name, const name_claim& x, const name_claim& y) {
+    if (name == "thrown") throw std::runtime_error("as told");
+    return x.node < y.node ? name_winner::first : name_winner::second;
+  };
+  auto at_a = *registry::open(t.rt_a, "scope", options);
+  auto at_b = *registry::open(t.rt_b, "scope", options);
+  t.net.cut(t.a, t.b, link_loss::unreachable);
+  const auto x = t.rt_a.spawn<resident>();
+  const auto y = t.rt_b.spawn<resident>();
+  for (const char* name : {"chosen", "thrown"}) {
+    REQUIRE(at_a.add(name, x));
+    REQUIRE(at_b.add(name, y));
+  }
+  t.net.connect(t.a, t.b);
+  const auto settled = [&](const char* name) {
+    return at_a.find(name).has_value() && at_b.find(name).has_value() &&
+           at_a.find(name)->local() != at_b.find(name)->local();
+  };
+  CHECK(eventually([&] { return settled("chosen") && settled("thrown"); }));
+  CHECK(eventually([&] { return at_a.metrics().lost + at_b.metrics().lost == 2; }));
+  CHECK(eventually([&] { return at_a.metrics().callback_failures + at_b.metrics().callback_failures >= 1; }));
+}
+
+TEST_CASE("more members than a peer takes at a time arrive whole, also while others come and go") {
+  two_dwellings t;
+  t.net.cut(t.a, t.b, link_loss::unreachable);
+  auto at_a = *process_groups::open(t.rt_a, "scope");
+  auto at_b = *process_groups::open(t.rt_b, "scope");
+  constexpr std::size_t n = 2000;
+  std::vector<member> all;
+  for (std::size_t i = 0; i < n; ++i) all.emplace_back(t.rt_a.spawn<resident>());
+  for (int i = 0; i < 20; ++i) REQUIRE(at_a.join("group " + std::to_string(i), all));
+  t.net.grant(4);  // all of it are some 40 frames
+  t.net.connect(t.a, t.b);
+  const auto late = t.rt_a.spawn<resident>();
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(at_a.join("group 0", late));
+    REQUIRE(at_a.leave("group 0", late));
+  }
+  CHECK(eventually([&] {
+    for (int i = 0; i < 20; ++i) {
+      if (at_b.members("group " + std::to_string(i)).size() != n) return false;
+    }
+    return true;
+  }));
+  CHECK(eventually([&] { return at_b.members("group 0").size() == n; }));
+}
+
+TEST_CASE("a node that is made after another of its runtime has ended goes on with its groups") {
+  temporary_tree tree;
+  const std::string at_a = "ipc://" + tree.path("n/a");
+  dwelling a;
+  dwelling b;
+  const node node_a(a.rt, at("a", at_a));
+  a.joined("eyes");
+  b.joined("eyes");
+  for (const char* name : {"b", "bb"}) {
+    const node here(b.rt, at(name, "ipc://" + tree.path(std::string("n/") + name), {at_a}));
+    CHECK(eventually([&] { return a.members("eyes") == 2 && b.members("eyes") == 2; }));
+    CHECK(here.stats().service_sent > 0);
+    CHECK(here.stats().service_failures == 0);
+  }
+  CHECK(eventually([&] { return a.members("eyes") == 1 && b.members("eyes") == 1; }));
+}
+
+TEST_CASE("a scope that is opened late is found, and one that is stopped is gone from other nodes") {
+  two_dwellings t;
+  auto at_a = *process_groups::open(t.rt_a, "late");
+  REQUIRE(at_a.join("eyes", t.rt_a.spawn<resident>()));
+  auto at_b = *process_groups::open(t.rt_b, "late");
+  CHECK(eventually([&] { return at_b.members("eyes").size() == 1; }));
+  at_a.stop();
+  CHECK(eventually([&] { return at_b.members("eyes").empty(); }));
+}
