@@ -12,6 +12,7 @@
 
 #include "nerve/link_clock.hpp"
 #include "nerve/security.hpp"
+#include "nerve/synapse_lane.hpp"
 #include "nerve/synapse_outlet.hpp"
 #include "nerve/transport.hpp"
 
@@ -60,6 +61,12 @@ struct link {
   std::uint32_t route = 0;
   std::string user;  // its key, where connections are encrypted
   std::vector<std::byte> hello;
+  std::unique_ptr<lane>
+      lane_in;  // for the peer's frames, as long as epoch_in is one; null: they come by the ROUTER alone
+  std::unique_ptr<lane> lane_out;  // for ours, as long as the link is up; null: they go by `way`
+  std::uint64_t lane_offered = 0;  // by the peer's greeting: what lane_out is to be
+  std::vector<std::byte> left;     // of the message for lane_out that there was no room for
+  std::size_t left_at = 0;
   std::uint64_t greet_at_ns = 0;
   std::uint64_t give_up_at_ns = 0;
 
