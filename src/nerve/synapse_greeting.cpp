@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -140,7 +141,10 @@ void reactor::hear_greeting(arrival& a, const link_greeting& g) {
   l.heard = g.sent_at;
   l.heard_at = a.now;
   if (g.heard != 0) l.clock.learn(g.heard, g.heard_at, a.now);
-  l.epoch_out = g.epoch;
+  {
+    const std::lock_guard lock(l.sending);
+    l.epoch_out = g.epoch;
+  }
   l.lane_offered = a.lane_name;
   l.knows_us = g.heard_cookie == l.way->cookie;
   if (l.at == link::phase::greeting && l.knows_us && l.clock.known()) {
@@ -203,6 +207,11 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
   }
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
   if (l.lane_offered != 0 && options_.shared_bytes != 0) l.lane_out = lane::open(l.lane_offered);
+  if (l.lane_out != nullptr) {
+    const std::lock_guard lock(l.sending);
+    l.direct = true;
+    l.has_direct.store(true, std::memory_order_relaxed);
+  }
   l.out.open(l.incarnation, l.window_frames, l.window_slots, longest);
   sink_->link_up({l.node, l.incarnation}, l.hello);
   l.hello = {};
@@ -213,6 +222,7 @@ void reactor::take_down(link& l, link_loss why, bool keep_way) {
   const bool was_up = l.at == link::phase::up;
   if (was_up) {
     l.out.close();
+    end_direct(l);
     const std::uint64_t lost = l.sent_frames - l.acknowledged_frames;
     count_.lost_with_link += lost;
     count_.in_flight -= lost;

@@ -48,6 +48,8 @@ public:
 
   // The sender's.
 
+  /// How many bytes can be put in now, at least.
+  [[nodiscard]] std::size_t room() const noexcept;
   /// Takes the first of these bytes, as many as there is room for; how many.
   [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept;
   /// Whether the receiver slept when bytes were put in: it is to be woken, once.
@@ -79,7 +81,6 @@ private:
 
   lane(std::uint64_t name, void* memory, std::size_t size) noexcept;
   [[nodiscard]] static std::unique_ptr<lane> map(std::uint64_t name, int fd, std::size_t size) noexcept;
-  [[nodiscard]] std::size_t room() const noexcept;
   void copy_out(std::byte* to, std::size_t bytes) noexcept;
 
   const std::uint64_t name_;

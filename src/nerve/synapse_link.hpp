@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,12 +45,22 @@ struct call {
 };
 
 /// All that is known of one node, kept from its first greeting to the end of the synapse: senders may hold it at any time. But for
-/// the outlet it belongs to the reactor.
+/// the outlet, and what a sender does by itself where it can (reactor::send_at_once), it belongs to the reactor.
 struct link {
   link(std::uint64_t id, std::uint64_t slots) : node(id), out(slots) {}
 
   const std::uint64_t node;
   outlet out;
+
+  /// What a sender needs that passes its frame on by the lane itself. Nobody waits for it but the reactor, and that seldom.
+  std::mutex sending;
+  std::atomic<bool> has_direct{false};  // a hint of `direct`
+  std::atomic<bool> wake_peer{
+      false};  // the reactor is to wake the peer's; set with `sending`, before a look whether the reactor sleeps
+  bool direct = false;               // sending: the link is up, and has a lane
+  std::uint64_t last_direct_ns = 0;  // sending
+  std::uint64_t direct_frames = 0;   // sending; sent so, and not yet in the reactor's counters
+  // The same lock where there is a lane: epoch_out, sequence_out, sent_*, left, lane_out's sending end, and the taking end of `out`.
 
   enum class phase : std::uint8_t { down, greeting, up };
   phase at = phase::down;

@@ -126,6 +126,9 @@ void reactor::loop() {
     ::sched_yield();  // ZeroMQ's own thread may wait for this core
     return;
   }
+  for (link* l : links_.all()) {
+    if (l->lane_out != nullptr) count_direct(*l);
+  }
   publish(true);
   asleep_.store(true, std::memory_order_seq_cst);
   if (may_sleep()) {
@@ -139,9 +142,8 @@ void reactor::loop() {
 bool reactor::may_sleep() {
   if (router_ready_) return false;
   const auto& all = links_.all();
-  // What waits for room in a lane is not sent by being looked at.
-  const auto can_send = [](const link* l) { return l->left.empty() && l->out.has_front(); };
-  return lanes_may_sleep() && std::none_of(all.begin(), all.end(), can_send);
+  const auto has_front = [](const link* l) { return l->lane_out == nullptr && l->out.has_front(); };
+  return lanes_may_sleep() && std::none_of(all.begin(), all.end(), has_front);
 }
 
 void reactor::wake() noexcept {
@@ -207,17 +209,27 @@ void reactor::drop_ring(link& l) {
 }
 
 bool reactor::drain(link& l) {
-  if (!l.left.empty()) return send_left(l, monotonic_ns());
+  if (l.lane_out != nullptr) return drain_by_lane(l);
   if (!l.out.has_front()) return false;
   if (l.at != link::phase::up) {
     drop_ring(l);
     return true;
   }
   const std::uint64_t now = monotonic_ns();
-  const auto now_us = static_cast<std::uint32_t>((now + 999) / 1000);
   outgoing_.clear();
-  if (l.lane_out != nullptr) outgoing_.resize(lane_length_bytes);
   bool stamped = false;
+  if (take_frames(l, now, stamped) == 0) return true;
+  if (!pass(outgoing_, *l.way)) {
+    take_down(l, loss_now(l, now), false);
+  } else if (stamped) {
+    note_told(l, now);
+  }
+  return true;
+}
+
+/// Appends to outgoing_ what is in the ring; how many frames.
+std::uint64_t reactor::take_frames(link& l, std::uint64_t now, bool& stamped) {
+  const auto now_us = static_cast<std::uint32_t>((now + 999) / 1000);
   std::uint64_t frames = 0;
   for (outlet::record r; l.out.front(r);) {
     const std::size_t length = r.header.length;
@@ -248,16 +260,8 @@ bool reactor::drain(link& l) {
     ++l.sent_frames;
     l.sent_slots += slots_of(length);
   }
-  if (frames == 0) return true;
   count_.in_flight += frames;
-  if (l.lane_out != nullptr) {
-    pass_by_lane(l, now);
-  } else if (!pass(outgoing_, *l.way)) {
-    take_down(l, loss_now(l, now), false);
-  } else if (stamped) {
-    note_told(l, now);
-  }
-  return true;
+  return frames;
 }
 
 void reactor::append_frame(link& l, const outlet::record& r) {

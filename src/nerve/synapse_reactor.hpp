@@ -85,6 +85,7 @@ private:
   bool look_at_events(int timeout_ms);
   bool drain_all();
   bool drain(link& l);
+  std::uint64_t take_frames(link& l, std::uint64_t now, bool& stamped);
   void drop_ring(link& l);
   void append_frame(link& l, const outlet::record& r);
   [[nodiscard]] bool pass(const std::vector<std::byte>& message, call& through);
@@ -131,10 +132,18 @@ private:
   void close_lanes(link& l) noexcept;
   bool hear_lanes();
   bool hear_lane(link& l, int messages_most);
-  [[nodiscard]] bool send_left(link& l, std::uint64_t now);
-  void pass_by_lane(link& l, std::uint64_t now);
+  [[nodiscard]] bool send_left(link& l);
+  [[nodiscard]] bool pass_by_lane(link& l, std::uint64_t now);
   [[nodiscard]] bool lanes_may_sleep();
   void wake_lanes() noexcept;
+  [[nodiscard]] bool send_at_once(link& l) noexcept;
+  bool drain_by_lane(link& l);
+  struct sum_sent {
+    std::uint64_t frames;
+    std::uint64_t slots;
+  };
+  sum_sent count_direct(link& l) noexcept;
+  void end_direct(link& l) noexcept;
 
   // synapse_call.cpp
   bool begin_call(target* from, link* whose, const std::string& endpoint, const std::optional<curve_key>& key);

@@ -223,9 +223,10 @@ bool reactor::read_pulse_of(arrival& a, const frame_header& header, std::span<co
   a.stamp = p->sent_at;
   // By a lane a pulse may come behind one that was sent later: it says when what follows it was sent, and no more.
   if (a.message == nullptr) return true;
+  const sum_sent sent = count_direct(*l);
   const std::uint64_t frames = p->consumed_frames - l->acknowledged_frames;
   const std::uint64_t slots = p->consumed_slots - l->acknowledged_slots;
-  if (p->consumed_frames > l->sent_frames || p->consumed_slots > l->sent_slots ||
+  if (p->consumed_frames > sent.frames || p->consumed_slots > sent.slots ||
       p->consumed_frames < l->acknowledged_frames || p->consumed_slots < l->acknowledged_slots) {
     ++count_.unknown_word;  // it has consumed what was not sent
     a.from->faults = faults_max;

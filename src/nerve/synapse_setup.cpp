@@ -183,6 +183,7 @@ frame_fate reactor::send(const peer_id& peer, const frame_header& header, std::s
     const std::uint32_t now_us = header.ttl_us != 0 ? static_cast<std::uint32_t>(monotonic_ns() / 1000) : 0;
     fate = l->out.put(peer.incarnation, header, payload, now_us);
     if (fate == frame_fate::accepted) {
+      if (l->has_direct.load(std::memory_order_relaxed) && send_at_once(*l)) return fate;
       if (asleep_.load(std::memory_order_seq_cst) && asleep_.exchange(false)) wake();
       return fate;
     }

@@ -210,8 +210,8 @@ TEST_CASE("a node that calls comes back by itself when the one that it calls has
   end again({here.node, here.incarnation + 1}, hasty(endpoint, 20'000));
   REQUIRE(again.is_open());
   CHECK(eventually([&] { return again.sink.is_up(); }));
-  CHECK(again.send({there, 1}, 5) == frame_fate::accepted);
-  CHECK(eventually([&] { return caller.ask().last == 5; }));
+  // Again and again: on a loaded machine the first link may end before the other side has it.
+  CHECK(eventually([&] { return again.send({there, 1}, 5) == frame_fate::accepted && caller.ask().last == 5; }));
 }
 
 TEST_CASE(
