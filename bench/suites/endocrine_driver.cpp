@@ -13,6 +13,7 @@
 #include <karyon/nerve/endocrine.hpp>
 
 #include "harness/karyon_driver.hpp"
+#include "suites/longest_call.hpp"
 #include "suites/nats_process.hpp"
 
 namespace {
@@ -171,11 +172,29 @@ figure nats_roundtrip(work const& asked) {
   return {"us", percentile(samples, 50) / 1000};
 }
 
+/// As many as the thread can publish, whatever becomes of them, from a process that hears them itself: over a server that is there,
+/// stopped, there again, and killed.
+figure longest_publish(work const& asked) {
+  nats_process const server;
+  auto const bus = house_of(asked, 1, ~std::uint64_t{0}, server.url());
+  longest_call calls;
+  std::uint64_t refused = 0;
+  auto const send = [&] { refused += ok(bus->publish("all", tick{1})) ? 0 : 1; };
+  std::chrono::milliseconds const phase{asked.operations / 4};
+  calls.make_for(phase, send);
+  server.stop();
+  calls.make_for(phase, send);
+  server.go_on();
+  calls.make_for(phase, send);
+  server.kill();
+  calls.make_for(phase, send);
+  verify(refused != 0, "a server that is not there took everything");
+  return calls.longest();
+}
+
 constexpr scenario scenarios[] = {
-    {"broadcast", broadcast},
-    {"broadcast_in_two", broadcast_in_two},
-    {"embedded_publish", embedded_publish},
-    {"nats_roundtrip", nats_roundtrip},
+    {"broadcast", broadcast},           {"broadcast_in_two", broadcast_in_two}, {"embedded_publish", embedded_publish},
+    {"nats_roundtrip", nats_roundtrip}, {"longest_publish", longest_publish},
 };
 
 }  // namespace

@@ -66,6 +66,9 @@ public:
   nats_process(nats_process const&) = delete;
   nats_process& operator=(nats_process const&) = delete;
 
+  void stop() const { ::kill(pid_, SIGSTOP); }
+  void go_on() const { ::kill(pid_, SIGCONT); }
+  void kill() const { ::kill(pid_, SIGKILL); }
   [[nodiscard]] std::string const& url() const { return url_; }
 
 private:

@@ -4,11 +4,15 @@
 // bench/README.md.
 
 #include "harness/karyon_driver.hpp"
+#include "suites/longest_call.hpp"
 #include "suites/two_processes.hpp"
 
 #include <karyon/nerve/node.hpp>
 
+#include <sys/wait.h>
+
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -57,7 +61,6 @@ private:
 };
 
 std::vector<std::int64_t> rally_times;
-std::atomic<std::int64_t> longest_send_ns{0};
 
 class near_side : public karyon::cell {
 public:
@@ -85,11 +88,7 @@ public:
   void on(go_on) {
     // A turn's worth at a time; what is refused for want of credit is sent when this cell has its next turn.
     for (int i = 0; i < 256 && next_ < items_; ++i) {
-      auto const begin = next_ % 64 == 0 ? now_ns() : 0;
       auto const sent = far_.send(ball{{next_, items_}});
-      if (begin != 0 && now_ns() - begin > longest_send_ns.load(std::memory_order_relaxed)) {
-        longest_send_ns.store(now_ns() - begin, std::memory_order_relaxed);
-      }
       if (sent == karyon::send_result::no_credit) break;
       verify(sent == karyon::send_result::accepted, "an item was refused");
       ++next_;
@@ -167,17 +166,24 @@ karyon::node_options node_at(char const* name, way by, private_folder const& fol
   synapse.silence_max = 10s;  // the machine may have much else to do
   synapse.handshake = 5s;
   synapse.spin = std::chrono::microseconds{asked.option("spin", 50)};
+  synapse.shared_bytes = static_cast<std::uint32_t>(asked.option("shared_kib", 512)) << 10U;
   return options;
 }
 
-/// Both processes, up to the moment where each side's cell knows the other's; then `measure` with the near one.
+/// The far side as the near one has it.
+struct other_side {
+  karyon::child<far_side> cell;
+  pid_t process;
+};
+
+/// Both processes, up to the moment where each side's cell knows the other's; then `measure` with both.
 template <class Measure>
 figure between_processes(way by, work const& asked, Measure const& measure) {
   private_folder const folder;
   auto const made = by == way::curve ? make_keys(folder) : keys{};
   line_pipe endpoint;
   line_pipe end;
-  begin_process([&] {
+  auto const process = begin_process([&] {
     endpoint.only_hear();
     end.only_hear();
     auto& rt = start_runtime(asked);
@@ -203,13 +209,13 @@ figure between_processes(way by, work const& asked, Measure const& measure) {
   auto tissue = rt.supervise({});
   auto const near = tissue.start<near_side>(*far);
   verify(far->send(partner{near}) == karyon::send_result::accepted, "no acquaintance");
-  auto const measured = measure(near);
-  end.say("over");
+  auto const measured = measure(near, other_side{*far, process});
+  if (::kill(process, 0) == 0 && ::waitpid(process, nullptr, WNOHANG) == 0) end.say("over");
   return measured;
 }
 
 figure roundtrip(way by, work const& asked, std::uint64_t percent) {
-  return between_processes(by, asked, [&](karyon::child<near_side> const& near) {
+  return between_processes(by, asked, [&](karyon::child<near_side> const& near, other_side const&) {
     rally_times.reserve(asked.operations + asked.operations / 10 + 1);
     for (auto const round_trips : {asked.operations / 10 + 1, asked.operations}) {
       rally_times.clear();
@@ -222,11 +228,10 @@ figure roundtrip(way by, work const& asked, std::uint64_t percent) {
 }
 
 figure rate_of(way by, work const& asked) {
-  return between_processes(by, asked, [&](karyon::child<near_side> const& near) {
+  return between_processes(by, asked, [&](karyon::child<near_side> const& near, other_side const&) {
     std::int64_t begin = 0;
     for (auto const items : {asked.operations / 10 + 1, asked.operations}) {
       all_arrived.arm(1);
-      longest_send_ns.store(0);
       begin = now_ns();
       near.send(begin_stream{items});
       all_arrived.await();
@@ -235,9 +240,23 @@ figure rate_of(way by, work const& asked) {
   });
 }
 
+/// As many as the thread can send, whatever becomes of them: to a process that is there, stopped, there again, and killed.
 figure longest_send(work const& asked) {
-  static_cast<void>(rate_of(way::ipc, asked));
-  return {"us", static_cast<double>(longest_send_ns.load()) / 1000};
+  return between_processes(way::ipc, asked, [&](karyon::child<near_side> const&, other_side const& other) {
+    longest_call calls;
+    std::uint64_t refused = 0;
+    auto const send = [&] { refused += karyon::ok(other.cell.send(ball{{1, ~std::uint64_t{0}}})) ? 0 : 1; };
+    std::chrono::milliseconds const phase{asked.operations / 4};
+    calls.make_for(phase, send);
+    verify(::kill(other.process, SIGSTOP) == 0, "it can not be stopped");
+    calls.make_for(phase, send);
+    verify(::kill(other.process, SIGCONT) == 0, "it can not go on");
+    calls.make_for(phase, send);
+    verify(::kill(other.process, SIGKILL) == 0, "it can not be killed");
+    calls.make_for(phase, send);
+    verify(refused != 0, "a process that is not there took everything");
+    return calls.longest();
+  });
 }
 
 constexpr scenario scenarios[] = {

@@ -88,12 +88,14 @@ private:
     std::vector<std::shared_ptr<endocrine_sink>> sinks;
     bool listened = false;
   };
-  enum class admission : std::uint8_t { let_in, too_many_signals, too_many_deliveries };
+  enum class admission : std::uint8_t { let_in, too_many_signals, too_many_deliveries, busy };
 
+  /// Null if a thread that holds the patterns' lock has been stopped.
   [[nodiscard]] std::shared_ptr<const endocrine_route> route_of(subject_state& s, std::string_view subject, bool keep);
-  /// The subject's limits; `reach` is set to whom it goes to where `deliveries` are asked for.
+  /// The subject's limits; `reach` is set to whom it goes to where `deliveries` are asked for. Waits for no thread: `busy`.
   [[nodiscard]] admission admit(std::string_view subject, const sender_name& who, bool signals, bool deliveries,
                                 std::shared_ptr<const endocrine_route>& reach);
+  [[nodiscard]] static publish_result result_of(admission a) noexcept;
   publish_result send_out(std::string_view subject, const hormone_type& type, const void* value, std::uint32_t hops,
                           const sender_name& who);
   publish_result publish_anyway(std::string_view subject, const hormone_type* type, std::shared_ptr<const void> value,
@@ -126,7 +128,7 @@ private:
   subject_tree<pattern_state> patterns_;   // patterns_mutex_
   std::atomic<std::uint64_t> version_{1};  // of patterns_
   std::mutex types_mutex_;
-  std::map<std::uint64_t, const hormone_type*> types_;  // types_mutex_; of what arrives
+  std::map<std::uint64_t, const hormone_type*> types_;  // types_mutex_; of what arrives, by schema
   std::mutex duplicates_mutex_;
   duplicate_filter duplicates_{4096};  // duplicates_mutex_
   std::mutex echoes_mutex_;

@@ -15,14 +15,14 @@ namespace karyon::detail {
 ///        0      2  magic, 0x454B ("KE")
 ///        2      1  version, 1
 ///        3      1  hops
-///        4      8  type (hormone_type::id)
+///        4      8  type (hormone_type::schema)
 ///       12      8  origin: a bus of a process, by chance
 ///       20      8  sequence of the origin
 ///       28      8  when it was published, microseconds since 1970
 ///       36      4  time to live, microseconds
 ///       40      1  length n of the sender's name
 ///       41      n  the sender's name
-///   41 + n         the value
+///   41 + n         the value, as the payload of a signal
 ///
 /// Valid if and only if it is 41 + n bytes at least, and magic and version are these.
 struct endocrine_frame {

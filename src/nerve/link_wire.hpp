@@ -22,7 +22,11 @@ enum class link_word : std::uint16_t {
   pulse = 4,  // I am here; so much have I consumed; the frames behind this one were sent at this time
   bye = 5,    // I close
   gone = 6,   // against the connection's direction: what you send me here is of a link that I do not have
+  lane = 7,   // before a greeting, in the same message: your frames can come by this shared memory (synapse_lane.hpp)
 };
+
+/// Payload of `lane`, 8 bytes: its name.
+inline constexpr std::size_t lane_word_bytes = 8;
 
 /// Payload of `i_am`, 16 bytes: node (8), incarnation (8).
 inline constexpr std::size_t i_am_bytes = 16;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "nerve/security.hpp"
 #include "nerve/subject_tree.hpp"
 
 namespace karyon::detail {
@@ -53,7 +54,15 @@ void open_library() {
 
 void ignored(natsConnection*, natsSubscription*, natsStatus, void*) {}
 
-void configure_security(natsOptions* o, const endocrine_options& options) {
+/// Of "nats://user:password@host:port", the brackets of an IPv6 address included.
+std::string_view host_of(std::string_view server) {
+  server.remove_prefix(server.find("://") + 3);
+  if (const std::size_t at = server.rfind('@'); at != std::string_view::npos) server.remove_prefix(at + 1);
+  const std::size_t bracket = server.starts_with('[') ? server.find(']') : std::string_view::npos;
+  return server.substr(0, bracket != std::string_view::npos ? bracket + 1 : server.find_first_of(":/"));
+}
+
+void configure_security(natsOptions* o, const endocrine_options& options, const std::vector<std::string>& servers) {
   const nats_options& n = options.nats;
   if (!n.credentials_file.empty())
     check(natsOptions_SetUserCredentialsFromFiles(o, n.credentials_file.c_str(), nullptr), "credentials_file");
@@ -62,8 +71,22 @@ void configure_security(natsOptions* o, const endocrine_options& options) {
     check(natsOptions_LoadCertificatesChain(o, n.certificate_file.c_str(), n.key_file.c_str()),
           "certificate_file, key_file");
   }
-  const bool tls = options.server.find("tls://") != std::string::npos;
-  if (tls || !n.ca_file.empty() || !n.certificate_file.empty()) check(natsOptions_SetSecure(o, true), "tls");
+  const bool asked_for =
+      std::any_of(servers.begin(), servers.end(), [](const auto& s) { return s.starts_with("tls"); });
+  // Then it is on for all of them.
+  if (asked_for || !n.ca_file.empty() || !n.certificate_file.empty()) {
+    return check(natsOptions_SetSecure(o, true), "tls");
+  }
+  if (n.plaintext_beyond_loopback) return;
+  for (const std::string& s : servers) {
+    const std::string host(host_of(s));
+    if (is_loopback("tcp://" + host + ":0")) continue;
+    refuse(errc::refused,
+           host +
+               " is beyond the loopback, where whoever is on the way could read and forge everything: use "
+               "TLS (\"tls://...\", ca_file), or set plaintext_beyond_loopback");
+  }
+  check(natsOptions_SetIgnoreDiscoveredServers(o, true), "plaintext_beyond_loopback");  // they may lie anywhere
 }
 
 }  // namespace
@@ -89,7 +112,7 @@ void nats_connection::configure(natsOptions* o, const endocrine_options& options
   check(natsOptions_SetClosedCB(o, &closed, closure), "callbacks");
   // Its default writes to the standard error. What is lost is counted (dropped_slow).
   check(natsOptions_SetErrorHandler(o, &ignored, nullptr), "callbacks");
-  configure_security(o, options);
+  configure_security(o, options, servers);
   if (what == purpose::sends) {
     check(natsOptions_SetSendAsap(o, true), "writes at once");
   } else {

@@ -1,6 +1,8 @@
 #include <array>
 #include <utility>
 
+#include <karyon/nerve/send_within.hpp>
+
 #include "nerve/node_core.hpp"
 
 namespace karyon::detail {
@@ -20,9 +22,14 @@ send_result result_of(frame_fate fate) noexcept {
   return send_result::closed;
 }
 
+thread_local constinit std::uint32_t asked_ttl_us = 0;
+
 }  // namespace
 
+std::uint32_t exchange_time_to_live(std::uint32_t us) noexcept { return std::exchange(asked_ttl_us, us); }
+
 std::uint32_t node_core::ttl_us() const noexcept {
+  if (asked_ttl_us != 0) return asked_ttl_us;
   constexpr std::int64_t most = 0xffffffff;
   const std::int64_t us = options_.time_to_live.count();
   return static_cast<std::uint32_t>(us < most ? us : most);

@@ -77,27 +77,23 @@ void overlay_driver::step(Step&& what) {
 
 void overlay_driver::carry_out() {
   std::unique_lock lock(mutex_);
+  // However this ends: if nobody carried out and nobody could begin to, the node would be silent from then on.
+  struct resigns {
+    overlay_driver& of;
+    std::unique_lock<std::mutex>& lock;
+    ~resigns() {
+      if (!lock.owns_lock()) lock.lock();
+      of.carrying_ = false;
+    }
+  } const resigns_at_the_end{*this, lock};
   while (!waiting_.empty()) {
     const std::vector<overlay_effects> batch = std::exchange(waiting_, {});
     lock.unlock();
     std::vector<peer_id> gone;
     for (const overlay_effects& e : batch) {
-      for (const auto& d : e.deliveries) {
-        try {
-          deliver_(d.id, *d.payload, d.hops);
-        } catch (...) {  // the user's: the broadcast goes on to others all the same
-          failed_.fetch_add(1, std::memory_order_relaxed);
-        }
-      }
+      for (const auto& d : e.deliveries) hand_over(d);
       for (const auto& s : e.sends) {
-        frame_header h;
-        h.kind = s.what.what >= overlay_message::kind::gossip ? frame_kind::endocrine : frame_kind::gossip;
-        const std::vector<std::byte> bytes = encode_overlay(s.what);
-        h.length = static_cast<std::uint32_t>(bytes.size());
-        const frame_fate fate = over_.send(s.to, h, bytes);
-        if (fate == frame_fate::accepted) continue;
-        refused_.fetch_add(1, std::memory_order_relaxed);
-        if (fate == frame_fate::no_route || fate == frame_fate::peer_down) gone.push_back(s.to);
+        if (send(s)) gone.push_back(s.to);
       }
     }
     lock.lock();
@@ -108,7 +104,28 @@ void overlay_driver::carry_out() {
       waiting_.push_back(std::move(effects));
     }
   }
-  carrying_ = false;
+}
+
+void overlay_driver::hand_over(const overlay_effects::delivery& what) noexcept {
+  try {
+    deliver_(what.id, *what.payload, what.hops);
+  } catch (...) {  // its owner's fault, which must not become the overlay's
+    failed_.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+bool overlay_driver::send(const overlay_effects::sending& what) noexcept {
+  frame_fate fate = frame_fate::no_credit;
+  try {
+    frame_header h;
+    h.kind = what.what.what >= overlay_message::kind::gossip ? frame_kind::endocrine : frame_kind::gossip;
+    const std::vector<std::byte> bytes = encode_overlay(what.what);
+    h.length = static_cast<std::uint32_t>(bytes.size());
+    fate = over_.send(what.to, h, bytes);
+  } catch (...) {  // no memory for it
+  }
+  if (fate != frame_fate::accepted) refused_.fetch_add(1, std::memory_order_relaxed);
+  return fate == frame_fate::no_route || fate == frame_fate::peer_down;
 }
 
 void overlay_driver::keep_time() {

@@ -20,7 +20,7 @@ namespace karyon::detail {
 /// Runs an overlay over a transport: hands it what arrives and what time it is, and sends what it wants sent.
 ///
 /// All members from any thread. What is to be sent is sent, and what was broadcast is delivered, outside of its lock and in its order
-/// (one thread at a time carries out; others leave theirs to it). `deliver` must not block.
+/// (one thread at a time carries out; others leave theirs to it). `deliver` must not block; what it throws is swallowed, and counted.
 class overlay_driver {
 public:
   using delivery = std::function<void(const broadcast_id& id, const std::string& payload, std::uint8_t hops)>;
@@ -49,14 +49,16 @@ public:
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_.load(std::memory_order_relaxed); }
   /// Messages that the transport refused; the peer was taken for lost if there was no way to it.
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
-
-  /// Deliveries that have thrown: counted, and nothing else comes of it.
+  /// Deliveries that threw.
   [[nodiscard]] std::uint64_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
 
 private:
   template <class Step>
   void step(Step&& what);
   void carry_out();
+  void hand_over(const overlay_effects::delivery& what) noexcept;
+  /// True if there was no way to the peer.
+  [[nodiscard]] bool send(const overlay_effects::sending& what) noexcept;
   void keep_time();
 
   transport& over_;

@@ -14,6 +14,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "core/file_descriptor.hpp"
+
 namespace karyon::detail {
 
 namespace {
@@ -22,20 +24,6 @@ constexpr std::string_view ipc_scheme = "ipc://";
 constexpr std::string_view tcp_scheme = "tcp://";
 constexpr std::size_t z85_characters = 40;
 constexpr std::size_t file_bytes_max = 1U << 20U;
-
-class file_descriptor {
-public:
-  explicit file_descriptor(int fd) noexcept : fd_(fd) {}
-  file_descriptor(const file_descriptor&) = delete;
-  file_descriptor& operator=(const file_descriptor&) = delete;
-  ~file_descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
-private:
-  int fd_;
-};
 
 tl::unexpected<error> system_failure(const std::string& what) {
   return fail(errc::system_error, what + ": " + std::strerror(errno));

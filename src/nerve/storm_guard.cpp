@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "nerve/bounded_lock.hpp"
+
 namespace karyon {
 
 const char* to_string(storm_cause c) noexcept {
@@ -56,11 +58,12 @@ void heaviest_sender::add(const sender_name& who, std::uint64_t cost) noexcept {
 
 std::string heaviest_sender::name() const { return to_string(sender_name{id_, {text_.data(), length_}, is_cell_}); }
 
-token_bucket::answer sender_meters::take(std::uint64_t sender, std::uint64_t now_ns) noexcept {
+std::optional<token_bucket::answer> sender_meters::take(std::uint64_t sender, std::uint64_t now_ns) noexcept {
   if (limit_.per_second == 0) return token_bucket::answer::given;
   const std::uint64_t hash = mixed(sender);
   part& p = parts_[hash % parts_.size()];
-  const std::lock_guard lock(p.mutex);
+  const bounded_lock lock(p.mutex);
+  if (!lock) return std::nullopt;
   auto& set = p.sets[(hash / parts_.size()) % p.sets.size()];
   for (entry& e : set) {
     if (e.id == sender) return e.bucket.take(1, limit_, now_ns);

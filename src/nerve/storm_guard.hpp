@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,11 +52,12 @@ struct subject_meter {
 
 /// The buckets of all senders, in bounded memory: a table of sets of four; a sender that finds its set full takes the place of the
 /// one that has used least of its limit. If all four of a set have used theirs up a newcomer has to share with one of them.
-/// Any thread; a short lock for each of 64 parts.
+/// Any thread; a short lock for each of 64 parts, for which nobody waits.
 class sender_meters {
 public:
   explicit sender_meters(const storm_limit& limit) : limit_(limit), parts_(64) {}
-  [[nodiscard]] token_bucket::answer take(std::uint64_t sender, std::uint64_t now_ns) noexcept;
+  /// Nothing if another thread keeps the sender's part locked.
+  [[nodiscard]] std::optional<token_bucket::answer> take(std::uint64_t sender, std::uint64_t now_ns) noexcept;
 
 private:
   struct entry {

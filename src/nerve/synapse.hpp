@@ -47,6 +47,7 @@ struct synapse_stats {
   std::uint64_t lost_with_link = 0;       // its link ended before the peer acknowledged it
   std::uint64_t in_flight = 0;            // neither of these yet
   std::uint64_t messages_sent = 0;        // of ZeroMQ, each with all frames that were there
+  std::uint64_t messages_shared = 0;      // the same by shared memory
   // Not accepted, by frame_fate (the entry of `accepted` stays 0).
   std::array<std::uint64_t, 7> refused{};
   // Received.

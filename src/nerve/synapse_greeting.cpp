@@ -3,10 +3,13 @@
 #include <zmq.h>
 
 #include <algorithm>
+#include <array>
+#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "core/log.hpp"
+#include "nerve/little_endian.hpp"
 #include "nerve/synapse_reactor.hpp"
 #include "sched/parker.hpp"
 
@@ -59,7 +62,10 @@ std::string reactor::endpoint_for(endpoint_kind kind) const {
 
 void reactor::greet(link& l, std::uint64_t now) {
   if (l.way == nullptr || !l.way->connected) return;
-  if (l.epoch_in == 0) l.epoch_in = make_epoch(self_, {l.node, l.incarnation}, ++epochs_);
+  if (l.epoch_in == 0) {
+    l.epoch_in = make_epoch(self_, {l.node, l.incarnation}, ++epochs_);
+    offer_lane(l);
+  }
   link_greeting g;
   g.peer = self_;
   g.cookie = l.way->cookie;
@@ -76,6 +82,11 @@ void reactor::greet(link& l, std::uint64_t now) {
   g.endpoint = mine;
   g.hello = hello_;
   outgoing_.clear();
+  if (l.lane_in != nullptr) {
+    std::array<std::byte, lane_word_bytes> name{};
+    store_le(name.data(), l.lane_in->name());
+    append_word(outgoing_, link_word::lane, 0, name);
+  }
   append_link_greeting(outgoing_, g);
   l.way->greeted_bytes += outgoing_.size();
   l.greet_at_ns = now + greet_again_ns;
@@ -89,7 +100,7 @@ link* reactor::link_of(arrival& a, const link_greeting& g) {
     return nullptr;
   }
   if (keys_) {
-    const auto key = key_from_hex(property(a.message, "User-Id"));
+    const auto key = key_from_hex(property(*a.message, "User-Id"));
     if (!key || !allowed_.allows(*key, g.peer.node)) {
       refuse(greeting_refusal::not_allowed);
       fault(a);
@@ -134,7 +145,11 @@ void reactor::hear_greeting(arrival& a, const link_greeting& g) {
   l.heard = g.sent_at;
   l.heard_at = a.now;
   if (g.heard != 0) l.clock.learn(g.heard, g.heard_at, a.now);
-  l.epoch_out = g.epoch;
+  {
+    const std::lock_guard lock(l.sending);
+    l.epoch_out = g.epoch;
+  }
+  l.lane_offered = a.lane_name;
   l.knows_us = g.heard_cookie == l.way->cookie;
   if (l.at == link::phase::greeting && l.knows_us && l.clock.known()) {
     maybe_up(l, a.now);
@@ -152,13 +167,14 @@ void reactor::begin_greeting(link& l, arrival& a, const link_greeting& g) {
   l.incarnation = g.peer.incarnation;
   l.their_cookie = g.cookie;
   l.route = a.number;
-  l.user = keys_ ? property(a.message, "User-Id") : "";
+  l.user = keys_ ? property(*a.message, "User-Id") : "";
   a.from->whose = &l;
   a.from->had_link = true;
   l.at = link::phase::greeting;
   l.give_up_at_ns = a.now + 2 * static_cast<std::uint64_t>(std::chrono::nanoseconds(options_.handshake).count());
   l.clock.reset();
   l.epoch_in = 0;
+  close_lanes(l);
   l.window_frames = g.window_frames;
   l.window_slots = g.window_slots;
   l.frame_bytes_max = g.frame_bytes_max;
@@ -166,7 +182,7 @@ void reactor::begin_greeting(link& l, arrival& a, const link_greeting& g) {
 }
 
 bool reactor::call_back(link& l, arrival& a, const link_greeting& g) {
-  const std::string endpoint = with_address(g.endpoint, property(a.message, "Peer-Address"));
+  const std::string endpoint = with_address(g.endpoint, property(*a.message, "Peer-Address"));
   const auto allowed = check_endpoint(endpoint, false);
   if (!allowed || !begin_call(nullptr, &l, endpoint, keys_ ? key_from_hex(l.user) : std::nullopt)) {
     refuse(greeting_refusal::no_way_back);
@@ -194,6 +210,12 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
     if (t->whose == &l) t->pause_ns = 0;
   }
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
+  if (l.lane_offered != 0 && options_.shared_bytes != 0) l.lane_out = lane::open(l.lane_offered);
+  if (l.lane_out != nullptr) {
+    const std::lock_guard lock(l.sending);
+    l.direct = true;
+    l.has_direct.store(true, std::memory_order_relaxed);
+  }
   l.out.open(l.incarnation, l.window_frames, l.window_slots, longest);
   sink_->link_up({l.node, l.incarnation}, l.hello);
   l.hello = {};
@@ -204,6 +226,7 @@ void reactor::take_down(link& l, link_loss why, bool keep_way) {
   const bool was_up = l.at == link::phase::up;
   if (was_up) {
     l.out.close();
+    end_direct(l);
     const std::uint64_t lost = l.sent_frames - l.acknowledged_frames;
     count_.lost_with_link += lost;
     count_.in_flight -= lost;
@@ -215,6 +238,7 @@ void reactor::take_down(link& l, link_loss why, bool keep_way) {
   l.their_cookie = 0;
   l.knows_us = false;
   l.epoch_in = 0;
+  close_lanes(l);
   l.heard = l.heard_at = 0;
   l.clock.reset();
   if (const auto in = routes_.find(l.route); in != routes_.end() && in->second.whose == &l) in->second.whose = nullptr;

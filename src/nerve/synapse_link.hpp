@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 
 #include "nerve/link_clock.hpp"
 #include "nerve/security.hpp"
+#include "nerve/synapse_lane.hpp"
 #include "nerve/synapse_outlet.hpp"
 #include "nerve/transport.hpp"
 
@@ -43,12 +45,22 @@ struct call {
 };
 
 /// All that is known of one node, kept from its first greeting to the end of the synapse: senders may hold it at any time. But for
-/// the outlet it belongs to the reactor.
+/// the outlet, and what a sender does by itself where it can (reactor::send_at_once), it belongs to the reactor.
 struct link {
   link(std::uint64_t id, std::uint64_t slots) : node(id), out(slots) {}
 
   const std::uint64_t node;
   outlet out;
+
+  /// What a sender needs that passes its frame on by the lane itself. Nobody waits for it but the reactor, and that seldom.
+  std::mutex sending;
+  std::atomic<bool> has_direct{false};  // a hint of `direct`
+  std::atomic<bool> wake_peer{
+      false};  // the reactor is to wake the peer's; set with `sending`, before a look whether the reactor sleeps
+  bool direct = false;               // sending: the link is up, and has a lane
+  std::uint64_t last_direct_ns = 0;  // sending
+  std::uint64_t direct_frames = 0;   // sending; sent so, and not yet in the reactor's counters
+  // The same lock where there is a lane: epoch_out, sequence_out, sent_*, left, lane_out's sending end, and the taking end of `out`.
 
   enum class phase : std::uint8_t { down, greeting, up };
   phase at = phase::down;
@@ -60,6 +72,12 @@ struct link {
   std::uint32_t route = 0;
   std::string user;  // its key, where connections are encrypted
   std::vector<std::byte> hello;
+  std::unique_ptr<lane>
+      lane_in;  // for the peer's frames, as long as epoch_in is one; null: they come by the ROUTER alone
+  std::unique_ptr<lane> lane_out;  // for ours, as long as the link is up; null: they go by `way`
+  std::uint64_t lane_offered = 0;  // by the peer's greeting: what lane_out is to be
+  std::vector<std::byte> left;     // of the message for lane_out that there was no room for
+  std::size_t left_at = 0;
   std::uint64_t greet_at_ns = 0;
   std::uint64_t give_up_at_ns = 0;
 

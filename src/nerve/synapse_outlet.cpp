@@ -79,19 +79,20 @@ void outlet::close() noexcept {
 }
 
 bool outlet::has_front() const noexcept {
-  auto& word = *reinterpret_cast<std::uint64_t*>(ring_[head_ & mask_].bytes);
+  auto& word = *reinterpret_cast<std::uint64_t*>(ring_[head_.load(std::memory_order_relaxed) & mask_].bytes);
   // Sequentially consistent: also the second look of a reactor that is about to sleep; partner is the exchange in put().
   return std::atomic_ref<std::uint64_t>(word).load(std::memory_order_seq_cst) != 0;
 }
 
 bool outlet::front(record& into) const noexcept {
   if (!has_front()) return false;
-  const std::byte* const place = ring_[head_ & mask_].bytes;
+  const std::uint64_t head = head_.load(std::memory_order_relaxed);
+  const std::byte* const place = ring_[head & mask_].bytes;
   const std::uint32_t no_limit = ~std::uint32_t{0};
   // The length is known to be good; the bytes behind the header need not lie in one piece, so they are not for the decoder.
   static_cast<void>(decode_frame({place, ~std::size_t{0} >> 1U}, no_limit, into.header));
   const std::size_t length = into.header.length;
-  const std::uint64_t body = (head_ + 1) & mask_;
+  const std::uint64_t body = (head + 1) & mask_;
   const std::size_t first = std::min<std::size_t>(length, (mask_ + 1 - body) * slot_bytes);
   into.first = {ring_[body].bytes, first};
   into.second = {ring_[0].bytes, length - first};
@@ -102,11 +103,12 @@ void outlet::pop() noexcept {
   record gone;
   if (!front(gone)) return;
   const std::uint64_t slots = slots_of(gone.header.length);
+  const std::uint64_t head = head_.load(std::memory_order_relaxed);
   for (std::uint64_t i = 0; i < slots; ++i) {
-    auto& word = *reinterpret_cast<std::uint64_t*>(ring_[(head_ + i) & mask_].bytes);
+    auto& word = *reinterpret_cast<std::uint64_t*>(ring_[(head + i) & mask_].bytes);
     std::atomic_ref<std::uint64_t>(word).store(0, std::memory_order_relaxed);  // seen by put() through its credit
   }
-  head_ += slots;
+  head_.store(head + slots, std::memory_order_relaxed);
   ++popped_frames_;
 }
 

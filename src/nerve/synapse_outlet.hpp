@@ -40,7 +40,8 @@ inline constexpr std::size_t slot_bytes = 32;
 /// that has been taken away (is_empty). The life in the word lets no frame in that was addressed to the peer's incarnation before:
 /// the incarnation is compared after the word was read, and the CAS fails if the word has changed its life since.
 ///
-/// put(): any thread. All else: the reactor.
+/// put(), has_front(): any thread. front(), pop(): one at a time, the reactor or who has the link's lock (synapse_link.hpp). All else: the
+/// reactor.
 class KARYON_API outlet {
 public:
   static constexpr std::uint64_t frames_max = (1U << 20U) - 1;
@@ -103,10 +104,10 @@ private:
   std::atomic<std::uint64_t> incarnation_{0};
   std::atomic<std::uint32_t> payload_bytes_max_{0};
   alignas(64) std::atomic<std::uint64_t> tail_{0};
+  alignas(64) std::atomic<std::uint64_t> head_{0};  // written by pop()
+  std::uint64_t popped_frames_ = 0;                 // pop()
   // The reactor's.
-  alignas(64) std::uint64_t head_ = 0;
   std::uint64_t given_frames_ = 0;  // in this link, the window included
-  std::uint64_t popped_frames_ = 0;
   std::uint64_t taken_at_close_ = 0;
   std::uint64_t life_ = 0;
 };

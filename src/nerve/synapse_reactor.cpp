@@ -109,9 +109,14 @@ void reactor::loop() {
   }
   last_loop_ns_ = now;
   if (now >= next_tick_ns_) tick(now);
-  bool progress = look_at_events(0);
-  progress |= receive_some();
+  bool progress = hear_lanes();
   progress |= drain_all();
+  // A look at the sockets is a system call; what goes by memory does not wait for it each time.
+  if (!progress || ++loops_ % 16 == 0) {
+    progress |= look_at_events(0);
+    progress |= receive_some();
+  }
+  return_credits();
   if (progress) {
     busy_until_ns_ = now + ns_of(options_.spin);
     publish(false);
@@ -121,6 +126,9 @@ void reactor::loop() {
     ::sched_yield();  // ZeroMQ's own thread may wait for this core
     return;
   }
+  for (link* l : links_.all()) {
+    if (l->lane_out != nullptr) count_direct(*l);
+  }
   publish(true);
   asleep_.store(true, std::memory_order_seq_cst);
   if (may_sleep()) {
@@ -128,12 +136,14 @@ void reactor::loop() {
     static_cast<void>(look_at_events(static_cast<int>(left_ns / ns_per_ms) + 1));
   }
   asleep_.store(false, std::memory_order_relaxed);  // a sender that still sees true wakes a thread that is awake
+  wake_lanes();
 }
 
 bool reactor::may_sleep() {
   if (router_ready_) return false;
   const auto& all = links_.all();
-  return std::none_of(all.begin(), all.end(), [](const link* l) { return l->out.has_front(); });
+  const auto has_front = [](const link* l) { return l->lane_out == nullptr && l->out.has_front(); };
+  return lanes_may_sleep() && std::none_of(all.begin(), all.end(), has_front);
 }
 
 void reactor::wake() noexcept {
@@ -199,22 +209,35 @@ void reactor::drop_ring(link& l) {
 }
 
 bool reactor::drain(link& l) {
+  if (l.lane_out != nullptr) return drain_by_lane(l);
   if (!l.out.has_front()) return false;
   if (l.at != link::phase::up) {
     drop_ring(l);
     return true;
   }
   const std::uint64_t now = monotonic_ns();
-  const auto now_us = static_cast<std::uint32_t>((now + 999) / 1000);
   outgoing_.clear();
   bool stamped = false;
+  if (take_frames(l, now, stamped) == 0) return true;
+  if (!pass(outgoing_, *l.way)) {
+    take_down(l, loss_now(l, now), false);
+  } else if (stamped) {
+    note_told(l, now);
+  }
+  return true;
+}
+
+/// Appends to outgoing_ what is in the ring; how many frames.
+std::uint64_t reactor::take_frames(link& l, std::uint64_t now, bool& stamped) {
+  const auto now_us = static_cast<std::uint32_t>((now + 999) / 1000);
   std::uint64_t frames = 0;
   for (outlet::record r; l.out.front(r);) {
     const std::size_t length = r.header.length;
     if (frames > 0 && outgoing_.size() + frame_header_bytes + length > message_bytes) break;
     // The only place that may throw, while nothing is taken or counted: a number that was given and not sent would end the link.
     if (frames == 0) {
-      outgoing_.reserve(pulse_bytes + 2 * frame_header_bytes + std::max(message_bytes, frame_header_bytes + length));
+      outgoing_.reserve(lane_length_bytes + pulse_bytes + 2 * frame_header_bytes +
+                        std::max(message_bytes, frame_header_bytes + length));
     }
     ++count_.accepted;
     if (r.header.ttl_us != 0) {
@@ -237,14 +260,8 @@ bool reactor::drain(link& l) {
     ++l.sent_frames;
     l.sent_slots += slots_of(length);
   }
-  if (frames == 0) return true;
   count_.in_flight += frames;
-  if (!pass(outgoing_, *l.way)) {
-    take_down(l, loss_now(l, now), false);
-  } else if (stamped) {
-    note_told(l, now);
-  }
-  return true;
+  return frames;
 }
 
 void reactor::append_frame(link& l, const outlet::record& r) {

@@ -26,9 +26,9 @@
 
 namespace karyon::detail {
 
-/// The thread behind a synapse, and what it owns. Its functions lie in five files: synapse_setup.cpp what other threads call;
+/// The thread behind a synapse, and what it owns. Its functions lie in six files: synapse_setup.cpp what other threads call;
 /// synapse_reactor.cpp the loop, the timers and what goes out; synapse_receive.cpp what comes in; synapse_call.cpp the connections that
-/// lead out; synapse_greeting.cpp how links begin and end.
+/// lead out; synapse_greeting.cpp how links begin and end; synapse_lanes.cpp what goes and comes by shared memory.
 class reactor {
 public:
   reactor(const synapse_options& options, const peer_id& self);
@@ -56,6 +56,8 @@ private:
   void command(std::function<void()> what);
   void add_target(const std::string& endpoint, const std::optional<curve_key>& key);
 
+  /// Before each message in a lane: its length.
+  static constexpr std::size_t lane_length_bytes = 4;
   /// Broken rules after which a connection is read no more.
   static constexpr std::uint32_t faults_max = 16;
 
@@ -72,8 +74,9 @@ private:
     std::uint32_t number;
     route* from;
     std::uint64_t now;
-    zmq::message_t& message;
+    zmq::message_t* message;                            // null: it came by a lane
     std::optional<std::uint64_t> stamp = std::nullopt;  // of the pulse before
+    std::uint64_t lane_name = 0;                        // offered in the same message
   };
 
   // synapse_reactor.cpp
@@ -82,6 +85,7 @@ private:
   bool look_at_events(int timeout_ms);
   bool drain_all();
   bool drain(link& l);
+  std::uint64_t take_frames(link& l, std::uint64_t now, bool& stamped);
   void drop_ring(link& l);
   void append_frame(link& l, const outlet::record& r);
   [[nodiscard]] bool pass(const std::vector<std::byte>& message, call& through);
@@ -111,6 +115,8 @@ private:
   bool receive_some();
   bool receive_one();
   void read_message(std::uint32_t number, zmq::message_t& message);
+  void read_frames(arrival& a, std::span<const std::byte> rest);
+  void return_credits();
   bool read_frame(arrival& a, const frame_header& header, std::span<const std::byte> payload);
   bool read_word(arrival& a, const frame_header& header, std::span<const std::byte> payload);
   bool read_pulse_of(arrival& a, const frame_header& header, std::span<const std::byte> payload);
@@ -120,6 +126,24 @@ private:
   void say_gone(std::uint32_t number);
   void answer(std::uint32_t number, const std::vector<std::byte>& message);
   void return_credit(link& l, std::uint64_t now);
+
+  // synapse_lanes.cpp
+  void offer_lane(link& l);
+  void close_lanes(link& l) noexcept;
+  bool hear_lanes();
+  bool hear_lane(link& l, int messages_most);
+  [[nodiscard]] bool send_left(link& l);
+  [[nodiscard]] bool pass_by_lane(link& l, std::uint64_t now);
+  [[nodiscard]] bool lanes_may_sleep();
+  void wake_lanes() noexcept;
+  [[nodiscard]] bool send_at_once(link& l) noexcept;
+  bool drain_by_lane(link& l);
+  struct sum_sent {
+    std::uint64_t frames;
+    std::uint64_t slots;
+  };
+  sum_sent count_direct(link& l) noexcept;
+  void end_direct(link& l) noexcept;
 
   // synapse_call.cpp
   bool begin_call(target* from, link* whose, const std::string& endpoint, const std::optional<curve_key>& key);
@@ -177,7 +201,9 @@ private:
   std::unordered_map<std::uint64_t, call*> calls_by_cookie_;
   std::unordered_map<std::uint32_t, route> routes_;
   std::vector<std::byte> outgoing_;
+  std::vector<std::byte> from_lane_;
   std::vector<link*> to_acknowledge_;
+  std::uint64_t loops_ = 0;
   std::uint64_t cookies_ = 0;
   std::uint64_t epochs_ = 0;
   std::uint64_t last_loop_ns_ = 0;

@@ -13,6 +13,8 @@ namespace {
 
 /// Messages that are read before what goes out has its turn.
 constexpr int messages_a_turn = 64;
+/// More than a lane at rest has, as long as it is not longer than it is by default.
+constexpr int messages_in_a_lane = 16'384;
 /// The name that a ROUTER makes up for a connection: a zero and a number.
 constexpr std::size_t made_up_name_bytes = 5;
 
@@ -28,15 +30,17 @@ bool reactor::receive_some() {
     }
     progress = true;
   }
-  if (!to_acknowledge_.empty()) {
-    const std::uint64_t now = monotonic_ns();
-    for (link* l : to_acknowledge_) {
-      l->listed = false;
-      return_credit(*l, now);
-    }
-    to_acknowledge_.clear();
-  }
   return progress;
+}
+
+void reactor::return_credits() {
+  if (to_acknowledge_.empty()) return;
+  const std::uint64_t now = monotonic_ns();
+  for (link* l : to_acknowledge_) {
+    l->listed = false;
+    return_credit(*l, now);
+  }
+  to_acknowledge_.clear();
 }
 
 bool reactor::receive_one() {
@@ -66,10 +70,13 @@ void reactor::read_message(std::uint32_t number, zmq::message_t& message) {
     ++count_.shunned;
     return;
   }
-  arrival a{number, &from, monotonic_ns(), message};
-  from.last_heard_ns = a.now;
-  if (from.whose != nullptr) from.whose->last_heard_ns = a.now;
-  std::span<const std::byte> rest{message.data<std::byte>(), message.size()};
+  arrival a{number, &from, monotonic_ns(), &message};
+  read_frames(a, {message.data<std::byte>(), message.size()});
+}
+
+void reactor::read_frames(arrival& a, std::span<const std::byte> rest) {
+  a.from->last_heard_ns = a.now;
+  if (a.from->whose != nullptr) a.from->whose->last_heard_ns = a.now;
   do {  // at least once: an empty message is a truncated frame
     frame_header header;
     const auto limit = static_cast<std::uint32_t>(
@@ -162,7 +169,13 @@ void reactor::return_credit(link& l, std::uint64_t now) {
 // --- the links' own words --------------------------------------------------------------------------------------------
 
 bool reactor::read_word(arrival& a, const frame_header& header, std::span<const std::byte> payload) {
-  switch (static_cast<link_word>(header.type)) {
+  const auto word = static_cast<link_word>(header.type);
+  if (a.message == nullptr && word != link_word::pulse) {
+    ++count_.unknown_word;  // all else goes by the connections
+    fault(a);
+    return false;
+  }
+  switch (word) {
     case link_word::who: {
       std::vector<std::byte> me;
       append_i_am(me, self_);
@@ -180,8 +193,12 @@ bool reactor::read_word(arrival& a, const frame_header& header, std::span<const 
     case link_word::pulse: return read_pulse_of(a, header, payload);
     case link_word::bye:
       if (link* const l = a.from->whose; l != nullptr && l->at == link::phase::up && header.epoch == l->epoch_in) {
-        take_down(*l, link_loss::closed, false);
+        static_cast<void>(hear_lane(*l, messages_in_a_lane));  // what it has said before
+        if (l->at == link::phase::up) take_down(*l, link_loss::closed, false);
       }
+      return true;
+    case link_word::lane:
+      if (payload.size() == lane_word_bytes) a.lane_name = load_le<std::uint64_t>(payload.data());
       return true;
     case link_word::i_am:
     case link_word::gone: break;  // these go the other way
@@ -203,16 +220,20 @@ bool reactor::read_pulse_of(arrival& a, const frame_header& header, std::span<co
     if (l == nullptr) tell_gone(a);
     return true;
   }
+  a.stamp = p->sent_at;
+  // By a lane a pulse may come behind one that was sent later: it says when what follows it was sent, and no more.
+  if (a.message == nullptr) return true;
+  const sum_sent sent = count_direct(*l);
   const std::uint64_t frames = p->consumed_frames - l->acknowledged_frames;
   const std::uint64_t slots = p->consumed_slots - l->acknowledged_slots;
-  if (p->consumed_frames > l->sent_frames || p->consumed_slots > l->sent_slots ||
+  if (p->consumed_frames > sent.frames || p->consumed_slots > sent.slots ||
       p->consumed_frames < l->acknowledged_frames || p->consumed_slots < l->acknowledged_slots) {
     ++count_.unknown_word;  // it has consumed what was not sent
     a.from->faults = faults_max;
     take_down(*l, link_loss::refused, false);
     return false;
   }
-  a.stamp = p->sent_at;
+  if (l->lane_in != nullptr) l->lane_in->forget_name();  // the peer is up: it has opened it, or never will
   l->heard = p->sent_at;
   l->heard_at = a.now;
   if (p->heard != 0) l->clock.learn(p->heard, p->heard_at, a.now);

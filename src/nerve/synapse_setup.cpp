@@ -47,6 +47,9 @@ result<void> reactor::check_options() const {
   if (o.handshake < milliseconds{1} || o.handshake > milliseconds{3600'000} || o.spin.count() < 0) {
     return wrong_option("handshake is 1 ms or more, up to an hour, and spin not negative.");
   }
+  if (o.shared_bytes != 0 && (o.shared_bytes < lane::bytes_min || o.shared_bytes > lane::bytes_max)) {
+    return wrong_option("shared_bytes is 0, or a number from 65536 to 67108864.");
+  }
   if (!o.peers.empty() && o.listen.empty())
     return wrong_option("A node that calls others must listen itself (listen).");
   return {};
@@ -180,6 +183,7 @@ frame_fate reactor::send(const peer_id& peer, const frame_header& header, std::s
     const std::uint32_t now_us = header.ttl_us != 0 ? static_cast<std::uint32_t>(monotonic_ns() / 1000) : 0;
     fate = l->out.put(peer.incarnation, header, payload, now_us);
     if (fate == frame_fate::accepted) {
+      if (l->has_direct.load(std::memory_order_relaxed) && send_at_once(*l)) return fate;
       if (asleep_.load(std::memory_order_seq_cst) && asleep_.exchange(false)) wake();
       return fate;
     }

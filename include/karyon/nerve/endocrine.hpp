@@ -38,6 +38,8 @@ struct nats_options {
   std::string ca_file;
   std::string certificate_file;
   std::string key_file;
+  /// Lets a server beyond the loopback be used without TLS: whoever is on the way there can then read and forge everything.
+  bool plaintext_beyond_loopback = false;
   /// Signals that may wait for the bus's thread; more are refused.
   std::size_t outgoing_max = 4096;
   /// What is older when the bus's thread comes to it, or when it arrives, is dropped and counted. Between machines their clocks must
@@ -83,7 +85,8 @@ enum class publish_result : std::uint8_t {
   storm_sender,   ///< The sender publishes faster than storm_limits::sender.
   storm_subject,  ///< The subject gets more than storm_limits::subject or deliveries.
   too_many_hops,  ///< It is an echo of an echo of ... (storm_limits::hops).
-  full,           ///< Too many signals are on their way; try again later, or not at all.
+  full,           ///< Too many signals are on their way, or another thread was stopped by the system while it published
+                  ///< to the same subject; try again later, or not at all.
   disconnected,   ///< There is no connection to the server now. Nothing is kept for when there is.
   too_large,      ///< More bytes than payload_bytes_max.
   closed,         ///< The bus, or its runtime, is ending.
@@ -160,8 +163,8 @@ private:
 /// Nothing is kept for later: who is not subscribed, or not connected, at the time misses it. Every loss is counted.
 class KARYON_API endocrine {
 public:
-  /// Throws runtime_error: invalid_argument (options), refused (the server can not be reached within connect_timeout, or does not
-  /// let us in), unsupported (built without NATS).
+  /// Throws runtime_error: invalid_argument (options), refused (the server can not be reached within connect_timeout, does not let
+  /// us in, or is beyond the loopback without TLS and nats_options::plaintext_beyond_loopback), unsupported (built without NATS).
   explicit endocrine(runtime& host, endocrine_options options = {});
   ~endocrine();
   endocrine(const endocrine&) = delete;

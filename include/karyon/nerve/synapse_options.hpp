@@ -40,6 +40,9 @@ struct synapse_options {
   std::uint32_t window_bytes =
       4U << 20U;  ///< The same in bytes, with 32 for each frame's header, each frame a multiple of 32.
   std::uint32_t frame_bytes_max = 1U << 20U;  ///< The longest payload that is sent or taken; at most window_bytes - 32.
+  /// Memory that is shared with each peer on ipc, for what it sends: frames take that way then, and ZeroMQ's is left for the
+  /// links' own words. 0: none is shared. From 64 KiB to 64 MiB, rounded up to a power of two.
+  std::uint32_t shared_bytes = 512U << 10U;
   std::uint32_t peers_max = 1024;  ///< Names of nodes that are met in the life of this one; further ones are refused.
 
   std::chrono::milliseconds heartbeat{50};     ///< Each node says so often that it is there.

@@ -10,28 +10,16 @@
 #include <cstring>
 #include <utility>
 
+#include "core/file_descriptor.hpp"
+
 namespace karyon::tools {
 
 namespace {
 
+using detail::file_descriptor;
+
 constexpr std::size_t probe_bytes = 8192;  // where git and grep look for a NUL, too
 constexpr std::size_t step_bytes = 65536;
-
-class file_descriptor {
-public:
-  explicit file_descriptor(int fd) noexcept : fd_(fd) {}
-  file_descriptor(const file_descriptor&) = delete;
-  file_descriptor& operator=(const file_descriptor&) = delete;
-  ~file_descriptor() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-    }
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
-private:
-  int fd_;
-};
 
 source_text failure(int error_number) {
   const bool gone = error_number == ENOENT || error_number == ENOTDIR;

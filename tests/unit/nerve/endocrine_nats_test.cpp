@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "nerve/endocrine_frame.hpp"
 #include "unit/nerve/bus_testing.hpp"
 #include "unit/nerve/nats_server.hpp"
 
@@ -74,6 +75,22 @@ private:
   std::atomic<std::int64_t>* newest_;
   std::atomic<std::uint64_t>* bad_;
   std::int64_t forbidden_;
+};
+
+/// Nothing that could be copied byte by byte.
+struct verdict {
+  std::vector<std::string> words;
+  bool holds = false;
+};
+
+class clerk : public cell {
+public:
+  using accepts = signals<verdict>;
+  explicit clerk(diary& d) : diary_(&d) {}
+  void on(const verdict& v) { diary_->write(v.words.at(0) + " " + v.words.at(1) + (v.holds ? ": true" : ": false")); }
+
+private:
+  diary* diary_;
 };
 
 }  // namespace
@@ -205,6 +222,41 @@ TEST_CASE("nonsense from the server is counted and harms nobody") {
   CHECK(heard.has(1));
 }
 
+TEST_CASE("a value of several fields crosses, and one that can be none of its type is malformed") {
+  KARYON_NEEDS_SERVER;
+  nats_server server;
+  diary heard;
+  runtime rt(quiet());
+  endocrine_options options = through(server);
+  options.nats.time_to_live = 60s;
+  options.nats.heartbeat = 30s;
+  endocrine bus(rt, options);
+  REQUIRE(bus.subscribe<verdict>(rt.spawn<clerk>(heard), "s"));
+  REQUIRE(bus.await_subscriptions(long_time));
+  natsConnection* raw = nullptr;
+  natsSubscription* tap = nullptr;
+  REQUIRE(natsConnection_ConnectTo(&raw, server.url().c_str()) == NATS_OK);
+  REQUIRE(natsConnection_SubscribeSync(&tap, raw, "s") == NATS_OK);
+  REQUIRE(natsConnection_Flush(raw) == NATS_OK);
+  REQUIRE(ok(bus.publish("s", verdict{{"who", "what"}, true})));
+  REQUIRE(heard.has(1));
+  CHECK(heard.lines().front() == "who what: true");
+  natsMsg* seen = nullptr;
+  REQUIRE(natsSubscription_NextMsg(&seen, tap, 60'000) == NATS_OK);
+  const auto* const at = reinterpret_cast<const std::byte*>(natsMsg_GetData(seen));
+  std::vector<std::byte> forged(at, at + natsMsg_GetDataLength(seen));
+  natsMsg_Destroy(seen);
+  // The same once more, but that its bool, which comes last, is 2.
+  karyon::detail::stamp_endocrine_sequence(forged, 1'000'000);
+  forged.back() = std::byte{2};
+  REQUIRE(natsConnection_Publish(raw, "s", forged.data(), static_cast<int>(forged.size())) == NATS_OK);
+  REQUIRE(natsConnection_Flush(raw) == NATS_OK);
+  CHECK(eventually([&] { return bus.metrics().not_taken_malformed == 1; }));
+  natsSubscription_Destroy(tap);
+  natsConnection_Destroy(raw);
+  CHECK(heard.size() == 1);
+}
+
 TEST_CASE("a server that is not there, not meant, or does not let us in is an error that says so") {
   KARYON_NEEDS_SERVER;
   runtime rt(quiet());
@@ -232,4 +284,21 @@ TEST_CASE("a server that is not there, not meant, or does not let us in is an er
   server.kill();
   CHECK(code_of(url) == errc::refused);
   CHECK(code_of("http://127.0.0.1") == errc::invalid_argument);
+}
+
+TEST_CASE("a server beyond the loopback is not even called without TLS, or a word that plaintext is meant") {
+  runtime rt(quiet());
+  const char* const url =
+      GENERATE("nats://192.0.2.1:4222", "nats://127.0.0.1:4222,nats://192.0.2.1", "nats://127.0.0.1@192.0.2.1:1",
+               "nats://[2001:db8::1]:4222", "nats://127.0.0.1.example.invalid:4222");
+  endocrine_options o;
+  o.server = url;
+  std::string why;
+  try {
+    const endocrine bus(rt, o);
+  } catch (const runtime_error& e) {
+    why = e.why().message();
+  }
+  INFO(url);
+  CHECK(why.find("beyond the loopback") != std::string::npos);
 }

@@ -43,6 +43,11 @@ public:
     detail::node_core* core_;
   };
 
+  /// Of the signal that was sent last.
+  [[nodiscard]] std::uint32_t newest_ttl_us() {
+    const std::lock_guard lock(mutex_);
+    return newest_ttl_us_;
+  }
   void add(node& n) {
     const std::lock_guard lock(mutex_);
     ends_.push_back(std::make_unique<end>(*this, n));
@@ -128,11 +133,13 @@ private:
     if (!found->second) return detail::frame_fate::peer_down;
     if (frames_.size() >= credit_) return detail::frame_fate::no_credit;
     frames_.push_back({from, to, header, {payload.begin(), payload.end()}});
+    if (header.kind == detail::frame_kind::signal) newest_ttl_us_ = header.ttl_us;
     return detail::frame_fate::accepted;
   }
 
   std::mutex pump_mutex_;  // before mutex_; held while nodes are told something
   std::mutex mutex_;
+  std::uint32_t newest_ttl_us_ = 0;
   std::vector<std::unique_ptr<end>> ends_;
   std::vector<std::unique_ptr<end>> removed_;
   std::map<link, bool> connected_;

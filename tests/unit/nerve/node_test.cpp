@@ -1,5 +1,7 @@
 #include <stdexcept>
 
+#include <karyon/nerve/send_within.hpp>
+
 #include "nerve/node_hello.hpp"
 #include "unit/nerve/nerve_testing.hpp"
 #include "unit/nerve/node_cells.hpp"
@@ -33,6 +35,23 @@ TEST_CASE("a cell that a node has published is found, told and asked from anothe
   CHECK(eventually([&] { return two.b.stats().received == two.a.stats().accepted; }));
   CHECK(adds_up(two.a.stats()));
   CHECK(adds_up(two.b.stats()));
+}
+
+TEST_CASE("a signal can be given a time to live of its own, and the next one has its node's again") {
+  two_nodes two({.name = "a", .time_to_live = std::chrono::seconds(2)}, {.name = "b"});
+  two.b.publish("counter", two.rt_b.spawn<counter>());
+  const child<counter> c = found(two);
+  CHECK(karyon::send_within(c, std::chrono::milliseconds(5), add{1}) == send_result::accepted);
+  CHECK(two.net.newest_ttl_us() == 5000);
+  CHECK(karyon::send_within(c, std::chrono::microseconds(-1), add{1}) == send_result::accepted);
+  CHECK(two.net.newest_ttl_us() == 1);
+  CHECK(karyon::send_within(c, std::chrono::hours(24), add{1}) == send_result::accepted);
+  CHECK(two.net.newest_ttl_us() == 0xFFFF'FFFF);
+  CHECK(c.send(add{1}) == send_result::accepted);
+  CHECK(two.net.newest_ttl_us() == 2'000'000);
+  const auto here = two.rt_a.spawn<counter>();
+  CHECK(karyon::send_within(here, std::chrono::milliseconds(5), add{1}) == send_result::accepted);
+  CHECK(two.rt_a.ask(here, total{}, long_time).value() == 1);
 }
 
 TEST_CASE("a signal with text and lists arrives as it was sent") {

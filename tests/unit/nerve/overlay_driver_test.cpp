@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "nerve/overlay_discovery.hpp"
@@ -50,6 +51,7 @@ public:
                                                   [this, n](const broadcast_id& id, const std::string&, std::uint8_t) {
                                                     const std::lock_guard lock(heard_mutex_);
                                                     ++heard_[id][n];
+                                                    if (n == fails_.load()) throw std::runtime_error("not now");
                                                   });
     for (const std::uint64_t c : contacts) it->driver->learn_contact({c, 1});
     {
@@ -69,6 +71,8 @@ public:
     }
     while (it.use_count() > 1) std::this_thread::yield();
   }
+  /// From now on this node's owner throws whenever a broadcast is delivered to it.
+  void let_fail(std::uint64_t n) { fails_.store(n); }
   [[nodiscard]] overlay_driver& at(std::uint64_t n) { return *nodes_.at(n)->driver; }
   [[nodiscard]] bool all_heard(const broadcast_id& id, std::uint64_t but) {
     const std::lock_guard both(mutex_);
@@ -136,10 +140,29 @@ private:
   bool ended_ = false;                                     // mutex_
   std::mutex heard_mutex_;
   std::map<broadcast_id, std::map<std::uint64_t, int>> heard_;  // heard_mutex_
+  std::atomic<std::uint64_t> fails_{0};
   std::thread post_;
 };
 
 }  // namespace
+
+TEST_CASE("an owner that throws at a delivery is counted, and keeps nobody from hearing the next broadcast") {
+  town t;
+  t.settle(1, {});
+  t.let_fail(2);
+  for (std::uint64_t n = 2; n <= 4; ++n) t.settle(n, {1});
+  const auto reaches_all = [&](std::uint64_t from) {
+    return eventually([&] {
+      const broadcast_id id = t.at(from).broadcast("hello");
+      return poll_until([&] { return t.all_heard(id, from); }, deadline_in(3'000'000'000));
+    });
+  };
+  CHECK(reaches_all(1));
+  CHECK(reaches_all(3));
+  CHECK(reaches_all(2));
+  CHECK(t.at(2).failed() >= 2);
+  CHECK(t.at(3).failed() == 0);
+}
 
 TEST_CASE("forty nodes hear each other's broadcasts once, also when half of them are killed") {
   town t;

@@ -3,50 +3,45 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
-#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <karyon/cell/broadcast.hpp>
 #include <karyon/core/type_name.hpp>
+#include <karyon/nerve/detail/codec.hpp>
+#include <karyon/nerve/detail/schema.hpp>
 
 namespace karyon::detail {
 
-/// How a published value becomes bytes and back, for a bus between processes. The general case is a value that may be copied byte by
-/// byte; a specialisation with the same members serves others.
-template <class T>
-struct hormone_codec {
-  static constexpr bool available = std::is_trivially_copyable_v<T> && std::is_default_constructible_v<T>;
-  static void encode(const T& value, std::vector<std::byte>& to) {
-    if constexpr (!std::is_empty_v<T>) {
-      const std::size_t at = to.size();
-      to.resize(at + sizeof(T));
-      std::memcpy(to.data() + at, &value, sizeof(T));
-    }
+/// Whether there is a handle of a cell in a T. Path has the classes that are being looked into, so that a tree of itself ends.
+template <class T, class... Path>
+constexpr bool holds_handle() noexcept;
+template <class... Path, class... Ts>
+constexpr bool any_holds_handle(type_list<Ts...>) noexcept {
+  return (holds_handle<std::remove_cv_t<Ts>, Path...>() || ...);
+}
+template <class T, class... Path>
+constexpr bool holds_handle() noexcept {
+  if constexpr ((std::is_same_v<T, Path> || ...)) {
+    return false;
+  } else if constexpr (kind_of<T>() == wire_kind::handle || kind_of<T>() == wire_kind::found) {
+    return true;
+  } else {
+    return any_holds_handle<Path..., T>(wire_parts<T>());
   }
-  /// False if the bytes are no T.
-  static bool decode(std::span<const std::byte> from, T& to) {
-    if constexpr (std::is_empty_v<T>) {
-      return from.empty();
-    } else {
-      if (from.size() != sizeof(T)) return false;
-      std::memcpy(&to, from.data(), sizeof(T));
-      return true;
-    }
-  }
-};
+}
 
-/// What a bus knows of a type that is published; one constant a type.
+/// What a bus knows of a type that is published; one constant a type. Its values travel as signals between nodes do (codec.hpp), and
+/// are looked at as closely when they arrive.
 struct hormone_type {
   std::string_view name;
-  std::uint64_t id;  // the same in all processes: of the name and the size
-  void (*encode)(const void* value, std::vector<std::byte>& to);
-  /// Null if the bytes are no such value.
-  std::shared_ptr<const void> (*decode)(std::span<const std::byte> from);
+  std::uint64_t id;           // within this process
+  std::uint64_t (*schema)();  // the same in all processes that have the type the same way: of its name and its fields
+  void (*write)(const void* value, wire_writer& to);
+  /// Null if what comes is no such value.
+  std::shared_ptr<const void> (*read)(wire_reader& from);
 };
 
 constexpr std::uint64_t hash_of_text(std::string_view text, std::uint64_t seed = 0xcbf29ce484222325u) noexcept {
@@ -55,28 +50,38 @@ constexpr std::uint64_t hash_of_text(std::string_view text, std::uint64_t seed =
 }
 
 template <class T>
-void encode_hormone(const void* value, std::vector<std::byte>& to) {
-  hormone_codec<T>::encode(*static_cast<const T*>(value), to);
+std::uint64_t hormone_schema() {
+  static const std::uint64_t schema = hash_of_text(type_name<T>(), schema_of<T>());
+  return schema;
 }
 template <class T>
-std::shared_ptr<const void> decode_hormone(std::span<const std::byte> from) {
+void write_hormone(const void* value, wire_writer& to) {
+  write_payload(to, *static_cast<const T*>(value));
+}
+template <class T>
+std::shared_ptr<const void> read_hormone(wire_reader& from) {
   auto value = std::make_shared<T>();
-  if (!hormone_codec<T>::decode(from, *value)) return nullptr;
+  if (!read_payload(from, *value)) return nullptr;
   return value;
 }
 
 template <class T>
 inline constexpr hormone_type hormone_type_of{type_name<T>(),
                                               hash_of_text(type_name<T>()) + sizeof(T) * 0x9e3779b97f4a7c15u,
-                                              &encode_hormone<T>, &decode_hormone<T>};
+                                              &hormone_schema<T>, &write_hormone<T>, &read_hormone<T>};
 
 template <class T>
 constexpr void check_published() {
   static_assert(check_sendable<T>());
   static_assert(
-      hormone_codec<T>::available,
-      "karyon: what is published may have to cross to another process: the type must be trivially copyable and "
-      "default constructible, or have a codec");
+      can_cross<T>() && std::is_default_constructible_v<T>,
+      "karyon: what is published may have to cross to another process: the type must be default constructible, and "
+      "an aggregate of what can cross or declared with KARYON_SIGNAL");
+  if constexpr (can_cross<T>()) {
+    static_assert(
+        !holds_handle<T>(),
+        "karyon: what is published reaches processes that are no nodes, where a handle of a cell says nothing");
+  }
 }
 
 /// How many hops the broadcast has behind it that this thread's handler handles; 0 outside.

@@ -177,6 +177,7 @@ TEST_CASE("a peer that sends beyond its credit loses its link") {
   synapse_options o = patient();
   o.listen = {"ipc://" + tree.path("n/b")};
   o.window_frames = 4;
+  o.shared_bytes = 0;  // its greetings are alone in their messages then
   end b(b_id, o);
   // The whole of a peer, by hand: a ROUTER to hear, a DEALER to speak.
   zmq::context_t context;

@@ -74,6 +74,23 @@ TEST_CASE("frames arrive both ways, once, in their order, and are acknowledged")
   CHECK(p.a->stats().gaps == 0);
 }
 
+TEST_CASE("what nodes of one machine send each other goes by shared memory, unless one of them has none to share") {
+  synapse_options of_b = patient();
+  of_b.shared_bytes = GENERATE(std::uint32_t{0}, std::uint32_t{64U << 10U});
+  pair_of_nodes p(of_b);
+  REQUIRE(p.connected);
+  constexpr std::size_t n = 1000;
+  for (std::uint64_t i = 0; i < n; ++i) {
+    REQUIRE(eventually([&] { return p.a.send(b_id, i, 2000) == frame_fate::accepted; }));
+    REQUIRE(eventually([&] { return p.b.send(a_id, i, 2000) == frame_fate::accepted; }));
+  }
+  CHECK(eventually([&] { return p.a.is_settled(n) && p.b.is_settled(n); }));
+  CHECK(p.b.sink.numbers() == first_numbers(n));
+  CHECK(p.a.sink.numbers() == first_numbers(n));
+  CHECK((p.a->stats().messages_shared != 0) == (of_b.shared_bytes != 0));
+  CHECK((p.b->stats().messages_shared != 0) == (of_b.shared_bytes != 0));
+}
+
 TEST_CASE("a frame of the longest length arrives whole, and a longer one is refused") {
   synapse_options of_b = patient();
   of_b.frame_bytes_max = 300'000;

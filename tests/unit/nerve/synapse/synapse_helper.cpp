@@ -1,17 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A node in a process of its own: synapse_helper ENDPOINT NODE INCARNATION SILENCE_MS WINDOW_FRAMES [CALLED]
+// synapse_helper half-open: the test of that name, in a network of its own; 77 if it may have none
 //
 // It counts the frames that it is sent. A line on its standard input is answered by one line: "counts" by what it has been
 // told and has counted, "quit" by its end.
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <string>
 
 #include "synapse_testing.hpp"
 
+namespace {
+
+using namespace karyon::tests;
+
+constexpr int not_allowed = 77;
+
+/// The loopback of a network that nobody else is in: while it is down, what is sent is lost, and no connection is told so.
+bool set_loopback(bool up) {
+  const int control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", sizeof "lo");
+  bool done = control >= 0 && ::ioctl(control, SIOCGIFFLAGS, &request) == 0;
+  const auto flag = static_cast<short>(IFF_UP);
+  request.ifr_flags = static_cast<short>(up ? request.ifr_flags | flag : request.ifr_flags & ~flag);
+  done = done && ::ioctl(control, SIOCSIFFLAGS, &request) == 0;
+  ::close(control);
+  return done;
+}
+
+karyon::synapse_options by_tcp() {
+  karyon::synapse_options o = patient();
+  o.listen = {"tcp://127.0.0.1:*"};
+  o.silence_max = std::chrono::milliseconds{1000};
+  o.handshake = std::chrono::milliseconds{1000};
+  return o;
+}
+
+/// 0, or the step that failed.
+int half_open() {
+  if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return not_allowed;
+  if (!set_loopback(true)) return not_allowed;
+  end a({11, 100}, by_tcp());
+  end b({22, 200}, by_tcp());
+  if (!a.is_open() || !b.is_open() || !a->connect({b->endpoints().front(), ""})) return 1;
+  if (!eventually([&] { return a.sink.is_up() && b.sink.is_up(); })) return 2;
+  if (a.send(b.id, 1) != frame_fate::accepted || !eventually([&] { return a.is_settled(1); })) return 3;
+  if (!set_loopback(false)) return 4;
+  std::uint64_t lost = 0;
+  for (std::uint64_t i = 0; i < 100; ++i) lost += a.send(b.id, 1000 + i) == frame_fate::accepted ? 1 : 0;
+  if (!eventually([&] { return !a.sink.is_up() && !b.sink.is_up(); })) return 5;
+  if (a.sink.losses().front() != link_loss::unreachable || b.sink.losses().front() != link_loss::unreachable) return 6;
+  if (a.send(b.id, 2) != frame_fate::peer_down) return 7;
+  if (!set_loopback(true)) return 8;
+  if (!eventually([&] { return a.sink.is_up() && b.sink.is_up(); })) return 9;
+  if (!eventually([&] { return a.send(b.id, 3) == frame_fate::accepted; })) return 10;
+  // TCP sends again what was lost; none of it is of this link.
+  if (!eventually([&] { return b.sink.numbers().back() == 3; })) return 11;
+  if (b.sink.numbers() != std::vector<std::uint64_t>{1, 3} || b.sink.out_of_link() != 0) return 12;
+  if (!eventually([&] { return a.is_settled(lost + 2) && a->stats().acknowledged == 2; })) return 13;
+  return 0;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  using namespace karyon::tests;
+  if (argc == 2 && std::string(argv[1]) == "half-open") return half_open();
   if (argc < 6) return 2;
   karyon::synapse_options options = patient();
   options.listen = {argv[1]};

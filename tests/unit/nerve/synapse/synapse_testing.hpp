@@ -10,28 +10,14 @@
 #include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "nerve/synapse.hpp"
+#include "unit/cell/cell_testing.hpp"
 
 namespace karyon::tests {
 
 using namespace detail;
-
-/// Far longer than anything here takes: reaching it is a failure, not a measurement.
-inline constexpr std::chrono::seconds long_time{60};
-
-/// Waits until `condition` holds, and lets others run meanwhile; false if it did not within a long time.
-template <class Condition>
-[[nodiscard]] bool eventually(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + long_time;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::microseconds{200});
-  }
-  return true;
-}
 
 /// Writes down what it is told. `gate`: while it is shut, received() does not return.
 class recorder : public transport_sink {
@@ -58,10 +44,13 @@ public:
       last_ = header;
     }
     entered_.fetch_add(1);
-    while (shut_.load()) std::this_thread::sleep_for(std::chrono::microseconds{200});
+    shut_.wait(true);
   }
 
-  void shut(bool s) { shut_.store(s); }
+  void shut(bool s) {
+    shut_.store(s);
+    shut_.notify_all();
+  }
   [[nodiscard]] std::uint64_t entered() const { return entered_.load(); }
   [[nodiscard]] std::vector<peer_id> ups() const { return locked(ups_); }
   [[nodiscard]] std::vector<peer_id> downs() const { return locked(downs_); }

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "nerve/little_endian.hpp"
+#include "nerve/synapse_reactor.hpp"
+#include "sched/parker.hpp"
+
+namespace karyon::detail {
+
+namespace {
+
+/// Messages that are read of one lane before all else has its turn.
+constexpr int messages_a_turn = 4;
+
+}  // namespace
+
+/// With a peer that is reached by ipc, so on this machine. Where it can not open what it is offered, its frames come by ZeroMQ.
+void reactor::offer_lane(link& l) {
+  const auto kind = kind_of(l.way->endpoint);
+  if (options_.shared_bytes == 0 || !kind || *kind != endpoint_kind::ipc) return;
+  l.lane_in = lane::make(options_.shared_bytes);
+}
+
+void reactor::close_lanes(link& l) noexcept {
+  l.lane_in.reset();
+  l.lane_out.reset();
+  l.lane_offered = 0;
+  l.left.clear();
+  l.left_at = 0;
+}
+
+// --- what comes ------------------------------------------------------------------------------------------------------
+
+bool reactor::hear_lanes() {
+  bool progress = false;
+  for (link* l : links_.all()) {
+    if (l->lane_in != nullptr) progress |= hear_lane(*l, messages_a_turn);
+  }
+  return progress;
+}
+
+/// Whether there was anything.
+bool reactor::hear_lane(link& l, int messages_most) {
+  bool progress = false;
+  for (int i = 0; i < messages_most && l.at == link::phase::up && l.lane_in != nullptr; ++i) {
+    const lane::found found = l.lane_in->take(from_lane_, static_cast<std::size_t>(message_bytes_max()));
+    if (found == lane::found::nothing) break;
+    const auto in = routes_.find(l.route);
+    if (in == routes_.end()) break;  // a link that is up has one
+    progress = true;
+    if (found == lane::found::nonsense) {
+      ++count_.bad[static_cast<std::size_t>(frame_fault::too_long)];
+      in->second.faults = faults_max;
+      take_down(l, link_loss::refused, false);
+      return true;
+    }
+    arrival a{l.route, &in->second, monotonic_ns(), nullptr};
+    read_frames(a, from_lane_);  // the link, and its lane, may end within
+  }
+  if (progress && l.lane_in != nullptr && l.lane_in->has_waiter()) send_pulse(l, monotonic_ns());
+  return progress;
+}
+
+// --- what goes out ---------------------------------------------------------------------------------------------------
+
+bool reactor::drain_by_lane(link& l) {
+  // Without the lock: a look each time around. What is left is the reactor's alone to write, but for its end with the link.
+  if (l.left.empty() && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
+  const std::uint64_t now = monotonic_ns();
+  bool progress = false;
+  {
+    const std::unique_lock lock(l.sending, std::try_to_lock);
+    if (!lock.owns_lock()) return false;  // a sender passes one on
+    progress = l.left.empty() ? pass_by_lane(l, now) : send_left(l);
+    if (l.lane_out->has_sleeper()) l.wake_peer.store(true, std::memory_order_relaxed);
+  }
+  if (l.wake_peer.exchange(false)) send_pulse(l, now);
+  return progress;
+}
+
+bool reactor::pass_by_lane(link& l, std::uint64_t now) {
+  outgoing_.resize(lane_length_bytes);
+  bool stamped = false;
+  if (take_frames(l, now, stamped) == 0) return false;
+  store_le(outgoing_.data(), static_cast<std::uint32_t>(outgoing_.size() - lane_length_bytes));
+  const std::size_t gone = l.lane_out->put(outgoing_);
+  ++count_.messages_shared;
+  if (gone < outgoing_.size()) {
+    std::swap(l.left, outgoing_);
+    l.left_at = gone;
+  }
+  return true;
+}
+
+/// Whether any of it went.
+bool reactor::send_left(link& l) {
+  const std::size_t gone = l.lane_out->put(std::span<const std::byte>(l.left).subspan(l.left_at));
+  l.left_at += gone;
+  if (l.left_at == l.left.size()) {
+    l.left.clear();
+    l.left_at = 0;
+  }
+  return gone != 0;
+}
+
+/// On a sender's thread, right behind its put(): passes the oldest frame on by the lane, if nobody else is at it. A frame that comes
+/// alone is spared the way through the reactor; of those that come quickly, all but the first are left to it, since together they
+/// cost less. False if there is something for the reactor to do.
+bool reactor::send_at_once(link& l) noexcept {
+  constexpr std::uint64_t apart_ns = 2000;
+  constexpr std::size_t payload_bytes_most = 1024;
+  const std::unique_lock lock(l.sending, std::try_to_lock);
+  if (!lock.owns_lock() || !l.direct || !l.left.empty()) return false;
+  const std::uint64_t now = monotonic_ns();
+  if (now - l.last_direct_ns < apart_ns) return false;
+  l.last_direct_ns = now;
+  outlet::record r;
+  if (!l.out.front(r) || r.header.ttl_us != 0 || r.header.length > payload_bytes_most) return false;
+  const std::size_t frame_bytes = frame_header_bytes + r.header.length;
+  if (l.lane_out->room() < lane_length_bytes + frame_bytes) return false;
+  std::array<std::byte, lane_length_bytes + frame_header_bytes + payload_bytes_most> message;
+  store_le(message.data(), static_cast<std::uint32_t>(frame_bytes));
+  std::byte* const at = message.data() + lane_length_bytes;
+  r.header.epoch = l.epoch_out;
+  r.header.sequence = l.sequence_out++;
+  encode_frame(r.header, at);
+  std::copy(r.first.begin(), r.first.end(), at + frame_header_bytes);
+  std::copy(r.second.begin(), r.second.end(), at + frame_header_bytes + r.first.size());
+  static_cast<void>(l.lane_out->put(std::span<const std::byte>(message).first(lane_length_bytes + frame_bytes)));
+  ++l.sent_frames;
+  l.sent_slots += slots_of(r.header.length);
+  ++l.direct_frames;
+  l.out.pop();
+  if (l.lane_out->has_sleeper()) {
+    l.wake_peer.store(true, std::memory_order_seq_cst);  // by ZeroMQ, which is the reactor's
+    return false;
+  }
+  return !l.out.has_front();
+}
+
+/// Takes what senders have passed on into the counters. What was sent until then, by anybody.
+reactor::sum_sent reactor::count_direct(link& l) noexcept {
+  const std::lock_guard lock(l.sending);
+  const std::uint64_t frames = std::exchange(l.direct_frames, 0);
+  count_.accepted += frames;
+  count_.in_flight += frames;
+  count_.messages_shared += frames;
+  return {l.sent_frames, l.sent_slots};
+}
+
+/// No sender passes anything on afterwards.
+void reactor::end_direct(link& l) noexcept {
+  {
+    const std::lock_guard lock(l.sending);
+    l.direct = false;
+  }
+  l.has_direct.store(false, std::memory_order_relaxed);
+  static_cast<void>(count_direct(l));
+}
+
+// --- sleep -----------------------------------------------------------------------------------------------------------
+
+bool reactor::lanes_may_sleep() {
+  for (link* l : links_.all()) {
+    if (l->at != link::phase::up) continue;
+    if (l->lane_in != nullptr && !l->lane_in->prepare_sleep()) return false;
+    if (l->lane_out == nullptr) continue;
+    if (l->wake_peer.load(std::memory_order_seq_cst)) return false;
+    const std::unique_lock lock(l->sending, std::try_to_lock);
+    if (!lock.owns_lock()) return false;
+    // What waits for room is not sent by being looked at.
+    if (l->left.empty() ? l->out.has_front() : !l->lane_out->wait_for_room()) return false;
+  }
+  return true;
+}
+
+void reactor::wake_lanes() noexcept {
+  for (link* l : links_.all()) {
+    if (l->lane_in != nullptr) l->lane_in->wake_up();
+  }
+}
+
+}  // namespace karyon::detail
