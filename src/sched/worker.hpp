@@ -106,6 +106,9 @@ public:
     if (timer* const earlier = std::exchange(place, &t)) release_timer(*earlier);
   }
 
+  /// This worker's thread only, after `claim_at_home`: takes the timer out; the record is the caller's then.
+  void take_out_timer(timer& t) noexcept { wheel_.unlink(t); }
+
   /// Counters for metrics; written by the worker alone, read by anyone (relaxed).
   struct counters {
     std::atomic<std::uint64_t> turns{0};           ///< tasks run
