@@ -7,6 +7,7 @@
 
 #include "sched/cpu.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/thread_slice.hpp"
 
 namespace karyon::detail {
 
@@ -40,6 +41,7 @@ bool worker::serve(seat* place) noexcept {
   current_worker = this;
   current_seat = place;
   bind_thread();
+  thread_slice::make_usual();
   owner_.started_.wait();
   if (!run_until_stopped()) return false;
   pulse_.worker_sleeps();
