@@ -293,6 +293,14 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, n);
       settle(n);
+      if constexpr (!Needs && !Observed) {
+        // One that has nothing left does not wait among those that have: what comes next would wait with it, for all of them. In a
+        // simulation it may: any order may be met, and a seed keeps its meaning.
+        if (slot.pending_tail == nullptr && slot.inbox.go_idle()) {
+          running = nullptr;
+          return;
+        }
+      }
       core.schedule_again(slot);
       running = nullptr;
       return;

@@ -83,19 +83,28 @@ struct crowd {
   std::atomic<std::uint64_t> steps{0};  // of all that never rest
   std::atomic<std::uint64_t> steps_when_woken{0};
   std::atomic<std::uint64_t> steps_when_served{0};
+  std::atomic<bool> has_dozed{false};
 };
 
 class sleeper : public cell {
 public:
   using accepts = signals<ping>;
-  explicit sleeper(crowd& c) : crowd_(&c) {}
+  explicit sleeper(crowd& c, bool dozes = false) : crowd_(&c), dozes_(dozes) {}
   void on(ping) {
+    if (std::exchange(dozes_, false)) {
+      const auto until = std::chrono::steady_clock::now() + 2ms;  // some ticks
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      crowd_->has_dozed = true;
+      return;
+    }
     crowd_->steps_when_served = crowd_->steps.load();
     crowd_->finished.open();
   }
 
 private:
   crowd* crowd_;
+  bool dozes_;
 };
 
 constexpr std::uint64_t steps_until_woken = 20'000;
@@ -109,6 +118,10 @@ public:
     if (crowd_->finished.is_open()) return;
     if (++crowd_->steps == steps_until_woken) {
       crowd_->steps_when_woken = steps_until_woken;
+      whom_.send(ping{});
+    }
+    if (crowd_->has_dozed.exchange(false)) {
+      crowd_->steps_when_woken = crowd_->steps.load();
       whom_.send(ping{});
     }
     self(this).send(step{});
@@ -168,6 +181,21 @@ TEST_CASE("a cell that is woken does not wait for all those that never rest") {
   for (const auto& one : all) one.send(step{});
   REQUIRE(eventually([&] { return c.finished.is_open(); }));
   // The rest of the round in which it is woken: 64 turns of what other threads sent, and 16 of those that never rest.
+  CHECK(c.steps_when_served - c.steps_when_woken <= (64 + 16 + 1) * signals_per_turn);
+}
+
+TEST_CASE("a cell whose turn ends with nothing left does not wait with those that never rest") {
+  constexpr std::uint32_t signals_per_turn = 4;
+  crowd c;
+  runtime_options options = quiet(1);
+  options.scheduler.signals_per_turn = signals_per_turn;
+  options.scheduler.watch.take_over = false;
+  runtime rt(options);
+  const auto whom = rt.spawn<sleeper>(c, true);
+  std::vector<ref<restless>> all;
+  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
+  for (const auto& one : all) one.send(step{});
+  REQUIRE(eventually([&] { return c.finished.is_open(); }));
   CHECK(c.steps_when_served - c.steps_when_woken <= (64 + 16 + 1) * signals_per_turn);
 }
 
