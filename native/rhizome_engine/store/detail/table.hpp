@@ -41,7 +41,7 @@ private:
 class table {
 public:
   /// What a vertex of this degree or more is looked up in by an index; below, its targets are scanned, which is as fast.
-  static constexpr std::uint32_t hub_degree = 512;
+  static constexpr std::uint32_t hub_degree = 128;
   /// A block of up to so many positions is written anew without the closed one; a larger one marks it until a quarter is dead.
   static constexpr std::uint32_t rewritten_max = 64;
   /// From this capacity on compaction puts begins apart: two cache lines.
@@ -58,8 +58,8 @@ public:
 
   /// Adds `target` to v's arcs in commit `n`.
   [[nodiscard]] bool append(vertex v, vertex target, commit_number n, const interval& valid);
-  /// Ends the arc at `position` in commit `n`.
-  [[nodiscard]] bool close(vertex v, std::uint32_t position, commit_number n);
+  /// Ends the arc to `target`, which is at `position`, in commit `n`.
+  [[nodiscard]] bool close(vertex v, vertex target, std::uint32_t position, commit_number n);
   /// Writes v's block anew, packed, with a little slack and without dead positions. Gives the bytes written to `moved`.
   [[nodiscard]] bool pack(vertex v, std::size_t& moved);
   /// Drops v's closed versions that ended at or before `horizon`.
@@ -75,6 +75,8 @@ public:
 
   /// The position of a living arc v -> target, the last one; none. The first look at a hub builds its index.
   [[nodiscard]] std::uint32_t find(vertex v, vertex target);
+  /// The same where it may be at `position`, which spares the search; of unique arcs.
+  [[nodiscard]] std::uint32_t find_near(vertex v, vertex target, std::uint32_t position);
   /// How many living arcs v -> target there are. Costs the degree.
   [[nodiscard]] std::uint32_t count_of(vertex v, vertex target) const;
   /// Whether an arc v -> target began or ended after `since`.
@@ -99,9 +101,12 @@ public:
     return (count + count / 16 + 1) / 2 * 2;
   }
 
-  void prefetch_entry(vertex v) const noexcept { __builtin_prefetch(&entries_[v], 1); }
-  /// Asks for what append(v, ...) writes.
-  void prefetch_tail(vertex v) const noexcept;
+  void prefetch_entry(vertex v) const noexcept {
+    __builtin_prefetch(&entries_[v], 1);
+    hub_numbers_.prefetch(v);
+  }
+  /// Asks for what append(v, target, ...) writes.
+  void prefetch_tail(vertex v, vertex target) const noexcept;
   void prefetch_block(vertex v) const noexcept {
     const block_header* b = block(placed::of(entries_[v].where.load(std::memory_order_relaxed)));
     __builtin_prefetch(b);
@@ -109,6 +114,14 @@ public:
   }
   /// Asks for what find(v, target) reads.
   void prefetch_find(vertex v, vertex target) const noexcept;
+  /// The same where it is known to be at `position`.
+  void prefetch_position(vertex v, std::uint32_t position) const noexcept {
+    const block_header* b = block(placed::of(entries_[v].where.load(std::memory_order_relaxed)));
+    __builtin_prefetch(b);
+    __builtin_prefetch(b->targets() + position);
+  }
+  /// Asks for what close(v, target, ...) writes, once what find() reads is there.
+  void prefetch_close(vertex v, vertex target) const noexcept;
 
   [[nodiscard]] std::size_t index_bytes() const noexcept { return index_bytes_; }
   [[nodiscard]] bool has_history(vertex v) const noexcept {
@@ -126,7 +139,7 @@ private:
   [[nodiscard]] block_header* block(const placed& p) const noexcept { return arena_.at<block_header>(p.block); }
   [[nodiscard]] bool relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_t closing, commit_number n);
   [[nodiscard]] bool grow(vertex v);
-  [[nodiscard]] bool mark(vertex v, std::uint32_t position, commit_number n);
+  [[nodiscard]] bool mark(vertex v, vertex target, std::uint32_t position, commit_number n);
   [[nodiscard]] ref make_valid(std::uint32_t capacity, std::uint32_t filled);
   [[nodiscard]] bool append_valid(vertex_entry& e, block_header& b, std::uint32_t position, const interval& valid);
   /// A batch of `dead` (sorted by end) before `previous`, merged with those of `previous` that are no larger. 0: no memory.
