@@ -26,12 +26,8 @@ time_us core::now_us() const noexcept {
 }
 
 std::size_t core::in_use() const noexcept {
-  std::size_t bytes = blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life);
-  for (const label_tables* t : used) {
-    bytes += std::size_t{vertices} * sizeof(vertex_entry) * (symmetric() ? 1 : 2);
-    bytes += t->out.index_bytes() + t->in.index_bytes();
-  }
-  return bytes;
+  std::size_t entries = std::size_t{vertices} * used.size() * (symmetric() ? 1 : 2);
+  return blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life) + entries * sizeof(vertex_entry);
 }
 
 bool core::grow_tables() {

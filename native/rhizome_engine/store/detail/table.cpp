@@ -63,7 +63,6 @@ std::uint32_t table::find(vertex v, vertex target) {
     hub = &make_index(v, p.count);
     for (std::uint32_t i = 0; i < p.count; ++i)
       if (ends == nullptr || load_end(ends->at()[i]) == newest_commit) hub->insert(b.targets()[i], i);
-    index_bytes_ += hub->bytes();
   }
   return hub->find(target);
 }
@@ -76,11 +75,11 @@ hub_index* table::hub_of(vertex v, const placed& p) noexcept {
 
 hub_index& table::make_index(vertex v, std::size_t count) {
   if (free_hubs_.empty()) {
-    hubs_.emplace_back(0);
+    hubs_.emplace_back(arena_);
     free_hubs_.push_back(static_cast<std::uint32_t>(hubs_.size() - 1));
   }
   std::uint32_t number = free_hubs_.back();
-  hubs_[number] = hub_index(count);
+  hubs_[number].reserve(count);
   hub_numbers_.insert(v, number);
   free_hubs_.pop_back();
   return hubs_[number];
@@ -188,8 +187,7 @@ void table::drop_index(vertex v) {
   std::uint32_t number = hub_numbers_.find(v);
   if (number == none) return;
   free_hubs_.reserve(hubs_.size());
-  index_bytes_ -= hubs_[number].bytes();
-  hubs_[number] = hub_index(0);
+  hubs_[number].release();
   hub_numbers_.erase(v, number);
   free_hubs_.push_back(number);
 }
@@ -246,11 +244,7 @@ bool table::append(vertex v, vertex target, commit_number n, const interval& val
   b.targets()[p.count] = target;
   b.targets()[begins_offset(e.shape) + p.count] = n;  // begins(), without a look at the header
   if ((has_valid_ || !valid.always()) && !append_valid(e, b, p.count, valid)) return false;
-  if (hub_index* hub = hub_of(v, p); hub != nullptr) {
-    index_bytes_ -= hub->bytes();
-    hub->insert(target, p.count);
-    index_bytes_ += hub->bytes();
-  }
+  if (hub_index* hub = hub_of(v, p); hub != nullptr) hub->insert(target, p.count);
   ++p.count;
   e.changed.store(n, std::memory_order_relaxed);
   e.where.store(p.word(), std::memory_order_release);  // partner: the readers' acquire load of `where`
