@@ -7,6 +7,16 @@ karyon_apply_flags(karyon_test_support)
 target_compile_options(karyon_test_support PRIVATE -O0 -g0 -U_FORTIFY_SOURCE -fno-sanitize=all)
 target_link_libraries(karyon_test_support PUBLIC Catch2::Catch2)
 
+# Catch2 and what of the standard library most tests include, parsed once for all of them. Nothing of this project: what a test uses,
+# it includes.
+add_library(karyon_test_headers OBJECT "${PROJECT_SOURCE_DIR}/tests/support/headers.cpp")
+karyon_apply_test_flags(karyon_test_headers)
+set_target_properties(karyon_test_headers PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # compiled as programs are, for which it is
+target_compile_options(karyon_test_headers PRIVATE -fPIE)
+target_link_libraries(karyon_test_headers PRIVATE Catch2::Catch2)
+target_precompile_headers(karyon_test_headers PRIVATE "${PROJECT_SOURCE_DIR}/tests/support/catch.hpp"
+  <algorithm> <array> <atomic> <chrono> <functional> <map> <memory> <mutex> <string> <thread> <vector>)
+
 # Everything that can be built under ThreadSanitizer; the tsan presets build this and nothing else.
 add_custom_target(karyon_tsan_tests)
 
@@ -16,8 +26,7 @@ add_custom_target(karyon_tsan_tests)
 # One Catch2 binary and one ctest entry, both named <name>, for example unit_sched. It sees src/ (private headers),
 # tests/ ("support/catch.hpp") and what DEPS brings. TSAN marks a test whose code under test uses no library that was
 # compiled without ThreadSanitizer (CAF, hwloc, spdlog): only such tests tell the truth under it. TEMPLATES marks a test whose
-# subject is templates that it instantiates itself: it is then checked for undefined behaviour as the library is. Other tests
-# are compiled for AddressSanitizer alone and without optimiser, which takes 40% of the time.
+# subject is templates that it instantiates itself: it is then compiled as the library is, whatever KARYON_QUICK_TESTS says.
 function(karyon_add_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TSAN;TEMPLATES" "TIMEOUT" "SOURCES;DEPS;LABELS")
   if(arg_UNPARSED_ARGUMENTS)
@@ -30,9 +39,11 @@ function(karyon_add_test name)
     list(APPEND arg_LABELS tsan)
   endif()
   add_executable(${name} ${arg_SOURCES} $<TARGET_OBJECTS:karyon_test_support>)
-  karyon_apply_flags(${name})
-  if(KARYON_SANITIZE MATCHES "undefined" AND NOT arg_TEMPLATES)
-    target_compile_options(${name} PRIVATE -O0 -fno-sanitize=undefined)
+  if(arg_TEMPLATES)
+    karyon_apply_flags(${name})
+  else()
+    karyon_apply_test_flags(${name})
+    target_precompile_headers(${name} REUSE_FROM karyon_test_headers)
   endif()
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
   target_link_libraries(${name} PRIVATE ${arg_DEPS} Catch2::Catch2)

@@ -9,23 +9,17 @@
 #include <vector>
 
 #include "organelle/engine_place.hpp"
+#include "rhizome_testing.hpp"
 #include "support/catch.hpp"
 #include "support/temporary_tree.hpp"
 
 namespace rz = karyon::rhizome;
 using karyon::handle;
+using karyon::tests::engine;
 using karyon::tests::temporary_tree;
 
 namespace {
 
-const karyon::organelle& engine() {
-  static const karyon::organelle loaded = [] {
-    auto e = karyon::organelle::load(RHIZOME_ENGINE);
-    if (!e) throw std::runtime_error(e.error().message());
-    return *std::move(e);
-  }();
-  return loaded;
-}
 const rz::code_functions& call() {
   static const rz::code_functions functions = rz::code_functions::of(engine()).value();
   return functions;

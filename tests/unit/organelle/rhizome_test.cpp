@@ -10,21 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "rhizome_testing.hpp"
 #include "support/catch.hpp"
 
 using namespace std::chrono_literals;
 namespace rz = karyon::rhizome;
+using karyon::tests::engine;
 
 namespace {
-
-const karyon::organelle& engine() {
-  static const karyon::organelle loaded = [] {
-    auto e = karyon::organelle::load(RHIZOME_ENGINE);
-    if (!e) throw std::runtime_error(e.error().message());
-    return *std::move(e);
-  }();
-  return loaded;
-}
 
 /// A graph through the boundary, on this thread.
 class world {
