@@ -64,8 +64,6 @@ public:
   [[nodiscard]] carrier_counts counts() const noexcept override;
   void close() noexcept override;
 
-  [[nodiscard]] std::vector<peer_id> neighbors() const { return driver_->neighbors(); }
-
 private:
   /// A broadcast: the subject's length (2 bytes), the subject, the frame.
   struct queued {
