@@ -33,7 +33,7 @@ std::uint64_t take(std::span<const std::byte>& from, unsigned bytes) noexcept {
 /// Whether others can call it: not one that stands for all of a machine's addresses.
 bool can_be_called(std::string_view endpoint) noexcept {
   return !endpoint.empty() && endpoint.size() <= 255 && endpoint.find("//0.0.0.0") == std::string_view::npos &&
-         endpoint.find('*') == std::string_view::npos;
+         endpoint.find("//[::]") == std::string_view::npos && endpoint.find('*') == std::string_view::npos;
 }
 
 }  // namespace
@@ -218,7 +218,10 @@ void overlay_bus::peer_up(const peer& who) {
   {
     const std::lock_guard lock(book_mutex_);
     const auto found = book_.find(who.node);
-    if (found != book_.end()) held = std::exchange(found->second.held, {});
+    if (found != book_.end()) {
+      held = std::exchange(found->second.held, {});
+      if (monotonic_ns() - found->second.called_ns >= call_again_ns) held.clear();  // nobody waits for it any more
+    }
   }
   // Where this node listens, so that the peer can say it to others.
   overlay_envelope mine;
@@ -293,6 +296,8 @@ frame_fate overlay_bus::send(const peer_id& to, const frame_header& header, std:
     case peer_fate::closed: return frame_fate::closed;
     case peer_fate::down: break;
   }
+  // Only what makes neighbours waits for a connection; a broadcast is for those that there are.
+  if (header.kind != frame_kind::gossip) return frame_fate::peer_down;
   return call(to, std::move(bytes));
 } catch (const std::bad_alloc&) {
   return frame_fate::no_credit;
@@ -309,7 +314,9 @@ frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
     const std::uint64_t now_ns = monotonic_ns();
     const bool waits = a.called_ns != 0 && now_ns - a.called_ns < call_again_ns;
     if (waits && a.held.empty()) return frame_fate::peer_down;  // it was there meanwhile, and is gone
-    if (a.held.size() < held_max) a.held.push_back(std::move(bytes));
+    if (!waits) a.held.clear();  // of a call that has led nowhere
+    if (a.held.size() >= held_max) return frame_fate::no_credit;
+    a.held.push_back(std::move(bytes));
     if (waits) return frame_fate::accepted;
     a.called_ns = now_ns;
     endpoints = a.endpoints;
