@@ -155,6 +155,10 @@ lane::found lane::take(std::vector<std::byte>& message, std::size_t longest) {
   return found::message;
 }
 
+std::uint64_t lane::end() const noexcept {
+  return mine_ + std::min<std::uint64_t>(both_->tail.load(std::memory_order_seq_cst) - mine_, size_);
+}
+
 bool lane::has_waiter() noexcept {
   return both_->sender_waits.load(std::memory_order_seq_cst) != 0 && both_->sender_waits.exchange(0) != 0;
 }

@@ -62,6 +62,10 @@ public:
   enum class found : std::uint8_t { nothing, message, nonsense };
   /// The next message, if it is there whole. `longest`: what is longer is nonsense.
   [[nodiscard]] found take(std::vector<std::byte>& message, std::size_t longest);
+  /// Where what has been put in ends now; of as much as the ring can have, whatever the sender says.
+  [[nodiscard]] std::uint64_t end() const noexcept;
+  /// Whether something of what lies before that place has not been taken.
+  [[nodiscard]] bool begins_before(std::uint64_t end) const noexcept { return mine_ < end; }
   /// Whether the sender waits for the room that has been made: it is to be woken, once.
   [[nodiscard]] bool has_waiter() noexcept;
   /// Before the receiver sleeps: false if there is something.
