@@ -52,6 +52,8 @@ public:
   [[nodiscard]] std::size_t room() const noexcept;
   /// Takes the first of these bytes, as many as there is room for; how many.
   [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept;
+  /// Whether the receiver says that it has taken what was never put in: then there is no room, and never will be.
+  [[nodiscard]] bool is_nonsense() const noexcept;
   /// Whether the receiver slept when bytes were put in: it is to be woken, once.
   [[nodiscard]] bool has_sleeper() noexcept;
   /// Before the sender sleeps with bytes left over: false if there is room meanwhile.

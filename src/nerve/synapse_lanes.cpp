@@ -16,11 +16,14 @@ constexpr int messages_a_turn = 4;
 
 }  // namespace
 
-/// With a peer that is reached by ipc, so on this machine. Where it can not open what it is offered, its frames come by ZeroMQ.
-void reactor::offer_lane(link& l) {
+/// With a peer that is reached by ipc, so on this machine. Where one can not open what it is offered, frames go by ZeroMQ.
+bool reactor::may_have_lanes(const link& l) const {
   const auto kind = kind_of(l.way->endpoint);
-  if (options_.shared_bytes == 0 || !kind || *kind != endpoint_kind::ipc) return;
-  l.lane_in = lane::make(options_.shared_bytes);
+  return options_.shared_bytes != 0 && kind && *kind == endpoint_kind::ipc;
+}
+
+void reactor::offer_lane(link& l) {
+  if (may_have_lanes(l)) l.lane_in = lane::make(options_.shared_bytes);
 }
 
 void reactor::close_lanes(link& l) noexcept {
@@ -85,11 +88,18 @@ bool reactor::drain_by_lane(link& l) {
   if (l.left.empty() && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
   const std::uint64_t now = monotonic_ns();
   bool progress = false;
+  bool nonsense = false;
   {
     const std::unique_lock lock(l.sending, std::try_to_lock);
     if (!lock.owns_lock()) return false;  // a sender passes one on
     progress = l.left.empty() ? pass_by_lane(l, now) : send_left(l);
+    nonsense = !progress && l.lane_out->is_nonsense();
     if (l.lane_out->has_sleeper()) l.wake_peer.store(true, std::memory_order_relaxed);
+  }
+  if (nonsense) {  // or what is left would wait for ever, with a link that is up
+    ++count_.unknown_word;
+    take_down(l, link_loss::refused, false);
+    return true;
   }
   if (l.wake_peer.exchange(false)) send_pulse(l, now);
   return progress;

@@ -128,6 +128,7 @@ private:
   void return_credit(link& l, std::uint64_t now);
 
   // synapse_lanes.cpp
+  [[nodiscard]] bool may_have_lanes(const link& l) const;
   void offer_lane(link& l);
   void close_lanes(link& l) noexcept;
   bool hear_lanes();
