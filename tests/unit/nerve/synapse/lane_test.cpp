@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <cstdio>
 #include <memory>
 #include <thread>
 
+#include "core/file_descriptor.hpp"
 #include "nerve/synapse_lane.hpp"
 #include "synapse_testing.hpp"
 
@@ -67,6 +72,31 @@ TEST_CASE("a length that can not be is nonsense, and nothing is made for it") {
   CHECK(out->put(length) == length.size());
   std::vector<std::byte> got;
   CHECK(in->take(got, longest) == lane::found::nonsense);
+}
+
+TEST_CASE("what the other process says of a lane and can not be is nonsense, and moves nothing") {
+  const auto in = lane::make(lane::bytes_min);
+  REQUIRE(in != nullptr);
+  char name[40];
+  std::snprintf(name, sizeof name, "/karyon-lane-%016llx", static_cast<unsigned long long>(in->name()));
+  const file_descriptor file(::shm_open(name, O_RDWR | O_CLOEXEC, 0));
+  REQUIRE(file.get() >= 0);
+  void* const memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  REQUIRE(memory != MAP_FAILED);
+  auto* const tail = static_cast<std::atomic<std::uint64_t>*>(memory);
+  auto* const head = tail + 8;
+  const auto out = lane::open(in->name());
+  REQUIRE(out != nullptr);
+  CHECK_FALSE(out->is_nonsense());
+  head->store(1);  // of nothing that was put in
+  CHECK(out->is_nonsense());
+  CHECK(out->room() == 0);
+  tail->store(lane::bytes_min + 1);
+  CHECK(in->end() == lane::bytes_min);
+  std::vector<std::byte> got;
+  CHECK(in->take(got, longest) == lane::found::nonsense);
+  CHECK_FALSE(in->prepare_sleep());
+  ::munmap(memory, 4096);
 }
 
 TEST_CASE("who sleeps at a lane is told once that there is something, or room") {
