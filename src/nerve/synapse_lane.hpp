@@ -45,6 +45,8 @@ public:
   [[nodiscard]] std::uint64_t name() const noexcept { return name_; }
   /// It can not be opened any more. Once or more often.
   void forget_name() noexcept;
+  /// Takes away the names, and so the memory, of this user's lanes whose makers have died before anybody opened them.
+  static void forget_orphans() noexcept;
 
   // The sender's.
 
@@ -94,6 +96,7 @@ private:
   std::byte* const ring_;
   const std::size_t size_;
   bool named_ = true;
+  int lock_ = -1;  // the receiver's, as long as it is named: a lock on the memory, which ends with its process
   std::uint64_t mine_ =
       0;  // the sender's tail, or the receiver's head: what the other process could write is not believed
   std::vector<std::byte> partial_;

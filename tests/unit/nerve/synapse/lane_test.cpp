@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <memory>
@@ -61,6 +63,30 @@ TEST_CASE("a lane is opened once, by its name, and can not be found afterwards")
   const auto first = lane::open(in->name());
   CHECK(first != nullptr);
   CHECK(lane::open(in->name()) == nullptr);
+}
+
+TEST_CASE("what a process that died has left of a lane is taken away, and what one has that lives is not") {
+  const auto in = lane::make(lane::bytes_min);  // before the fork, or the child would choose the same name
+  REQUIRE(in != nullptr);
+  int line[2];
+  REQUIRE(::pipe2(line, O_CLOEXEC) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto left = lane::make(lane::bytes_min);
+    const std::uint64_t name = left != nullptr ? left->name() : 0;
+    ::_exit(::write(line[1], &name, sizeof name) == static_cast<ssize_t>(sizeof name) ? 0 : 1);
+  }
+  const file_descriptor reading(line[0]);
+  const file_descriptor writing(line[1]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(status == 0);
+  std::uint64_t name = 0;
+  REQUIRE(::read(line[0], &name, sizeof name) == static_cast<ssize_t>(sizeof name));
+  REQUIRE(name != 0);
+  lane::forget_orphans();
+  CHECK(lane::open(name) == nullptr);
+  CHECK(lane::open(in->name()) != nullptr);
 }
 
 TEST_CASE("a length that can not be is nonsense, and nothing is made for it") {
