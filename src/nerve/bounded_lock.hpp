@@ -8,7 +8,8 @@
 namespace karyon::detail {
 
 /// A mutex for those who must not wait for a thread: a lock that is held for a tenth of a microsecond is held for milliseconds where
-/// the system takes the core from its holder in between. Tries for some ten microseconds, and then does without.
+/// the system takes the core from its holder in between. Tries for ten to a hundred microseconds, by how long the
+/// processor's pause is, and then does without.
 class [[nodiscard]] bounded_lock {
 public:
   explicit bounded_lock(std::mutex& m) noexcept : mutex_(m) {

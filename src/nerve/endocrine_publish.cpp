@@ -68,8 +68,8 @@ publish_result endocrine_core::publish_anyway(std::string_view subject, const ho
   if (hops > (carrier_ == nullptr ? options_.storm.hops : std::min<std::uint32_t>(options_.storm.hops, 255))) {
     bool tell = false;
     {
-      const std::lock_guard lock(echoes_mutex_);
-      tell = echoes_.take(1, {1, 1}, now_ns) == token_bucket::answer::given;
+      const bounded_lock lock(echoes_mutex_);
+      tell = lock && echoes_.take(1, {1, 1}, now_ns) == token_bucket::answer::given;
     }
     if (tell) tell_storm(subject, to_string(who), storm_cause::hops, 0);
     return publish_result::too_many_hops;

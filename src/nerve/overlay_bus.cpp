@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "nerve/bounded_lock.hpp"
 #include "nerve/overlay_wire.hpp"
 #include "sched/parker.hpp"
 
@@ -135,7 +136,8 @@ endocrine_carrier::fate overlay_bus::send(std::string_view subject, std::vector<
   q.broadcast.append(subject);
   q.broadcast.append(reinterpret_cast<const char*>(frame.data()), frame.size());
   {
-    const std::lock_guard lock(mutex_);
+    const bounded_lock lock(mutex_);  // who publishes may be a worker
+    if (!lock) return fate::full;
     if (stopping_) return fate::disconnected;
     if (outgoing_.size() >= queue_max_) return fate::full;
     outgoing_.push_back(std::move(q));

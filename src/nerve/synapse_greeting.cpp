@@ -210,7 +210,7 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
     if (t->whose == &l) t->pause_ns = 0;
   }
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
-  if (l.lane_offered != 0 && options_.shared_bytes != 0) l.lane_out = lane::open(l.lane_offered);
+  if (l.lane_offered != 0 && may_have_lanes(l)) l.lane_out = lane::open(l.lane_offered);
   if (l.lane_out != nullptr) {
     const std::lock_guard lock(l.sending);
     l.direct = true;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nerve/synapse_lane.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <string_view>
 
 #include "core/file_descriptor.hpp"
 #include "nerve/little_endian.hpp"
@@ -56,6 +59,7 @@ std::unique_ptr<lane> lane::make(std::size_t bytes) noexcept {
   const name_text text = text_of(name);
   const file_descriptor file(::shm_open(text.data(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (file.get() < 0) return nullptr;
+  static_cast<void>(::flock(file.get(), LOCK_EX | LOCK_NB));  // before it has a size: forget_orphans()
   std::unique_ptr<lane> made;
   // All of it now: a page that could not be had later would end the process.
   if (::posix_fallocate(file.get(), 0, static_cast<off_t>(head_bytes + size)) == 0) {
@@ -65,6 +69,7 @@ std::unique_ptr<lane> lane::make(std::size_t bytes) noexcept {
     ::shm_unlink(text.data());
     return nullptr;
   }
+  made->lock_ = ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0);
   ::new (made->both_) shared{};
   made->both_->receiver_sleeps.store(1,
                                      std::memory_order_relaxed);  // the sender has it by a system call at the earliest
@@ -90,12 +95,34 @@ void lane::forget_name() noexcept {
   if (!named_) return;
   named_ = false;
   ::shm_unlink(text_of(name_).data());
+  if (lock_ >= 0) ::close(lock_);
+}
+
+void lane::forget_orphans() noexcept {
+  DIR* const all = ::opendir("/dev/shm");  // where shm_open() has them
+  if (all == nullptr) return;
+  while (const dirent* const entry = ::readdir(all)) {
+    constexpr std::string_view begin = "karyon-lane-";
+    const std::string_view name = entry->d_name;
+    name_text text{};
+    if (!name.starts_with(begin) || name.size() + 2 > text.size()) continue;
+    text[0] = '/';
+    std::copy(name.begin(), name.end(), text.begin() + 1);
+    const file_descriptor file(::shm_open(text.data(), O_RDWR | O_CLOEXEC, 0));
+    struct stat about {};
+    if (file.get() < 0 || ::fstat(file.get(), &about) != 0 || about.st_uid != ::geteuid()) continue;
+    if (about.st_size == 0) continue;  // its maker may be about to lock it
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) ::shm_unlink(text.data());
+  }
+  ::closedir(all);
 }
 
 std::size_t lane::room() const noexcept {
   const std::uint64_t used = mine_ - both_->head.load(std::memory_order_seq_cst);
   return used <= size_ ? size_ - static_cast<std::size_t>(used) : 0;
 }
+
+bool lane::is_nonsense() const noexcept { return mine_ - both_->head.load(std::memory_order_seq_cst) > size_; }
 
 std::size_t lane::put(std::span<const std::byte> bytes) noexcept {
   const std::size_t n = std::min(bytes.size(), room());
@@ -153,6 +180,10 @@ lane::found lane::take(std::vector<std::byte>& message, std::size_t longest) {
   wanted_ = 0;
   std::swap(message, partial_);
   return found::message;
+}
+
+std::uint64_t lane::end() const noexcept {
+  return mine_ + std::min<std::uint64_t>(both_->tail.load(std::memory_order_seq_cst) - mine_, size_);
 }
 
 bool lane::has_waiter() noexcept {

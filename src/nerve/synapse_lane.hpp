@@ -45,6 +45,8 @@ public:
   [[nodiscard]] std::uint64_t name() const noexcept { return name_; }
   /// It can not be opened any more. Once or more often.
   void forget_name() noexcept;
+  /// Takes away the names, and so the memory, of this user's lanes whose makers have died before anybody opened them.
+  static void forget_orphans() noexcept;
 
   // The sender's.
 
@@ -52,6 +54,8 @@ public:
   [[nodiscard]] std::size_t room() const noexcept;
   /// Takes the first of these bytes, as many as there is room for; how many.
   [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept;
+  /// Whether the receiver says that it has taken what was never put in: then there is no room, and never will be.
+  [[nodiscard]] bool is_nonsense() const noexcept;
   /// Whether the receiver slept when bytes were put in: it is to be woken, once.
   [[nodiscard]] bool has_sleeper() noexcept;
   /// Before the sender sleeps with bytes left over: false if there is room meanwhile.
@@ -62,6 +66,10 @@ public:
   enum class found : std::uint8_t { nothing, message, nonsense };
   /// The next message, if it is there whole. `longest`: what is longer is nonsense.
   [[nodiscard]] found take(std::vector<std::byte>& message, std::size_t longest);
+  /// Where what has been put in ends now; of as much as the ring can have, whatever the sender says.
+  [[nodiscard]] std::uint64_t end() const noexcept;
+  /// Whether something of what lies before that place has not been taken.
+  [[nodiscard]] bool begins_before(std::uint64_t end) const noexcept { return mine_ < end; }
   /// Whether the sender waits for the room that has been made: it is to be woken, once.
   [[nodiscard]] bool has_waiter() noexcept;
   /// Before the receiver sleeps: false if there is something.
@@ -88,6 +96,7 @@ private:
   std::byte* const ring_;
   const std::size_t size_;
   bool named_ = true;
+  int lock_ = -1;  // the receiver's, as long as it is named: a lock on the memory, which ends with its process
   std::uint64_t mine_ =
       0;  // the sender's tail, or the receiver's head: what the other process could write is not believed
   std::vector<std::byte> partial_;

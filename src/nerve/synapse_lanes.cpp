@@ -16,11 +16,14 @@ constexpr int messages_a_turn = 4;
 
 }  // namespace
 
-/// With a peer that is reached by ipc, so on this machine. Where it can not open what it is offered, its frames come by ZeroMQ.
-void reactor::offer_lane(link& l) {
+/// With a peer that is reached by ipc, so on this machine. Where one can not open what it is offered, frames go by ZeroMQ.
+bool reactor::may_have_lanes(const link& l) const {
   const auto kind = kind_of(l.way->endpoint);
-  if (options_.shared_bytes == 0 || !kind || *kind != endpoint_kind::ipc) return;
-  l.lane_in = lane::make(options_.shared_bytes);
+  return options_.shared_bytes != 0 && kind && *kind == endpoint_kind::ipc;
+}
+
+void reactor::offer_lane(link& l) {
+  if (may_have_lanes(l)) l.lane_in = lane::make(options_.shared_bytes);
 }
 
 void reactor::close_lanes(link& l) noexcept {
@@ -36,31 +39,46 @@ void reactor::close_lanes(link& l) noexcept {
 bool reactor::hear_lanes() {
   bool progress = false;
   for (link* l : links_.all()) {
-    if (l->lane_in != nullptr) progress |= hear_lane(*l, messages_a_turn);
+    if (l->lane_in != nullptr) progress |= hear_lane(*l);
   }
   return progress;
 }
 
-/// Whether there was anything.
-bool reactor::hear_lane(link& l, int messages_most) {
+bool reactor::hear_lane(link& l) {
   bool progress = false;
-  for (int i = 0; i < messages_most && l.at == link::phase::up && l.lane_in != nullptr; ++i) {
-    const lane::found found = l.lane_in->take(from_lane_, static_cast<std::size_t>(message_bytes_max()));
-    if (found == lane::found::nothing) break;
-    const auto in = routes_.find(l.route);
-    if (in == routes_.end()) break;  // a link that is up has one
+  for (int i = 0; i < messages_a_turn && hear_message(l); ++i) progress = true;
+  // Also where no message came whole: one that is longer than the ring comes in parts, and the sender sleeps in between.
+  if (l.at == link::phase::up && l.lane_in != nullptr && l.lane_in->has_waiter()) {
+    send_pulse(l, monotonic_ns());
     progress = true;
-    if (found == lane::found::nonsense) {
-      ++count_.bad[static_cast<std::size_t>(frame_fault::too_long)];
-      in->second.faults = faults_max;
-      take_down(l, link_loss::refused, false);
-      return true;
-    }
-    arrival a{l.route, &in->second, monotonic_ns(), nullptr};
-    read_frames(a, from_lane_);  // the link, and its lane, may end within
   }
-  if (progress && l.lane_in != nullptr && l.lane_in->has_waiter()) send_pulse(l, monotonic_ns());
   return progress;
+}
+
+/// After a bye: what its sender had put in by then, and nothing that comes behind it.
+void reactor::hear_rest(link& l) {
+  if (l.lane_in == nullptr) return;
+  const std::uint64_t end = l.lane_in->end();
+  while (l.lane_in != nullptr && l.lane_in->begins_before(end) && hear_message(l)) {
+  }
+}
+
+/// Whether there was one.
+bool reactor::hear_message(link& l) {
+  if (l.at != link::phase::up || l.lane_in == nullptr) return false;
+  const lane::found found = l.lane_in->take(from_lane_, static_cast<std::size_t>(message_bytes_max()));
+  if (found == lane::found::nothing) return false;
+  const auto in = routes_.find(l.route);
+  if (in == routes_.end()) return false;  // a link that is up has one
+  if (found == lane::found::nonsense) {
+    ++count_.bad[static_cast<std::size_t>(frame_fault::too_long)];
+    in->second.faults = faults_max;
+    take_down(l, link_loss::refused, false);
+    return true;
+  }
+  arrival a{l.route, &in->second, monotonic_ns(), nullptr};
+  read_frames(a, from_lane_);  // the link, and its lane, may end within
+  return true;
 }
 
 // --- what goes out ---------------------------------------------------------------------------------------------------
@@ -70,11 +88,18 @@ bool reactor::drain_by_lane(link& l) {
   if (l.left.empty() && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
   const std::uint64_t now = monotonic_ns();
   bool progress = false;
+  bool nonsense = false;
   {
     const std::unique_lock lock(l.sending, std::try_to_lock);
     if (!lock.owns_lock()) return false;  // a sender passes one on
     progress = l.left.empty() ? pass_by_lane(l, now) : send_left(l);
+    nonsense = !progress && l.lane_out->is_nonsense();
     if (l.lane_out->has_sleeper()) l.wake_peer.store(true, std::memory_order_relaxed);
+  }
+  if (nonsense) {  // or what is left would wait for ever, with a link that is up
+    ++count_.unknown_word;
+    take_down(l, link_loss::refused, false);
+    return true;
   }
   if (l.wake_peer.exchange(false)) send_pulse(l, now);
   return progress;

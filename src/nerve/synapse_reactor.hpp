@@ -128,10 +128,13 @@ private:
   void return_credit(link& l, std::uint64_t now);
 
   // synapse_lanes.cpp
+  [[nodiscard]] bool may_have_lanes(const link& l) const;
   void offer_lane(link& l);
   void close_lanes(link& l) noexcept;
   bool hear_lanes();
-  bool hear_lane(link& l, int messages_most);
+  bool hear_lane(link& l);
+  void hear_rest(link& l);
+  bool hear_message(link& l);
   [[nodiscard]] bool send_left(link& l);
   [[nodiscard]] bool pass_by_lane(link& l, std::uint64_t now);
   [[nodiscard]] bool lanes_may_sleep();

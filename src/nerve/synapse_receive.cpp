@@ -13,8 +13,6 @@ namespace {
 
 /// Messages that are read before what goes out has its turn.
 constexpr int messages_a_turn = 64;
-/// More than a lane at rest has, as long as it is not longer than it is by default.
-constexpr int messages_in_a_lane = 16'384;
 /// The name that a ROUTER makes up for a connection: a zero and a number.
 constexpr std::size_t made_up_name_bytes = 5;
 
@@ -193,7 +191,7 @@ bool reactor::read_word(arrival& a, const frame_header& header, std::span<const 
     case link_word::pulse: return read_pulse_of(a, header, payload);
     case link_word::bye:
       if (link* const l = a.from->whose; l != nullptr && l->at == link::phase::up && header.epoch == l->epoch_in) {
-        static_cast<void>(hear_lane(*l, messages_in_a_lane));  // what it has said before
+        hear_rest(*l);
         if (l->at == link::phase::up) take_down(*l, link_loss::closed, false);
       }
       return true;

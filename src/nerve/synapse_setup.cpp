@@ -128,6 +128,11 @@ result<void> reactor::prepare() try {
     return fail(errc::unsupported, "This libzmq can not check the user of an ipc peer.");
   }
   if (const auto bound = bind_all(); !bound) return bound;
+  const auto is_ipc = [](const std::string& endpoint) {
+    const auto kind = kind_of(endpoint);
+    return kind && *kind == endpoint_kind::ipc;
+  };
+  if (options_.shared_bytes != 0 && std::any_of(bound_.begin(), bound_.end(), is_ipc)) lane::forget_orphans();
   if (!open_descriptors()) return fail(errc::system_error, "No descriptors are left for a synapse.");
   for (const synapse_peer& peer : options_.peers) {
     const auto key = check_peer(peer);

@@ -91,6 +91,28 @@ TEST_CASE("what nodes of one machine send each other goes by shared memory, unle
   CHECK((p.b->stats().messages_shared != 0) == (of_b.shared_bytes != 0));
 }
 
+TEST_CASE("a frame that is longer than its lane goes by it in parts, none of which waits for a heartbeat") {
+  temporary_tree tree;
+  synapse_options o = patient();
+  o.heartbeat = std::chrono::milliseconds{10'000};
+  o.silence_max = std::chrono::milliseconds{120'000};
+  o.spin = std::chrono::microseconds{0};
+  o.shared_bytes = 64U << 10U;
+  o.window_bytes = 16U << 20U;
+  o.frame_bytes_max = 8U << 20U;
+  o.listen = {"ipc://" + tree.path("n/a")};
+  end a(a_id, o);
+  o.listen = {"ipc://" + tree.path("n/b")};
+  end b(b_id, o);
+  REQUIRE(a.is_open());
+  REQUIRE(b.is_open());
+  REQUIRE(a->connect({b->endpoints().front(), ""}).has_value());
+  REQUIRE(eventually([&] { return a.sink.is_up() && b.sink.is_up(); }));
+  CHECK(a.send(b_id, 1, o.frame_bytes_max) == frame_fate::accepted);
+  CHECK(eventually([&] { return b.sink.numbers() == std::vector<std::uint64_t>{1}; }));
+  CHECK(b.sink.last().length == o.frame_bytes_max);
+}
+
 TEST_CASE("a frame of the longest length arrives whole, and a longer one is refused") {
   synapse_options of_b = patient();
   of_b.frame_bytes_max = 300'000;
