@@ -97,13 +97,19 @@ void node_core::close_synapse() noexcept {
   if (synapse_ != nullptr) synapse_->close();
 }
 
+// Services ask from their own threads as soon as they have this node, and that is before it has a synapse: `carrier_` says when
+// synapse_ can be looked at (release in attach).
+
 result<void> node_core::connect(const synapse_peer& peer) {
-  if (synapse_ == nullptr) return fail(errc::closed, "this node listens nowhere, so it can not speak with others");
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) {
+    return fail(errc::closed, "this node listens nowhere, so it can not speak with others");
+  }
   return synapse_->connect(peer);
 }
 
 std::vector<std::string> node_core::endpoints() const {
-  return synapse_ != nullptr ? synapse_->endpoints() : std::vector<std::string>();
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return {};
+  return synapse_->endpoints();
 }
 
 // ---- services ------------------------------------------------------------------------------------------------------
