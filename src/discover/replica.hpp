@@ -79,7 +79,7 @@ struct replica_limits {
 /// However many entries there are, one frame of them is on its way to a peer at a time: the receiver pulls them in the order of their
 /// keys, and the sender keeps nothing of it. Changes that come meanwhile are applied to what has come already; those of keys behind
 /// that are in the frames to come. A frame that the network refuses is asked for again at the next tick, from where it stood.
-/// Requests are numbered, and an answer to any but the last is left out.
+/// Requests are numbered, and an answer to any but the last is left out; one that is asked once more keeps its number.
 ///
 /// An epoch is one life of a scope: a peer whose epoch differs has lost all that it had. What arrives twice or late (an older
 /// number) is left out. After tick() has been called on all nodes, and the frames that follow from it have arrived, each node knows
