@@ -101,6 +101,8 @@ public:
   replica(std::uint64_t epoch, const replica_limits& limits) noexcept
       : epoch_(epoch), limits_(limits), requests_(static_cast<std::uint32_t>(mixed_bits(epoch))) {}
 
+  /// Of what is sent from now on.
+  void set_frame_bytes(std::size_t most) noexcept { limits_.frame_bytes = most; }
   void peer_up(const peer& who, replica_effects& fx);
   void peer_down(const peer& who, replica_effects& fx);
   void received(const peer& from, std::span<const std::byte> bytes, replica_effects& fx);
@@ -157,7 +159,7 @@ private:
   [[nodiscard]] static bool apply(entries& to, const replica_op& op);
 
   const std::uint64_t epoch_;
-  const replica_limits limits_;
+  replica_limits limits_;
   std::uint64_t sequence_ = 0;
   std::uint32_t requests_;  // the last one; begins elsewhere in each life, so that answers to the one before fit none
   entries own_;
