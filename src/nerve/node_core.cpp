@@ -107,6 +107,13 @@ result<void> node_core::connect(const synapse_peer& peer) {
   return synapse_->connect(peer);
 }
 
+void node_core::call(const std::string& endpoint) {
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return;
+  if (const auto called = synapse_->connect_passing({endpoint, ""}); !called && log_enabled(log_level::debug)) {
+    log(log_level::debug, "a node that another has told of is not called: " + called.error().message());
+  }
+}
+
 std::vector<std::string> node_core::endpoints() const {
   if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return {};
   return synapse_->endpoints();

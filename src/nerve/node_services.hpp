@@ -56,7 +56,8 @@ public:
 
   /// Where the node listens.
   [[nodiscard]] std::vector<std::string> endpoints() const;
-  /// Calls a node that listens there, now and again whenever its link is lost. Any thread; returns at once.
+  /// Calls a node that listens there, now and again whenever its link is lost, until nobody has been there for a while. Any thread;
+  /// returns at once.
   void call(const std::string& endpoint);
 
   // For the node; peers that are up are told to it anew after attach. False if another node has it.
