@@ -97,8 +97,8 @@ void directory::network_installed(peer_network& network) noexcept {
     network_ = &network;
     for (auto& [name, s] : groups_) s->connect(network);
     for (auto& [name, s] : registries_) s->connect(network);
-  } catch (const std::bad_alloc&) {
-    log(log_level::err, "discovery: no memory to connect the scopes to other nodes: they stay local");
+  } catch (const std::exception& e) {  // no memory, or no thread for what the network tells
+    log(log_level::err, std::string("discovery: the scopes are not connected with other nodes: ") + e.what());
   }
 }
 

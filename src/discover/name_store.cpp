@@ -230,7 +230,14 @@ void name_store::apply(const replica_change& change, std::vector<conflict>& foun
   heard(change.time);
   if (change.added) {
     name_entry& e = find_or_add(s, change.key, hash);
-    e.elsewhere.push_back(claim);
+    // A node has one claim of a name: what follows it is in its place, also where its end is told afterwards.
+    const auto known = std::find_if(e.elsewhere.begin(), e.elsewhere.end(),
+                                    [&](const remote_claim& c) { return c.node == claim.node; });
+    if (known != e.elsewhere.end()) {
+      *known = claim;
+    } else {
+      e.elsewhere.push_back(claim);
+    }
     if (e.held != nullptr) found.push_back({change.key, claim});
     return;
   }

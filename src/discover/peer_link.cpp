@@ -8,6 +8,14 @@
 
 namespace karyon::detail {
 
+namespace {
+
+std::size_t frame_bytes_of(const peer_channel& c) noexcept {
+  return std::clamp<std::size_t>(c.bytes_max(), 512, replica_limits{}.frame_bytes);
+}
+
+}  // namespace
+
 std::unique_ptr<peer_link> peer_link::open(peer_network& network, std::string_view service, std::uint64_t epoch,
                                            peer_sink& sink) {
   auto link = std::make_unique<peer_link>(sink);
@@ -19,7 +27,7 @@ std::unique_ptr<peer_link> peer_link::open(peer_network& network, std::string_vi
     return nullptr;
   }
   replica_limits limits;
-  limits.frame_bytes = std::clamp<std::size_t>(link->channel_->bytes_max(), 512, limits.frame_bytes);
+  limits.frame_bytes = frame_bytes_of(*link->channel_);
   link->replica_ = std::make_unique<replica>(epoch, limits);
   return link;
 }
@@ -82,7 +90,10 @@ void peer_link::take(Event&& event) {
 }
 
 void peer_link::peer_up(const peer& who) {
-  take([&](replica_effects& fx) { replica_->peer_up(who, fx); });
+  take([&](replica_effects& fx) {
+    replica_->set_frame_bytes(frame_bytes_of(*channel_));  // the network may have another node since
+    replica_->peer_up(who, fx);
+  });
 }
 void peer_link::peer_down(const peer& who) {
   take([&](replica_effects& fx) { replica_->peer_down(who, fx); });

@@ -246,16 +246,18 @@ void replica::ask_remove(std::uint64_t node, std::string_view key, replica_effec
 
 /// All of the peer's entries from the beginning.
 void replica::discover(const peer& to, known_peer& p, replica_effects& fx) {
+  // Asked once more, it has the same number: where answers take longer than a tick, the first that comes counts.
+  const std::uint32_t request = p.pulling && !p.pulling->begun ? p.pulling->request : ++requests_;
   p.pulling.reset();
   p.behind = p.asked;
   if (std::exchange(p.asked, true)) return;
   p.pulling.emplace();
-  p.pulling->request = ++requests_;
-  fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_, requests_).take()});
+  p.pulling->request = request;
+  fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_, request).take()});
 }
 
 void replica::ask_for_more(const peer& to, known_peer& p, replica_effects& fx) {
-  writer out(frame_kind::more, epoch_, sequence_, p.pulling->request = ++requests_);
+  writer out(frame_kind::more, epoch_, sequence_, p.pulling->request);
   out.put(p.pulling->last.second);
   out.put_key(p.pulling->last.first);
   fx.sends.push_back({to, out.take()});
@@ -315,6 +317,7 @@ void replica::take_sync(const peer& from, known_peer& p, frame_in& in, replica_e
     in.fine = in.fine && got.begun;  // one without entries is the last
     if (!in.fine) return p.pulling.reset();
     got.moved = true;
+    got.request = ++requests_;
     return ask_for_more(from, p, fx);
   }
   replace(from.node, p, std::move(got.incoming), fx);

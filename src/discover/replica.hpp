@@ -79,7 +79,7 @@ struct replica_limits {
 /// However many entries there are, one frame of them is on its way to a peer at a time: the receiver pulls them in the order of their
 /// keys, and the sender keeps nothing of it. Changes that come meanwhile are applied to what has come already; those of keys behind
 /// that are in the frames to come. A frame that the network refuses is asked for again at the next tick, from where it stood.
-/// Requests are numbered, and an answer to any but the last is left out.
+/// Requests are numbered, and an answer to any but the last is left out; one that is asked once more keeps its number.
 ///
 /// An epoch is one life of a scope: a peer whose epoch differs has lost all that it had. What arrives twice or late (an older
 /// number) is left out. After tick() has been called on all nodes, and the frames that follow from it have arrived, each node knows
@@ -101,6 +101,8 @@ public:
   replica(std::uint64_t epoch, const replica_limits& limits) noexcept
       : epoch_(epoch), limits_(limits), requests_(static_cast<std::uint32_t>(mixed_bits(epoch))) {}
 
+  /// Of what is sent from now on.
+  void set_frame_bytes(std::size_t most) noexcept { limits_.frame_bytes = most; }
   void peer_up(const peer& who, replica_effects& fx);
   void peer_down(const peer& who, replica_effects& fx);
   void received(const peer& from, std::span<const std::byte> bytes, replica_effects& fx);
@@ -157,7 +159,7 @@ private:
   [[nodiscard]] static bool apply(entries& to, const replica_op& op);
 
   const std::uint64_t epoch_;
-  const replica_limits limits_;
+  replica_limits limits_;
   std::uint64_t sequence_ = 0;
   std::uint32_t requests_;  // the last one; begins elsewhere in each life, so that answers to the one before fit none
   entries own_;

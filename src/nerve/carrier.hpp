@@ -36,7 +36,7 @@ public:
 /// Takes published frames to other processes and theirs to this one.
 class endocrine_carrier {
 public:
-  enum class fate : std::uint8_t { accepted, full, disconnected };
+  enum class fate : std::uint8_t { accepted, full, disconnected, too_large };
   virtual ~endocrine_carrier() = default;
   /// Any thread; never blocks. What is accepted is sent, or counted.
   [[nodiscard]] virtual fate send(std::string_view subject, std::vector<std::byte> frame) noexcept = 0;

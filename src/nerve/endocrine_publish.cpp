@@ -231,6 +231,7 @@ publish_result endocrine_core::send_out(std::string_view subject, const hormone_
   switch (carrier_->send(subject, std::move(bytes))) {
     case endocrine_carrier::fate::accepted: return publish_result::accepted;
     case endocrine_carrier::fate::full: return publish_result::full;
+    case endocrine_carrier::fate::too_large: return publish_result::too_large;
     case endocrine_carrier::fate::disconnected: break;
   }
   return publish_result::disconnected;

@@ -97,13 +97,26 @@ void node_core::close_synapse() noexcept {
   if (synapse_ != nullptr) synapse_->close();
 }
 
+// Services ask from their own threads as soon as they have this node, and that is before it has a synapse: `carrier_` says when
+// synapse_ can be looked at (release in attach).
+
 result<void> node_core::connect(const synapse_peer& peer) {
-  if (synapse_ == nullptr) return fail(errc::closed, "this node listens nowhere, so it can not speak with others");
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) {
+    return fail(errc::closed, "this node listens nowhere, so it can not speak with others");
+  }
   return synapse_->connect(peer);
 }
 
+void node_core::call(const std::string& endpoint) {
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return;
+  if (const auto called = synapse_->connect_passing({endpoint, ""}); !called && log_enabled(log_level::debug)) {
+    log(log_level::debug, "a node that another has told of is not called: " + called.error().message());
+  }
+}
+
 std::vector<std::string> node_core::endpoints() const {
-  return synapse_ != nullptr ? synapse_->endpoints() : std::vector<std::string>();
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return {};
+  return synapse_->endpoints();
 }
 
 // ---- services ------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ public:
 
   // service_port
   [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return options_.frame_bytes_max; }
-  void call(const std::string& endpoint) override { static_cast<void>(connect({endpoint, ""})); }
+  void call(const std::string& endpoint) override;
   [[nodiscard]] frame_fate send_service(const peer_id& to, std::uint8_t flags,
                                         std::span<const std::byte> payload) noexcept override;
 

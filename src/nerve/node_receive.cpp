@@ -65,6 +65,7 @@ void node_core::received(const peer_id& peer, const frame_header& h, std::span<c
         services_->received(peer, h, payload);
         break;
       }
+      if (node_services::decline(*this, peer, h, payload)) break;
       [[fallthrough]];
     default: node_counters::add(counters_.bad_frames); break;
   }

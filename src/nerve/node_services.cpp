@@ -150,6 +150,13 @@ void node_services::received(const peer_id& from, const frame_header& header, st
   counts_.dropped.fetch_add(1, std::memory_order_relaxed);
 }
 
+bool node_services::decline(service_port& by, const peer_id& to, const frame_header& header,
+                            std::span<const std::byte> payload) noexcept {
+  if (payload.size() < hash_bytes) return false;
+  if ((header.flags & flag_absent) == 0) static_cast<void>(by.send_service(to, flag_absent, payload.first(hash_bytes)));
+  return true;
+}
+
 std::vector<std::string> node_services::endpoints() const {
   const std::shared_lock lock(port_mutex_);
   return port_ != nullptr ? port_->endpoints() : std::vector<std::string>();
@@ -244,6 +251,20 @@ void node_services::call(F&& f) noexcept {
 }
 
 void node_services::run() {
+  // Nothing here may end the process: where memory fails, it is tried again.
+  while (true) {
+    try {
+      return serve();
+    } catch (const std::bad_alloc&) {
+      counts_.failed.fetch_add(1, std::memory_order_relaxed);
+    }
+    std::unique_lock lock(mutex_);
+    opened_ = true;  // who is up may not have been told
+    static_cast<void>(changed_.wait_for(lock, std::chrono::milliseconds(50), [this] { return stopping_; }));
+  }
+}
+
+void node_services::serve() {
   auto next_tick = std::chrono::steady_clock::now() + tick_every;
   std::unique_lock lock(mutex_);
   while (!stopping_) {

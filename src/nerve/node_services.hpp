@@ -56,7 +56,8 @@ public:
 
   /// Where the node listens.
   [[nodiscard]] std::vector<std::string> endpoints() const;
-  /// Calls a node that listens there, now and again whenever its link is lost. Any thread; returns at once.
+  /// Calls a node that listens there, now and again whenever its link is lost, until nobody has been there for a while. Any thread;
+  /// returns at once.
   void call(const std::string& endpoint);
 
   // For the node; peers that are up are told to it anew after attach. False if another node has it.
@@ -67,6 +68,11 @@ public:
   void link_down(const peer_id& peer) noexcept;
   /// Throws std::bad_alloc.
   void received(const peer_id& from, const frame_header& header, std::span<const std::byte> payload);
+
+  /// For a node that has none of a runtime's services: says so to a peer that asks for one, which would ask each second else. False if
+  /// the frame makes no sense.
+  [[nodiscard]] static bool decline(service_port& by, const peer_id& to, const frame_header& header,
+                                    std::span<const std::byte> payload) noexcept;
 
   struct counts {
     std::atomic<std::uint64_t> sent{0}, refused{0}, received{0}, dropped{0}, failed{0};
@@ -104,6 +110,8 @@ private:
   };
 
   void run();
+  /// Until the end. Throws std::bad_alloc.
+  void serve();
   template <class F>
   void call(F&& f) noexcept;
   void reconcile(service& s);

@@ -86,6 +86,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
     throw runtime_error(error(errc::already_present, "the overlay of compartment \"" + std::string(compartment) +
                                                          "\" is in use by another bus of this runtime"));
   }
+  frame_bytes_max_.store(channel_->bytes_max(), std::memory_order_relaxed);
   const peer self = channel_->self();
   driver_ = std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, overlay_options{}, *this,
                                              self.node ^ self.incarnation,
@@ -135,6 +136,10 @@ endocrine_carrier::fate overlay_bus::send(std::string_view subject, std::vector<
   q.broadcast.push_back(static_cast<char>(subject.size() >> 8u & 0xffu));
   q.broadcast.append(subject);
   q.broadcast.append(reinterpret_cast<const char*>(frame.data()), frame.size());
+  // With the heads of the overlay's message and of its envelope, which names no places: nobody elsewhere would ever hear of it.
+  if (q.broadcast.size() + overlay_wire_bytes + 1 > frame_bytes_max_.load(std::memory_order_relaxed)) {
+    return fate::too_large;
+  }
   {
     const bounded_lock lock(mutex_);  // who publishes may be a worker
     if (!lock) return fate::full;
@@ -215,6 +220,7 @@ void overlay_bus::run() {
 void overlay_bus::peer_up(const peer& who) {
   const std::lock_guard hearing(hearing_);
   if (!hears_) return;
+  frame_bytes_max_.store(channel_->bytes_max(), std::memory_order_relaxed);  // another node's, perhaps
   const peer_id id{who.node, who.incarnation};
   std::vector<std::vector<std::byte>> held;
   {

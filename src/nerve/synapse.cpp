@@ -24,7 +24,8 @@ frame_fate synapse::send(const peer_id& peer, const frame_header& header, std::s
   return reactor_->send(peer, header, payload);
 }
 
-result<void> synapse::connect(const synapse_peer& peer) { return reactor_->connect(peer); }
+result<void> synapse::connect(const synapse_peer& peer) { return reactor_->connect(peer, false); }
+result<void> synapse::connect_passing(const synapse_peer& peer) { return reactor_->connect(peer, true); }
 result<void> synapse::reload_allowed() { return reactor_->reload_allowed(); }
 void synapse::close() noexcept { reactor_->close(); }
 std::vector<std::string> synapse::endpoints() const { return reactor_->endpoints(); }

@@ -92,6 +92,9 @@ public:
   /// Calls a node now, and again whenever the link is lost. The errors are those of the endpoint and the key; whether anybody answers
   /// is told to the sink.
   [[nodiscard]] result<void> connect(const synapse_peer& peer);
+  /// The same for one that others have told of: it is forgotten when some calls in a row have led to nobody, and left out where 256 such
+  /// are called already.
+  [[nodiscard]] result<void> connect_passing(const synapse_peer& peer);
   /// Reads the list of allowed keys again. Links with peers whose key is no longer on it are ended. On an error the old list
   /// stays.
   [[nodiscard]] result<void> reload_allowed();

@@ -72,7 +72,10 @@ bool reactor::begin_call(target* from, link* whose, const std::string& endpoint,
   }
   if (made == nullptr) {
     ++count_.calls_failed;
-    if (from != nullptr) call_again(*from, from->pause_ns * 2);
+    if (from != nullptr) {
+      ++from->failures;
+      call_again(*from, from->pause_ns * 2);
+    }
     return false;
   }
   made->from = from;
@@ -189,6 +192,7 @@ void reactor::identified(call& c, const peer_id& who, std::uint64_t now) {
 void reactor::end_call(call& c, bool failed) {
   unwatch_call(c);
   if (target* const t = c.from) {
+    if (failed) ++t->failures;
     call_again(*t, failed ? t->pause_ns * 2 : 0);
   }
   if (failed) ++count_.calls_failed;

@@ -207,7 +207,7 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
   ++count_.links_made;
   greet(l, now);  // before any frame: the peer may not know yet that we have heard it
   for (const auto& t : targets_) {
-    if (t->whose == &l) t->pause_ns = 0;
+    if (t->whose == &l) t->pause_ns = 0, t->failures = 0;
   }
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
   if (l.lane_offered != 0 && may_have_lanes(l)) l.lane_out = lane::open(l.lane_offered);
@@ -245,6 +245,7 @@ void reactor::take_down(link& l, link_loss why, bool keep_way) {
   if (!keep_way && l.way != nullptr) {
     target* const from = l.way->from;
     end_call(*l.way, false);
+    if (from != nullptr && !was_up) ++from->failures;
     // Who does not want us is not pressed.
     if (from != nullptr && (why == link_loss::refused || why == link_loss::closed))
       call_again(*from, ~std::uint64_t{0});

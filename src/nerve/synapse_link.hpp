@@ -29,6 +29,9 @@ struct target {
   bool calling = false;   // there is a call for it, or its link's way is there
   std::uint64_t call_at_ns = 0;
   std::uint64_t pause_ns = 0;  // doubled by each failure
+  bool passing = false;        // forgotten after failures_max
+  int failures = 0;            // of calls, since the last that led to somebody
+  static constexpr int failures_max = 8;
 };
 
 /// One connection that leads out. Its number is the cookie by which the peer answers, and its name in epoll.

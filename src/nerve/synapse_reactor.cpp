@@ -352,6 +352,9 @@ void reactor::tick_calls(std::uint64_t now) {
     }
     if (i < calls_.size() && calls_[i]->cookie == cookie) ++i;  // else another one is at its place
   }
+  std::erase_if(targets_, [](const auto& t) {  // one that is not being called has no call that points to it
+    return t->passing && !t->calling && t->failures >= target::failures_max;
+  });
   for (const auto& t : targets_) {
     if (t->calling || now < t->call_at_ns || (t->whose != nullptr && t->whose->way != nullptr)) continue;
     begin_call(t.get(), nullptr, t->endpoint, t->key);

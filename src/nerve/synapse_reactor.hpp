@@ -41,7 +41,7 @@ public:
   [[nodiscard]] result<void> start(transport_sink& sink, std::vector<std::byte> hello);
   [[nodiscard]] frame_fate send(const peer_id& peer, const frame_header& header,
                                 std::span<const std::byte> payload) noexcept;
-  [[nodiscard]] result<void> connect(const synapse_peer& peer);
+  [[nodiscard]] result<void> connect(const synapse_peer& peer, bool passing);
   [[nodiscard]] result<void> reload_allowed();
   void close() noexcept;
   [[nodiscard]] std::vector<std::string> endpoints() const { return bound_; }
@@ -54,7 +54,7 @@ private:
   [[nodiscard]] result<void> read_keys();
   [[nodiscard]] result<void> bind_all();
   void command(std::function<void()> what);
-  void add_target(const std::string& endpoint, const std::optional<curve_key>& key);
+  void add_target(const std::string& endpoint, const std::optional<curve_key>& key, bool passing);
 
   /// Before each message in a lane: its length.
   static constexpr std::size_t lane_length_bytes = 4;

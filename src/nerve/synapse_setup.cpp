@@ -137,7 +137,7 @@ result<void> reactor::prepare() try {
   for (const synapse_peer& peer : options_.peers) {
     const auto key = check_peer(peer);
     if (!key) return tl::unexpected<error>(key.error());
-    add_target(peer.endpoint, *key);
+    add_target(peer.endpoint, *key, false);
   }
   return {};
 } catch (const zmq::error_t& e) {
@@ -205,21 +205,28 @@ void reactor::command(std::function<void()> what) {
   wake();
 }
 
-void reactor::add_target(const std::string& endpoint, const std::optional<curve_key>& key) {
-  const bool known =
-      std::any_of(targets_.begin(), targets_.end(), [&](const auto& t) { return t->endpoint == endpoint; });
-  if (known) return;
+void reactor::add_target(const std::string& endpoint, const std::optional<curve_key>& key, bool passing) {
+  constexpr std::ptrdiff_t passing_max = 256;
+  const auto known =
+      std::find_if(targets_.begin(), targets_.end(), [&](const auto& t) { return t->endpoint == endpoint; });
+  if (known != targets_.end()) {
+    (*known)->passing = (*known)->passing && passing;
+    return;
+  }
+  const auto passing_now = std::count_if(targets_.begin(), targets_.end(), [](const auto& t) { return t->passing; });
+  if (passing && passing_now >= passing_max) return;
   targets_.push_back(std::make_unique<target>());
   targets_.back()->endpoint = endpoint;
   targets_.back()->key = key;
+  targets_.back()->passing = passing;
 }
 
-result<void> reactor::connect(const synapse_peer& peer) {
+result<void> reactor::connect(const synapse_peer& peer, bool passing) {
   const auto key = check_peer(peer);
   if (!key) return tl::unexpected<error>(key.error());
   if (closing_.load()) return fail(errc::closed, "The synapse is closing.");
-  command([this, endpoint = peer.endpoint, k = *key] {
-    add_target(endpoint, k);
+  command([this, endpoint = peer.endpoint, k = *key, passing] {
+    add_target(endpoint, k, passing);
     next_tick_ns_ = 0;
   });
   return {};

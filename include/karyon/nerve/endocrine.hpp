@@ -88,7 +88,7 @@ enum class publish_result : std::uint8_t {
   full,           ///< Too many signals are on their way, or another thread has kept a lock of the bus for too long: stopped
                   ///< by the system, or among very many patterns; try again later, or not at all.
   disconnected,   ///< There is no connection to the server now. Nothing is kept for when there is.
-  too_large,      ///< More bytes than payload_bytes_max.
+  too_large,      ///< More bytes than payload_bytes_max, or than a frame of the node takes by whose links a bus goes.
   closed,         ///< The bus, or its runtime, is ending.
 };
 [[nodiscard]] KARYON_API const char* to_string(publish_result r) noexcept;

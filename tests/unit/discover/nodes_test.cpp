@@ -255,6 +255,28 @@ TEST_CASE("a peer that claims more memberships than are kept of one is not belie
   }
 }
 
+TEST_CASE("an answer that comes after it was asked for once more counts") {
+  detail::replica a(1, {});
+  detail::replica b(2, {});
+  detail::replica_effects of_a;
+  detail::replica_effects of_b;
+  const detail::replica_op here{true, "heart", 1, 1};
+  b.local({&here, 1}, of_b);
+  a.peer_up({2, 1}, of_a);
+  b.peer_up({1, 1}, of_b);
+  of_b.sends.clear();
+  for (const auto& f : std::exchange(of_a.sends, {})) b.received({1, 1}, *f.bytes, of_b);
+  a.tick(of_a);
+  for (const auto& f : std::exchange(of_b.sends, {})) a.received({2, 1}, *f.bytes, of_a);
+  REQUIRE(a.of(2) != nullptr);
+  CHECK(a.of(2)->size() == 1);
+  // The answer to what it has asked meanwhile says nothing new, and does no harm.
+  for (const auto& f : std::exchange(of_a.sends, {})) b.received({1, 1}, *f.bytes, of_b);
+  for (const auto& f : std::exchange(of_b.sends, {})) a.received({2, 1}, *f.bytes, of_a);
+  CHECK(a.of(2)->size() == 1);
+  CHECK(a.malformed() == 0);
+}
+
 TEST_CASE("a peer that claims a time at which clocks would begin anew is not believed") {
   detail::replica a(1, {});
   detail::replica_limits any;

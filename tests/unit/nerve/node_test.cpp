@@ -323,6 +323,22 @@ TEST_CASE("a node that says it begins in the far future keeps no other out") {
   CHECK(core.connected("b"));
 }
 
+TEST_CASE("a second node of a runtime, which has none of its services, takes it for no bad frame to be asked of them") {
+  karyon::runtime rt(karyon::tests::quiet());
+  const karyon::node first(rt, {.name = "a"});
+  karyon::node second(rt, {.name = "b"});
+  auto& core = karyon::detail::node_access::core(second);
+  const karyon::detail::peer_id c{karyon::detail::wire_hash("c"), 7};
+  core.link_up(c, karyon::detail::write_node_hello("c").value());
+  karyon::detail::frame_header h;
+  h.kind = karyon::detail::frame_kind::service;
+  const std::vector<std::byte> question(40, std::byte{1});
+  core.received(c, h, question);
+  CHECK(second.stats().bad_frames == 0);
+  core.received(c, h, std::span(question).first(3));
+  CHECK(second.stats().bad_frames == 1);
+}
+
 TEST_CASE("cells of a peer that come and go take no more room than those that live at a time") {
   karyon::node_options for_a{.name = "a"};
   for_a.cells_max = 300;
