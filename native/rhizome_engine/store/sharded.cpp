@@ -280,17 +280,17 @@ result<time_us> sharded_transaction::validate_all(std::span<const touched_part> 
 }
 
 result<void> sharded_transaction::write_all(std::span<const touched_part> touched, time_us now) {
-  std::vector<commit_part> others;
-  for (const touched_part& one : touched) {
-    detail::core& c = *one.changes->state_->c;
-    if (c.options.sink == nullptr) continue;
-    others.clear();
-    for (const touched_part& other : touched)
-      if (other.shard != one.shard) others.push_back({other.shard, other.changes->state_->c->last + 1});
-    if (auto told = c.tell_sink(*one.changes->state_, c.last + 1, now, others); !told) return told;
-  }
   std::vector<commit_sink*> sinks;
-  try {
+  try {  // from the first log that is told on, whatever fails leaves the shards read-only
+    std::vector<commit_part> others;
+    for (const touched_part& one : touched) {
+      detail::core& c = *one.changes->state_->c;
+      if (c.options.sink == nullptr) continue;
+      others.clear();
+      for (const touched_part& other : touched)
+        if (other.shard != one.shard) others.push_back({other.shard, other.changes->state_->c->last + 1});
+      if (auto told = c.tell_sink(*one.changes->state_, c.last + 1, now, others); !told) return told;
+    }
     for (const touched_part& one : touched) {
       detail::core& c = *one.changes->state_->c;
       if (!c.apply(*one.changes->state_, c.last + 1, now)) throw std::bad_alloc();
