@@ -266,6 +266,16 @@ inline std::uint64_t heard_by_all() {
   return sum;
 }
 
+/// Until each of them has handled one; for a minute at the longest.
+inline void await_first_turns() {
+  auto const give_up = now_ns() + 60'000'000'000;
+  for (auto const& one : heard) {
+    while (one.load(std::memory_order_relaxed) == 0 && now_ns() < give_up) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+  }
+}
+
 /// Signals that they handle in so many nanoseconds, a second.
 inline double rate(std::int64_t for_ns) {
   auto const before = heard_by_all();

@@ -182,7 +182,7 @@ figure fair_p99(work const& asked) {
   auto& rt = start_runtime(asked);
   auto const whom = rt.spawn<answerer>();
   start_restless(rt, asked.cells);
-  settle();
+  await_first_turns();
   auto const end = now_ns() + static_cast<std::int64_t>(asked.operations) * 1'000'000;
   // Whoever does not answer in time counts with that time.
   auto latencies = sample_latencies(

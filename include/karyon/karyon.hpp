@@ -16,6 +16,7 @@
 #include <karyon/discover/registry.hpp>
 #include <karyon/matrix/gradient.hpp>
 #include <karyon/matrix/owned_table.hpp>
+#include <karyon/matrix/replicated_table.hpp>
 #include <karyon/matrix/table.hpp>
 #include <karyon/organelle/organelle.hpp>
 #include <karyon/sched/options.hpp>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,6 +16,7 @@
 #include "cell/backlog.hpp"
 #include "cell/links.hpp"
 #include "cell/slot.hpp"
+#include "sched/huge_page_allocator.hpp"
 #include "sched/timer_wheel.hpp"
 
 namespace karyon::detail {
@@ -77,7 +79,7 @@ private:
     std::uint32_t sequence = 1;
     std::uint32_t next_free = none;
   };
-  std::vector<entry> entries_;
+  std::vector<entry, huge_page_allocator<entry>> entries_;
   std::uint32_t free_ = none;
   std::size_t used_ = 0;
 };
@@ -151,10 +153,31 @@ struct cell_timer : signal, timer {  // a signal begins where memory is aligned 
   static constexpr std::uint32_t going_on = 2;    // periodic: to be started again once its signal is done with
   static constexpr std::uint32_t skipping = 4;    // missed_periods::skipped
   static constexpr std::uint32_t emptied = 8;     // its payload has ended
+  static constexpr unsigned bytes_shift = 16;     // from there on: the record's size, or 0 if that is too large
   [[nodiscard]] bool is(std::uint32_t bit) const noexcept { return (record_bits & bit) != 0; }
 };
 // A record with 8 bytes of payload fills two cache lines.
 static_assert(sizeof(cell_timer) == 120);
+
+/// A cell's timer in its table. That there is no payload to end is noted here, so that a cancel need not wait for the record.
+class timer_entry {
+public:
+  timer_entry() noexcept = default;
+  explicit timer_entry(cell_timer* t) noexcept
+      : bits_(reinterpret_cast<std::uintptr_t>(t) | (t->is(cell_timer::emptied) ? plain_bit : 0)) {}
+  [[nodiscard]] cell_timer* record() const noexcept { return reinterpret_cast<cell_timer*>(bits_ & ~plain_bit); }
+  [[nodiscard]] bool is_plain() const noexcept { return (bits_ & plain_bit) != 0; }
+
+private:
+  static constexpr std::uintptr_t plain_bit = 1;
+  std::uintptr_t bits_ = 0;
+};
+
+/// Timers that the handler which runs has cancelled, and that are still in their wheels: nobody has looked at their records yet.
+struct cancel_batch {
+  std::array<cell_timer*, 64> timers;
+  std::size_t count = 0;
+};
 
 struct pending_request {
   request_ptr handler;
@@ -178,7 +201,8 @@ struct cell_extras {
   std::map<std::uint64_t, monitor_end> monitors;  // made by this cell
   std::map<std::uint64_t, bond_ptr> watchers;     // of this cell: the request, which will be the `down`
   handle_table<pending_request> requests;
-  handle_table<cell_timer*> timers;
+  handle_table<timer_entry> timers;
+  std::unique_ptr<cancel_batch> cancelled;  // of a cell with many timers; empty between its handlers
   std::vector<signal*> stash;
   std::unique_ptr<backlog> waiting;
   const behavior_table* behavior = nullptr;
@@ -206,6 +230,10 @@ void destroy_suspended(cell_extras& e, const exit_reason& why) noexcept;
 void destroy_timer(cell_timer* t) noexcept;
 /// Cancels whatever state it is in; the record is not the caller's afterwards. Owner of the cell only.
 void cancel_timer(cell_timer* t) noexcept;
+/// The same for a plain one, in a handler of a cell that has a batch: at the latest when finish_cancels is called, which is before the
+/// cell handles anything else.
+void cancel_soon(cell_extras& e, cell_timer* t) noexcept;
+void finish_cancels(cell_extras& e) noexcept;
 /// Before the mailbox is closed: no timer of the cell fires after the close, or it is discarded by whoever fires it.
 void cancel_all_timers(cell_extras& e) noexcept;
 

@@ -89,10 +89,13 @@ template <class F>
   }
 }
 
-/// Over its quota a cell ends, whether or not it has caught the bad_alloc.
-inline void check_quota(run_context& context, const cell_slot& slot) noexcept {
-  if (slot.extras != nullptr && slot.extras->memory != nullptr && slot.extras->memory->over_quota() &&
-      !context.doomed) {
+/// After each call of the cell's code in a turn: acts on the timers that it has cancelled. Over its quota a cell ends, whether or
+/// not it has caught the bad_alloc.
+inline void after_user_code(run_context& context, const cell_slot& slot) noexcept {
+  cell_extras* const e = slot.extras;
+  if (e == nullptr) return;
+  if (e->cancelled != nullptr) finish_cancels(*e);
+  if (e->memory != nullptr && e->memory->over_quota() && !context.doomed) {
     context.doomed = true;
     context.why = exit_reason::kind::memory_limit;
   }
@@ -117,7 +120,7 @@ template <bool KeepsLast>
   } else {
     ops->discard(s, errc::cell_failed, context.why);
   }
-  check_quota(context, slot);
+  after_user_code(context, slot);
 }
 
 /// Whether the handler of `s` runs elsewhere than on a worker. Two loads for nearly all signals.
@@ -212,7 +215,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
     guarded(
         context, [&] { slot.info.load(std::memory_order_relaxed)->started(slot.object()); },
         exit_reason::kind::start_failed);
-    check_quota(context, slot);
+    after_user_code(context, slot);
   }
   // What must be written before the cell is given up: after go_idle it may already run elsewhere. Covered.
   auto settle = [&](std::uint32_t count) {
@@ -290,6 +293,14 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
       if (here != nullptr && !here->leave()) [[unlikely]]
         return finish_lost_turn(context, slot, *here, n);
       settle(n);
+      if constexpr (!Needs && !Observed) {
+        // One that has nothing left does not wait among those that have: what comes next would wait with it, for all of them. In a
+        // simulation it may: any order may be met, and a seed keeps its meaning.
+        if (slot.pending_tail == nullptr && slot.inbox.go_idle()) {
+          running = nullptr;
+          return;
+        }
+      }
       core.schedule_again(slot);
       running = nullptr;
       return;

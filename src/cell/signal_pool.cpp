@@ -225,6 +225,12 @@ void* allocate_signal(std::size_t bytes) {
   return memory;
 }
 
+void* allocate_lasting(std::size_t bytes) {
+  void* memory = allocate_signal(bytes);
+  if (pooled && bytes <= signal_cache::bytes_max && cache != nullptr) cache->fetch_next(bytes);
+  return memory;
+}
+
 void free_signal(void* memory, std::size_t bytes) noexcept {
   if (pooled && bytes <= signal_cache::bytes_max) [[likely]] {
     signal_cache* mine = my_cache();

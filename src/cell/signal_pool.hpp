@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sched/cpu.hpp"
+
 namespace karyon::detail {
 
 /// Where signals of up to 128 bytes come from: a process-wide pool with a cache a thread.
@@ -50,6 +52,15 @@ public:
     ++m.count;
   }
 
+  /// Asks for the first two lines of what the next call for so many bytes will get, for those who get what others, long ago, have
+  /// used. 0 < bytes <= bytes_max.
+  void fetch_next(std::size_t bytes) const noexcept {
+    const auto* n = reinterpret_cast<const std::byte*>(magazines_[size_class(bytes)].loaded);
+    if (n == nullptr) return;
+    prefetch_for_write(n);
+    prefetch_for_write(n + 64);
+  }
+
   /// For threads that have no cache (any more): one lock each.
   [[nodiscard]] static void* allocate_uncached(std::size_t bytes);
   static void release_uncached(void* memory, std::size_t bytes) noexcept;
@@ -78,5 +89,9 @@ private:
   const std::uint32_t node_;
   std::array<magazine, classes> magazines_;
 };
+
+/// As allocate_signal, for what lives long: the memory that the next call will get is asked for as well. Of what such things leave
+/// behind no line is in a cache.
+[[nodiscard]] void* allocate_lasting(std::size_t bytes);
 
 }  // namespace karyon::detail

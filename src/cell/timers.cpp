@@ -2,10 +2,12 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "cell/extras.hpp"
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
+#include "cell/signal_pool.hpp"
 
 namespace karyon::detail {
 
@@ -20,6 +22,9 @@ constexpr signal_ops timer_ops{&run_timer, &discard_timer, "karyon::timer", fals
 /// handler whose worker was taken over, starts as a signal to the cell, which comes behind what waits there, as the timer's own
 /// signal would.
 constexpr signal_ops arming_ops{&run_arming, &discard_timer, "karyon::timer", false, false, true};
+
+/// From so many on a cell's cancels are gathered: of fewer the records are in a cache.
+constexpr std::size_t timers_for_a_batch = 1024;
 
 // ---- the record ------------------------------------------------------------------------------------------------------
 
@@ -44,7 +49,9 @@ void end_payload(cell_timer& t) noexcept {
 }
 
 void free_record(cell_timer* t) noexcept {
-  const std::size_t bytes = bytes_of(t->kind);
+  // From the record's first line, so that a cancel does without the second.
+  const std::size_t noted = t->record_bits >> cell_timer::bytes_shift;
+  const std::size_t bytes = noted != 0 ? noted : bytes_of(t->kind);
   t->~cell_timer();
   free_signal(t, bytes);
 }
@@ -65,10 +72,14 @@ void fire(timer* t, worker& w) {
 void release(timer* t, worker&) { destroy_timer(static_cast<cell_timer*>(t)); }
 
 record_ptr new_record(const timer_kind* kind) {
-  auto* t = ::new (allocate_signal(bytes_of(kind))) cell_timer(&timer_ops, kind);
+  const std::size_t bytes = bytes_of(kind);
+  auto* t = ::new (allocate_lasting(bytes)) cell_timer(&timer_ops, kind);
   t->fire = &fire;
   t->release = &release;
   if (kind == nullptr || kind->destroy == nullptr) t->record_bits = cell_timer::emptied;  // there is nothing to end
+  if (bytes >> (32 - cell_timer::bytes_shift) == 0) {
+    t->record_bits |= static_cast<std::uint32_t>(bytes) << cell_timer::bytes_shift;
+  }
   // Out of all wheels, where nobody but its cell can reach it.
   t->state_word.store(timer::fired, std::memory_order_relaxed);
   return record_ptr(t);
@@ -114,8 +125,9 @@ void skip_missed(cell_timer& t) noexcept {
 /// The cell sees its timer's signal: acts on it.
 void run_timer(void*, signal& s) {
   auto& t = static_cast<cell_timer&>(s);
-  if (t.is(cell_timer::suppressed)) return;
   cell_extras& e = *running->slot->extras;
+  if (e.cancelled != nullptr) finish_cancels(e);  // by the end of a signal that was dropped before this one
+  if (t.is(cell_timer::suppressed)) return;
   if (t.kind == nullptr) {
     pending_request request = e.requests.take(t.number);
     request.handler->fail(error(errc::timeout, "no answer within the time given"));
@@ -205,8 +217,42 @@ void cancel_timer(cell_timer* t) noexcept {
   t->record_bits |= cell_timer::suppressed;  // its signal is in this cell's mailbox, and will do nothing
 }
 
+void cancel_soon(cell_extras& e, cell_timer* t) noexcept {
+  // Of a million timers hardly any is in a cache: while this one's record comes, the next cancels go on. Should it fire before it is
+  // looked at, its signal waits behind the handler that runs.
+  prefetch_for_write(t);
+  cancel_batch& b = *e.cancelled;
+  b.timers[b.count++] = t;
+  if (b.count == b.timers.size()) finish_cancels(e);
+}
+
+void finish_cancels(cell_extras& e) noexcept {
+  cancel_batch& b = *e.cancelled;
+  const std::size_t cancelled = std::exchange(b.count, 0);
+  if (cancelled == 0) return;
+  // In two rounds: the first asks for what the second touches.
+  std::size_t out = 0;
+  const covered here;
+  worker* const w = worker::current();
+  for (std::size_t i = 0; i < cancelled; ++i) {
+    cell_timer* const t = b.timers[i];
+    if (w != nullptr && t->home == w && t->claim_at_home()) {
+      timer_wheel::fetch_for_unlink(*t);
+      prefetch_for_write(&t->fire);  // the record's second line, for whoever gets its memory next
+      b.timers[out++] = t;
+    } else {
+      cancel_timer(t);
+    }
+  }
+  for (std::size_t i = 0; i < out; ++i) {
+    w->take_out_timer(*b.timers[i]);
+    free_record(b.timers[i]);
+  }
+}
+
 void cancel_all_timers(cell_extras& e) noexcept {
-  e.timers.for_each([](cell_timer* t) { cancel_timer(t); });
+  if (e.cancelled != nullptr) finish_cancels(e);
+  e.timers.for_each([](const timer_entry& t) { cancel_timer(t.record()); });
   e.requests.for_each([](pending_request& r) {
     if (r.timeout != nullptr) cancel_timer(r.timeout);
   });
@@ -228,7 +274,10 @@ std::uint64_t start_timer(cell_slot* self, const timer_kind& kind, void* payload
     t->period_ns = delay.count() > 1000 ? static_cast<std::uint64_t>(delay.count()) : 1000;
     if (mode == timer_mode::every_skipping) t->record_bits |= cell_timer::skipping;
   }
-  const std::uint64_t number = t->number = extras_of(*self).timers.add(t.get());
+  cell_extras& e = extras_of(*self);
+  const std::uint64_t number = t->number = e.timers.add(timer_entry(t.get()));
+  if (e.timers.size() == timers_for_a_batch && e.cancelled == nullptr)
+    e.cancelled.reset(new (std::nothrow) cancel_batch);
   begin(*self, t.release(), delay);  // may fire at once: not ours any more
   return number;
 }
@@ -267,8 +316,15 @@ request_ptr take_request(std::uint64_t token) noexcept {
 namespace karyon {
 
 bool cell::cancel(timer_id timer) noexcept {
-  if (slot_->extras == nullptr || slot_->extras->timers.find(timer.value) == nullptr) return false;
-  detail::cancel_timer(slot_->extras->timers.take(timer.value));
+  detail::cell_extras* const e = slot_->extras;
+  if (e == nullptr || e->timers.find(timer.value) == nullptr) return false;
+  const detail::timer_entry found = e->timers.take(timer.value);
+  // A payload that has an end is ended at once: it may hold a promise, whose asker is told by that.
+  if (found.is_plain() && e->cancelled != nullptr && detail::running != nullptr && detail::running->slot == slot_) {
+    detail::cancel_soon(*e, found.record());
+  } else {
+    detail::cancel_timer(found.record());
+  }
   return true;
 }
 

@@ -25,7 +25,13 @@ std::unique_ptr<peer_link> peer_link::open(peer_network& network, std::string_vi
 }
 
 peer_link::~peer_link() {
-  channel_.reset();  // no call of the listener runs from here on
+  std::unique_ptr<peer_channel> ends;
+  {
+    // A call of the listener that runs now sends by it, or finds that it is gone.
+    const std::lock_guard lock(log_);
+    ends = std::move(channel_);
+  }
+  ends.reset();  // without the lock, since such a call is waited for; none runs from here on
 }
 
 void peer_link::send(const replica_effects& fx) noexcept {
@@ -67,7 +73,7 @@ void peer_link::take(Event&& event) {
   replica_effects fx;
   {
     const std::lock_guard lock(log_);
-    if (replica_ == nullptr) return;  // the network had no place for it
+    if (replica_ == nullptr || channel_ == nullptr) return;  // the network had no place for it, or the link ends
     event(fx);
     send(fx);
   }

@@ -55,7 +55,7 @@ private:
   peer_sink& sink_;
   std::mutex log_;
   std::unique_ptr<replica> replica_;       // log_
-  std::unique_ptr<peer_channel> channel_;  // set once, under log_
+  std::unique_ptr<peer_channel> channel_;  // set once, and taken away at the end, under log_
 };
 
 }  // namespace karyon::detail

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
+#include <system_error>
 #include <utility>
 
 #include "nerve/overlay_wire.hpp"
@@ -31,7 +33,7 @@ std::uint64_t take(std::span<const std::byte>& from, unsigned bytes) noexcept {
 /// Whether others can call it: not one that stands for all of a machine's addresses.
 bool can_be_called(std::string_view endpoint) noexcept {
   return !endpoint.empty() && endpoint.size() <= 255 && endpoint.find("//0.0.0.0") == std::string_view::npos &&
-         endpoint.find('*') == std::string_view::npos;
+         endpoint.find("//[::]") == std::string_view::npos && endpoint.find('*') == std::string_view::npos;
 }
 
 }  // namespace
@@ -77,7 +79,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
       time_to_live_ns_(static_cast<std::uint64_t>(options.nats.time_to_live.count()) * 1'000'000),
       queue_max_(options.nats.outgoing_max) {
   // What the network tells before there is a driver waits for the lock.
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(hearing_);
   channel_ = network.open("overlay/" + std::string(compartment), *this);
   if (channel_ == nullptr) {
     throw runtime_error(error(errc::already_present, "the overlay of compartment \"" + std::string(compartment) +
@@ -97,7 +99,13 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
                                                }
                                                changed_.notify_one();
                                              });
-  thread_ = std::thread([this] { run(); });
+  try {
+    driver_->start();
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& e) {
+    throw runtime_error(error(errc::system_error, std::string("a bus by overlay has got no thread: ") + e.what()));
+  }
+  hears_ = true;
 }
 
 overlay_bus::~overlay_bus() { close(); }
@@ -110,6 +118,10 @@ void overlay_bus::close() noexcept {
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
   driver_->leave();  // its neighbours are told while there is a way to them
+  {
+    const std::lock_guard lock(hearing_);
+    hears_ = false;  // what the network tells from here on is left out: it would use what goes now
+  }
   channel_.reset();  // no call of the listener runs from here on
   driver_.reset();
 }
@@ -156,7 +168,6 @@ void overlay_bus::hand_over(std::string_view broadcast) noexcept {
 }
 
 void overlay_bus::run() {
-  driver_->start();  // what it delivers waits in this object's queue, so not under the lock
   std::unique_lock lock(mutex_);
   auto next_tick = std::chrono::steady_clock::now() + tick_every;
   while (!stopping_) {
@@ -170,8 +181,12 @@ void overlay_bus::run() {
         const std::size_t head = 2 + (static_cast<unsigned char>(q.broadcast[0]) |
                                       std::size_t{static_cast<unsigned char>(q.broadcast[1])} << 8u);
         sink_.leaving(std::as_writable_bytes(std::span(q.broadcast).subspan(head)));
-        sent_.fetch_add(1, std::memory_order_relaxed);
-        static_cast<void>(driver_->broadcast(q.broadcast));
+        try {
+          static_cast<void>(driver_->broadcast(q.broadcast));
+          sent_.fetch_add(1, std::memory_order_relaxed);
+        } catch (const std::bad_alloc&) {
+          lost_.fetch_add(1, std::memory_order_relaxed);
+        }
         hand_over(q.broadcast);
       }
       lock.lock();
@@ -196,13 +211,17 @@ void overlay_bus::run() {
 // ---- the network ---------------------------------------------------------------------------------------------------
 
 void overlay_bus::peer_up(const peer& who) {
-  { const std::lock_guard wait_for_the_constructor(mutex_); }
+  const std::lock_guard hearing(hearing_);
+  if (!hears_) return;
   const peer_id id{who.node, who.incarnation};
   std::vector<std::vector<std::byte>> held;
   {
     const std::lock_guard lock(book_mutex_);
     const auto found = book_.find(who.node);
-    if (found != book_.end()) held = std::exchange(found->second.held, {});
+    if (found != book_.end()) {
+      held = std::exchange(found->second.held, {});
+      if (monotonic_ns() - found->second.called_ns >= call_again_ns) held.clear();  // nobody waits for it any more
+    }
   }
   // Where this node listens, so that the peer can say it to others.
   overlay_envelope mine;
@@ -215,9 +234,14 @@ void overlay_bus::peer_up(const peer& who) {
   driver_->learn_contact(id);
 }
 
-void overlay_bus::peer_down(const peer& who) { driver_->link_down({who.node, who.incarnation}); }
+void overlay_bus::peer_down(const peer& who) {
+  const std::lock_guard hearing(hearing_);
+  if (hears_) driver_->link_down({who.node, who.incarnation});
+}
 
 void overlay_bus::received(const peer& from, std::span<const std::byte> bytes) {
+  const std::lock_guard hearing(hearing_);
+  if (!hears_) return;
   overlay_envelope e;
   if (!decode_envelope(bytes, e)) {
     slow_.fetch_add(1, std::memory_order_relaxed);
@@ -272,6 +296,8 @@ frame_fate overlay_bus::send(const peer_id& to, const frame_header& header, std:
     case peer_fate::closed: return frame_fate::closed;
     case peer_fate::down: break;
   }
+  // Only what makes neighbours waits for a connection; a broadcast is for those that there are.
+  if (header.kind != frame_kind::gossip) return frame_fate::peer_down;
   return call(to, std::move(bytes));
 } catch (const std::bad_alloc&) {
   return frame_fate::no_credit;
@@ -288,7 +314,9 @@ frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
     const std::uint64_t now_ns = monotonic_ns();
     const bool waits = a.called_ns != 0 && now_ns - a.called_ns < call_again_ns;
     if (waits && a.held.empty()) return frame_fate::peer_down;  // it was there meanwhile, and is gone
-    if (a.held.size() < held_max) a.held.push_back(std::move(bytes));
+    if (!waits) a.held.clear();  // of a call that has led nowhere
+    if (a.held.size() >= held_max) return frame_fate::no_credit;
+    a.held.push_back(std::move(bytes));
     if (waits) return frame_fate::accepted;
     a.called_ns = now_ns;
     endpoints = a.endpoints;

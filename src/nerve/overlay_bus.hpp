@@ -64,8 +64,6 @@ public:
   [[nodiscard]] carrier_counts counts() const noexcept override;
   void close() noexcept override;
 
-  [[nodiscard]] std::vector<peer_id> neighbors() const { return driver_->neighbors(); }
-
 private:
   /// A broadcast: the subject's length (2 bytes), the subject, the frame.
   struct queued {
@@ -106,6 +104,8 @@ private:
   bool stopping_ = false;        // mutex_
   std::atomic<std::uint64_t> sent_{0}, expired_{0}, lost_{0}, slow_{0};
 
+  std::mutex hearing_;  // while the network's thread is in a call of the listener
+  bool hears_ = false;  // hearing_; the calls may use what follows
   std::unique_ptr<peer_channel> channel_;
   std::unique_ptr<overlay_driver> driver_;
   std::thread thread_;

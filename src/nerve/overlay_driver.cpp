@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <utility>
 
 #include "nerve/overlay_wire.hpp"
@@ -23,7 +24,10 @@ void overlay_driver::leave() {
   }
   changed_.notify_all();
   if (clock_.joinable()) clock_.join();
-  step([this](overlay_effects& e) { overlay_.leave(e); });
+  try {
+    step([this](overlay_effects& e) { overlay_.leave(e); });
+  } catch (const std::bad_alloc&) {  // they find out by its silence
+  }
 }
 
 void overlay_driver::learn_contact(const peer_id& contact) {
@@ -139,8 +143,14 @@ void overlay_driver::keep_time() {
       continue;
     }
     lock.unlock();
-    step([&](overlay_effects& e) { overlay_.tick(monotonic_ns(), random_, e); });
+    bool done = true;
+    try {
+      step([&](overlay_effects& e) { overlay_.tick(monotonic_ns(), random_, e); });
+    } catch (const std::bad_alloc&) {
+      done = false;
+    }
     lock.lock();
+    if (!done) changed_.wait_for(lock, std::chrono::milliseconds(50));
   }
 }
 

@@ -61,8 +61,7 @@ void foreign_task::run_it(task* t, worker& w) {
   switch (what->resume(unit, w.owner().signals_per_turn())) {
     case caf::resumable::resume_later:
       // Behind the others of this worker.
-      w.count_requeued();
-      w.push_local(t);
+      w.push_local_again(t);
       return;
     case caf::resumable::awaiting_message:
     case caf::resumable::done:

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sched/pulse.hpp"
+#include "sched/thread_slice.hpp"
 #include "sched/worker.hpp"
 
 namespace karyon::detail {
@@ -63,6 +64,7 @@ void crew::stop() noexcept {
 
 void crew::serve(member& m) noexcept {
   m.tid = gettid();
+  thread_slice::make_short();
   while (true) {
     worker* const w = m.assigned.exchange(nullptr, std::memory_order_seq_cst);
     if (w != nullptr) {
@@ -83,6 +85,7 @@ void crew::serve(member& m) noexcept {
 
 void crew::come_back(member& m) noexcept {
   pthread_setname_np(pthread_self(), "karyon.spare");
+  thread_slice::make_short();
   const std::lock_guard lock(mutex_);
   m.away = false;
   pulse_.worker_sleeps();

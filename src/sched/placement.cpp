@@ -42,7 +42,7 @@ void worker::shed() noexcept {
     off_ = false;
     return;
   }
-  while (task* t = queue_.pop()) forward(t);
+  while (task* t = pop_unpinned()) forward(t);
   // What was taken, and then what has come since. What comes meanwhile waits for the next time (pick_elsewhere leaves it
   // there), for the pinned tasks want to go on.
   for (task* t : {std::exchange(taken_, nullptr), inbox_.take_all()}) {

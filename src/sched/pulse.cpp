@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "sched/thread_slice.hpp"
+
 namespace karyon::detail {
 
 void pulse::start(look_function look, void* context) {
@@ -10,6 +12,7 @@ void pulse::start(look_function look, void* context) {
   context_ = context;
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "karyon.pulse");
+    thread_slice::make_short();
     loop();
   });
 }

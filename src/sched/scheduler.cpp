@@ -129,7 +129,7 @@ void scheduler::drain(const std::function<void(task*)>& f) {
     found = false;
     dirty_->for_each([&](dirty_pool& pool) { all(pool.take_all()); });
     for (auto& w : workers_) {
-      while (task* t = w->queue_.pop()) one(t);
+      while (task* t = w->pop_unpinned()) one(t);
       while (task* t = w->pinned_.pop()) one(t);
       while (task* t = w->high_.pop()) one(t);
       all(std::exchange(w->taken_, nullptr));

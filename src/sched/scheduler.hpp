@@ -69,13 +69,16 @@ public:
     }
     return schedule_anyway(t, home, pinned);
   }
-  /// The same for a task that has had its turn and wants another: it is not counted as woken.
+  /// The same for a task that has had its turn and wants another: it is not counted as woken, and on its worker it is served with
+  /// others of its kind. Not while the thread is exposed.
   void schedule_again(task* t, unsigned home, bool pinned) noexcept {
     worker* self = worker::current();
     if (self != nullptr && &self->owner() == this) {
-      const bool stays =
-          pinned ? self->index() == home : self->node() == workers_[home]->node() || self->index() == route(home);
-      if (stays) self->count_requeued();
+      if (pinned) {
+        if (self->index() == home) self->count_requeued();
+      } else if (self->node() == workers_[home]->node() || self->index() == route(home)) {
+        return self->push_local_again(t);
+      }
     }
     schedule(t, home, pinned);
   }

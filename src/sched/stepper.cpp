@@ -35,7 +35,7 @@ void stepper::collect() {
 void stepper::collect(unsigned index) {
   worker& w = owner_.at(index);
   std::vector<entry>& to = waiting_[index];
-  while (task* t = w.queue_.pop()) to.push_back({t, false});
+  while (task* t = w.pop_unpinned()) to.push_back({t, false});
   while (task* t = w.pinned_.pop()) to.push_back({t, true});
   while (task* t = w.high_.pop()) to.push_back({t, true});
   const auto all = [&to, &w](task* newest, bool pinned) {

@@ -7,6 +7,8 @@
 
 #include <karyon/core/export.hpp>
 
+#include "sched/cpu.hpp"
+
 namespace karyon::detail {
 
 class worker;
@@ -34,8 +36,8 @@ struct timer {
     timer* cancel_next;      // then: the cancelled list's link
   };
   std::uint64_t due_ns = 0;    // set by start
-  callback fire = nullptr;     // on the wheel's worker, once
   callback release = nullptr;  // on the wheel's worker, after a cancel: frees the record
+  callback fire = nullptr;     // on the wheel's worker, once
 
   /// The one decision between firing and cancelling. Acquire-release: the loser sees all that the winner did before.
   [[nodiscard]] bool claim(state to) noexcept {
@@ -64,11 +66,11 @@ public:
   void start(timer& t, std::uint64_t deadline_ns) noexcept;
   /// Takes an armed or cancelled timer out; no effect if it is not linked.
   void unlink(timer& t) noexcept;
-  /// Has the lines fetched that unlink() and the end of `t` will touch: of a million timers hardly any is in a cache.
+  /// Has the lines fetched that unlink() will touch: of a million timers hardly any is in a cache.
   static void fetch_for_unlink(const timer& t) noexcept {
-    __builtin_prefetch(t.prev, 1);  // null is as good as any
-    __builtin_prefetch(t.next, 1);
-    __builtin_prefetch(&t.release, 1);
+    // Not null, which no page table has: the processor would look for it each time.
+    prefetch_for_write(t.prev != nullptr ? t.prev : &t);
+    prefetch_for_write(t.next != nullptr ? t.next : &t);
   }
   /// Moves time to `now_ns`, calling `fire` of each due timer whose claim succeeds, in order of ticks; those of one tick in
   /// the order of their start (but for one that was started more than 25 days ahead).

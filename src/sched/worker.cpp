@@ -3,10 +3,12 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "sched/cpu.hpp"
 #include "sched/scheduler.hpp"
+#include "sched/thread_slice.hpp"
 
 namespace karyon::detail {
 
@@ -22,6 +24,9 @@ namespace {
 // A hungry worker that sleeps is woken only for a backlog that outlasts the waking, which takes tens of microseconds.
 constexpr std::size_t backlog_worth_waking = 32;
 constexpr std::size_t donation_max = 256;
+// Turns of a round, while there are tasks that have used up a turn: for what other threads sent, and for these themselves.
+constexpr std::size_t elsewhere_a_round = 64;
+constexpr std::size_t again_a_round = 16;
 }  // namespace
 
 worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain)
@@ -40,6 +45,7 @@ bool worker::serve(seat* place) noexcept {
   current_worker = this;
   current_seat = place;
   bind_thread();
+  thread_slice::make_usual();
   owner_.started_.wait();
   if (!run_until_stopped()) return false;
   pulse_.worker_sleeps();
@@ -64,25 +70,55 @@ bool worker::run_until_stopped() {
     ++turns_;
     const bool ticked = pulse_.ticks() != seen_tick_;
     if (ticked) after_tick();
-    if (domain_.hungry.load(std::memory_order_relaxed) != 0 && (queue_.size() >= 2 || taken_ != nullptr)) {
+    if (domain_.hungry.load(std::memory_order_relaxed) != 0 && (unpinned() >= 2 || taken_ != nullptr)) {
       donate(ticked);
     }
   }
 }
 
 task* worker::pick() noexcept {
-  // Three of four turns go to tasks of high priority, if there are any. Of the others fifteen of sixteen go to what this
-  // worker's own tasks made runnable; the sixteenth looks at the other sources, so that none starves.
+  // Three of four turns go to tasks of high priority, if there are any. Of the others one of sixteen looks at the other sources
+  // first, so that they do not starve whatever this worker's own tasks have woken.
   ++rotation_;
   if ((rotation_ & 3u) != 0) {
     if (task* t = pick_high()) return t;
   }
-  if ((rotation_ & 15u) != 0) {
-    if (task* t = queue_.pop()) return t;
+  if ((rotation_ & 15u) == 0) {
+    if (task* t = pick_elsewhere()) return t;
   }
-  if (task* t = pick_elsewhere()) return t;
+  if (!again_.empty()) return pick_in_rounds();
   if (task* t = queue_.pop()) return t;
+  if (task* t = pick_elsewhere()) return t;
   return pick_high();
+}
+
+task* worker::pick_in_rounds() noexcept {
+  // All that were woken before the round's beginning, some of what others sent, then some of those that have used up a turn
+  // before, the longest waiting first. So a woken task does not wait for all of them, however many there are; they do not
+  // starve; and while they are few everything runs in the order of its coming, in which signals gather at their receivers.
+  while (true) {
+    if (left_ != 0) {
+      --left_;
+      task* const t = stage_ == stage::woken       ? queue_.pop()
+                      : stage_ == stage::elsewhere ? pick_elsewhere()
+                                                   : again_.pop();
+      if (t != nullptr) return t;
+    }
+    switch (stage_) {
+      case stage::woken:
+        stage_ = stage::elsewhere;
+        left_ = elsewhere_a_round;
+        break;
+      case stage::elsewhere:
+        stage_ = stage::again;
+        left_ = std::min(again_.size(), again_a_round);
+        break;
+      case stage::again:
+        stage_ = stage::woken;
+        left_ = queue_.size();
+        break;
+    }
+  }
 }
 
 task* worker::pick_high() noexcept {
@@ -153,8 +189,8 @@ void worker::donate(bool also_sleepers) noexcept {
     ++requeued_;
     queue_.push(t);
   }
-  if (queue_.size() < 2) return;
-  const bool wake = also_sleepers || queue_.size() >= backlog_worth_waking;
+  if (unpinned() < 2) return;
+  const bool wake = also_sleepers || unpinned() >= backlog_worth_waking;
   std::uint32_t position = 0;
   for (const std::uint32_t candidate : binding_.steal_order) {
     worker& receiver = owner_.at(candidate);
@@ -176,18 +212,18 @@ bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) no
   // receiver's queue (push and take_all).
   if (!receiver.hungry_.exchange(false, std::memory_order_acq_rel)) return false;
   receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
-  std::size_t n = queue_.size() / 2;
+  std::size_t n = unpinned() / 2;
   if (n > donation_max) n = donation_max;
   std::size_t moving = 0;  // this many get a new home
   if (receiver.node() == node()) {
     moving = balance_.gave(n, pulse_.ticks(), turns_);
     receiver.balance_.received(n);
   }
-  task* const first = queue_.pop();
+  task* const first = pop_unpinned();
   task* last = first;
   if (moving != 0) rehome(first, receiver.index_);
   for (std::size_t i = 1; i < n; ++i) {
-    task* t = queue_.pop();
+    task* t = pop_unpinned();
     if (i < moving) rehome(t, receiver.index_);
     last->next = t;
     last = t;
@@ -232,7 +268,7 @@ void worker::idle() {
   publish();
   off_ = !owner_.is_active(index_);
   release_cancelled();
-  if (!queue_.empty() || !pinned_.empty() || !high_.empty())
+  if (unpinned() != 0 || !pinned_.empty() || !high_.empty())
     return;  // a released timer's payload may have woken somebody
   if (off_) {
     sleep(wheel_.next_ns());

@@ -35,8 +35,9 @@ struct alignas(64) worker_domain {
 /// One scheduler thread: runs tasks one after the other, keeps their timers, sleeps when there are none. Which thread that is
 /// can change, when a handler does not return (sched/seat.hpp); "this worker's thread" is the one that holds it.
 ///
-/// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), and the same two
-/// for pinned tasks and for those of high priority, which are never given away. Who may touch what is said at each member.
+/// Where tasks wait: `queue_` (made runnable by this worker's own tasks), `inbox_` (by other threads), `again_` (those whose turn
+/// is over before their work is), and the first two once more for pinned tasks and for those of high priority, which are never
+/// given away. Who may touch what is said at each member.
 ///
 /// Balance is receiver-initiated: a worker without work raises `hungry_`; a busy worker of the same domain that sees the
 /// domain's count of hungry workers gives one of them half of its queue (donate). Nobody ever reaches into another
@@ -60,6 +61,8 @@ public:
 
   /// This worker's thread only. A task is in no queue when pushed.
   void push_local(task* t) noexcept { queue_.push(t); }
+  /// One that has used up its turn.
+  void push_local_again(task* t) noexcept { again_.push(t); }
   void push_local_pinned(task* t) noexcept { pinned_.push(t); }
   void push_local_high(task* t) noexcept { high_.push(t); }
   /// Any thread; wakes the worker if it sleeps. Lock-free.
@@ -106,6 +109,9 @@ public:
     if (timer* const earlier = std::exchange(place, &t)) release_timer(*earlier);
   }
 
+  /// This worker's thread only, after `claim_at_home`: takes the timer out; the record is the caller's then.
+  void take_out_timer(timer& t) noexcept { wheel_.unlink(t); }
+
   /// Counters for metrics; written by the worker alone, read by anyone (relaxed).
   struct counters {
     std::atomic<std::uint64_t> turns{0};           ///< tasks run
@@ -139,6 +145,13 @@ private:
   [[nodiscard]] task* pick() noexcept;
   [[nodiscard]] task* pick_high() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
+  [[nodiscard]] task* pick_in_rounds() noexcept;
+  /// What others could have of it, but for what is in `taken_` and the inboxes.
+  [[nodiscard]] std::size_t unpinned() const noexcept { return queue_.size() + again_.size(); }
+  [[nodiscard]] task* pop_unpinned() noexcept {
+    task* const t = queue_.pop();
+    return t != nullptr ? t : again_.pop();
+  }
   void after_tick();
   void measure_distances();
   void bind_thread() noexcept;
@@ -173,12 +186,16 @@ private:
   worker_binding binding_;  // the scheduler's, until the threads are let go
   bool off_ = false;        // what it knows of being switched off; looked up at each tick and before it sleeps
   run_queue queue_;
+  run_queue again_;
   run_queue high_;  // tasks of high priority, of both sources
   run_queue pinned_;
   task* taken_ = nullptr;         // from inbox_, newest first, being run
   task* taken_pinned_ = nullptr;  // from pinned_inbox_
   unsigned rotation_ = 0;         // counts picks
-  unsigned source_ = 0;           // of pick_elsewhere: where it looked last
+  enum class stage : std::uint8_t { woken, elsewhere, again };
+  stage stage_ = stage::again;  // of the round; while `again_` has tasks
+  std::size_t left_ = 0;        // turns of the stage
+  unsigned source_ = 0;         // of pick_elsewhere: where it looked last
   std::uint64_t turns_ = 0;
   std::uint64_t seen_tick_ = 0;
   timer_wheel wheel_;

@@ -89,6 +89,16 @@ void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
              [&](std::uint64_t n) { options.workers = static_cast<std::uint32_t>(n); });
   add_number(colony, "--max-file-bytes", "Longer files are counted and left alone (16777216)", 1,
              std::uint64_t{1} << 32U, [&](std::uint64_t n) { options.file_bytes_max = n; });
+  CLI::Option* const listen =
+      colony
+          ->add_option("--listen", options.listen, "Let other processes join, and host the symbols for this one's eyes")
+          ->type_name("ENDPOINT");
+  add_number(colony, "--members", "So many processes are waited for (1)", 1, 64,
+             [&](std::uint64_t n) { options.members = static_cast<std::uint32_t>(n); });
+  colony->get_option("--members")->needs(listen);
+  colony->add_option("--join", options.join, "Host symbols for the colony that listens there, and do nothing else")
+      ->type_name("ENDPOINT")
+      ->excludes(listen);
   colony->add_flag("--json", options.json, "Print one JSON document and nothing else");
   colony->add_flag("--log", options.log, "Show the runtime's own log as well");
   colony->add_flag_callback(
@@ -143,6 +153,7 @@ int run(int argc, char** argv) {
   if (options.as_of && options.who_uses.empty() && options.who_defines.empty() && options.impact.empty()) {
     return complain_of_usage(std::invalid_argument("--as-of needs a question: --impact, --who-defines or --who-uses"));
   }
+  if (!options.listen.empty() && options.members == 0) options.members = 1;
   return karyon::tools::run_colony(options);
 }
 

@@ -111,7 +111,7 @@ figure fair_p99(work const& asked) {
   auto const whom = system.spawn(
       [](caf::event_based_actor*) -> caf::behavior { return {[](ask_atom) -> std::int64_t { return 42; }}; });
   auto const kept = start_restless(system, asked.cells);
-  settle();
+  await_first_turns();
   auto const end = now_ns() + static_cast<std::int64_t>(asked.operations) * 1'000'000;
   caf::scoped_actor self{system};
   // Whoever does not answer in time counts with that time.

@@ -211,8 +211,8 @@ struct table_inherited {
 
 struct owned_table_options {
   std::uint64_t quota_bytes = 0;  ///< as in table_options
-  cell_ref heir;                  ///< who owns it once its owner has ended; nobody: it ends then
-  std::string heir_data;
+  cell_ref heir{};                ///< who owns it once its owner has ended; nobody: it ends then
+  std::string heir_data{};
 };
 
 /// Makes a table that belongs to a cell, by ETS's rules: when the owner ends, for whatever reason, the table ends with it, or goes

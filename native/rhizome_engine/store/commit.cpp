@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t far_ahead = 32;   // changes between a look at an entry and its use
 constexpr std::size_t near_ahead = 16;  // the same of its block
+constexpr std::size_t close_ahead = 4;  // the same of where in it an arc is marked as ended
 constexpr std::size_t collect_bytes = std::size_t{1} << 20;
 
 }  // namespace
@@ -25,12 +26,8 @@ time_us core::now_us() const noexcept {
 }
 
 std::size_t core::in_use() const noexcept {
-  std::size_t bytes = blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life);
-  for (const label_tables* t : used) {
-    bytes += std::size_t{vertices} * sizeof(vertex_entry) * (symmetric() ? 1 : 2);
-    bytes += t->out.index_bytes() + t->in.index_bytes();
-  }
-  return bytes;
+  std::size_t entries = std::size_t{vertices} * used.size() * (symmetric() ? 1 : 2);
+  return blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life) + entries * sizeof(vertex_entry);
 }
 
 bool core::grow_tables() {
@@ -68,9 +65,10 @@ result<void> core::validate(transaction::state& tx) {
     return fail(errc::limit, "the memory limit is reached: trim the history, compact, or raise memory_limit_bytes");
   if (!grow_tables() || !log.ensure(log_size + tx.ops.size()) || !commits.ensure(last - options.commit_base + 2))
     return fail(errc::out_of_memory, "the system has no memory for the commit");
+  found_.assign(tx.closes ? tx.ops.size() : 0, {});
   std::size_t bulk = 0;
   for (std::size_t i = 0; i < tx.ops.size(); ++i) {
-    if (i + far_ahead < tx.ops.size()) prefetch(tx.ops[i + far_ahead], false);
+    if (i + far_ahead < tx.ops.size()) prefetch_entries(tx.ops[i + far_ahead]);
     log_entry& op = tx.ops[i];
     while (bulk < tx.bulks.size() && tx.bulks[bulk].last <= i) ++bulk;
     const auto* in_bulk = bulk < tx.bulks.size() && tx.bulks[bulk].first <= i ? &tx.bulks[bulk] : nullptr;
@@ -117,13 +115,16 @@ result<void> core::validate_removal(const transaction::state& tx, vertex v) {
   return {};
 }
 
-std::optional<commit_number> core::living(label l, vertex source, vertex target) {
+core::found_arc core::living(label l, vertex source, vertex target) {
   table& out = *side(l, direction::out);
   table& in = *side(l, direction::in);
-  bool by_source = !has(target) || (has(source) && out.live(source) <= in.live(target));
-  std::uint32_t at = by_source ? out.find(source, target) : in.find(target, source);
-  if (at == table::none) return std::nullopt;
-  return by_source ? out.begin_at(source, at) : in.begin_at(target, at);
+  bool by_source = !has(target) || (has(source) && out.positions(source) <= in.positions(target));
+  return {by_source, by_source ? out.find(source, target) : in.find(target, source)};
+}
+
+commit_number core::begin_of(const log_entry& op, const found_arc& found) const noexcept {
+  return found.by_source ? side(op.arc_label, direction::out)->begin_at(op.source, found.at)
+                         : side(op.arc_label, direction::in)->begin_at(op.target, found.at);
 }
 
 result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk) {
@@ -146,7 +147,7 @@ result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bul
       if (own != nullptr && own->base != 0 && tx.ops[own->base - 1].kind() == change_kind::remove_arc) return {};
       if (changed && at.changed_since(v, w, read))
         return fail(errc::conflict, "an arc was added or removed meanwhile: begin again");
-      if (bulk == nullptr || !living(op.arc_label, op.source, op.target)) return {};
+      if (bulk == nullptr || !living(op.arc_label, op.source, op.target).there()) return {};
       return skip_or(tx, op, bulk->skip, errc::already_there, "an arc of add_arcs is there already");
     }
     case change_kind::remove_arc:
@@ -158,9 +159,12 @@ result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bul
         if (at.count_of(v, w) >= wanted) return {};
         return fail(errc::conflict, "an arc was removed meanwhile: begin again");
       }
-      auto begin = living(op.arc_label, op.source, op.target);
-      bool there = begin && *begin <= read;
-      if (there) return {};
+      found_arc found = living(op.arc_label, op.source, op.target);
+      bool there = found.there() && (!changed || begin_of(op, found) <= read);
+      if (there) {
+        found_[static_cast<std::size_t>(&op - tx.ops.data())] = found;
+        return {};
+      }
       if (bulk == nullptr || (changed && at.changed_since(v, w, read)))
         return fail(errc::conflict, "an arc was changed meanwhile: begin again");
       return skip_or(tx, op, bulk->skip, errc::not_found, "an arc of remove_arcs is not there");
@@ -172,8 +176,8 @@ result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bul
       if (!changed) return {};
       const auto* own = tx.find_own(op.arc_label, op.source, op.target);
       if (own != nullptr && own->add != 0) return {};
-      auto begin = living(op.arc_label, op.source, op.target);
-      if (!begin || (*begin > read && options.unique_arcs))
+      found_arc found = living(op.arc_label, op.source, op.target);
+      if (!found.there() || (options.unique_arcs && begin_of(op, found) > read))
         return fail(errc::conflict, "an arc was changed meanwhile: begin again");
       return {};
     }
@@ -205,32 +209,46 @@ result<void> core::tell_sink(const transaction::state& tx, commit_number n, time
   return options.sink->append({n, time, changes_, others});
 }
 
-void core::prefetch(const log_entry& op, bool near) const noexcept {
+/// The tables that a change of an arc is made in; null: none that are worth a look ahead.
+const label_tables* core::tables_of_arc(const log_entry& op) const noexcept {
   change_kind kind = op.kind();
-  if (kind != change_kind::add_arc && kind != change_kind::remove_arc && kind != change_kind::set_valid) return;
-  const label_tables* t = labels[op.arc_label].load(std::memory_order_relaxed);
+  if (kind != change_kind::add_arc && kind != change_kind::remove_arc && kind != change_kind::set_valid) return nullptr;
+  if (options.shared != nullptr && !(has(op.source) && has(op.target))) return nullptr;
+  return labels[op.arc_label].load(std::memory_order_relaxed);
+}
+
+void core::prefetch_entries(const log_entry& op) const noexcept {
+  const label_tables* t = tables_of_arc(op);
+  if (t == nullptr) return;
+  t->out.prefetch_entry(op.source);
+  (symmetric() ? t->out : t->in).prefetch_entry(op.target);
+}
+
+void core::prefetch_blocks(const log_entry& op, const found_arc& hint) const noexcept {
+  const label_tables* t = tables_of_arc(op);
   if (t == nullptr) return;
   const table& in = symmetric() ? t->out : t->in;
-  if (options.shared != nullptr && !(has(op.source) && has(op.target))) return;
-  if (!near) {
-    t->out.prefetch_entry(op.source);
-    in.prefetch_entry(op.target);
-  } else if (kind == change_kind::add_arc) {
-    t->out.prefetch_tail(op.source);
-    in.prefetch_tail(op.target);
-  } else {
-    t->out.prefetch_find(op.source, op.target);
-    in.prefetch_find(op.target, op.source);
+  if (op.kind() == change_kind::add_arc) {
+    t->out.prefetch_tail(op.source, op.target);
+    in.prefetch_tail(op.target, op.source);
+    return;
   }
+  auto ask = [&](const table& side, vertex v, vertex w, bool by_source) {
+    if (hint.there() && hint.by_source == by_source) {
+      side.prefetch_position(v, hint.at);
+    } else {
+      side.prefetch_find(v, w);
+    }
+  };
+  ask(t->out, op.source, op.target, true);
+  ask(in, op.target, op.source, false);
 }
 
 /// Asks for what living() reads of the change's arc.
 void core::prefetch_living(const log_entry& op) const noexcept {
-  if (op.kind() != change_kind::add_arc && op.kind() != change_kind::remove_arc) return;
-  const label_tables* t = labels[op.arc_label].load(std::memory_order_relaxed);
+  const label_tables* t = tables_of_arc(op);
   if (t == nullptr) return;
   const table& in = symmetric() ? t->out : t->in;
-  if (options.shared != nullptr && !(has(op.source) && has(op.target))) return;
   if (t->out.positions(op.source) <= in.positions(op.target)) {
     t->out.prefetch_find(op.source, op.target);
   } else {
@@ -238,17 +256,27 @@ void core::prefetch_living(const log_entry& op) const noexcept {
   }
 }
 
+/// Asks for what table::close() writes; what it reads is there already.
+void core::prefetch_close(const log_entry& op) const noexcept {
+  const label_tables* t = op.kind() == change_kind::remove_arc ? tables_of_arc(op) : nullptr;
+  if (t == nullptr) return;
+  t->out.prefetch_close(op.source, op.target);
+  (symmetric() ? t->out : t->in).prefetch_close(op.target, op.source);
+}
+
 bool core::apply(transaction::state& tx, commit_number n, time_us time) {
   static const value nothing_said;
   touched_.clear();
   for (std::size_t i = 0; i < tx.ops.size(); ++i) {
-    if (i + far_ahead < tx.ops.size()) prefetch(tx.ops[i + far_ahead], false);
-    if (i + near_ahead < tx.ops.size()) prefetch(tx.ops[i + near_ahead], true);
+    if (i + far_ahead < tx.ops.size()) prefetch_entries(tx.ops[i + far_ahead]);
+    if (std::size_t near = i + near_ahead; near < tx.ops.size())
+      prefetch_blocks(tx.ops[near], near < found_.size() ? found_[near] : found_arc{});
+    if (i + close_ahead < found_.size()) prefetch_close(tx.ops[i + close_ahead]);
     log_entry op = tx.ops[i];
     if (op.kind_and_key == 0) continue;
     const auto* datum = tx.datum_of(op);
-    if (!apply_one(op, datum == nullptr ? interval{} : datum->valid, datum == nullptr ? nothing_said : datum->value_,
-                   n))
+    if (!apply_one(op, datum == nullptr ? interval{} : datum->valid, datum == nullptr ? nothing_said : datum->value_, n,
+                   i < found_.size() ? found_[i] : found_arc{}))
       return false;
     op.commit = n;
     log[log_size++] = op;
@@ -259,12 +287,14 @@ bool core::apply(transaction::state& tx, commit_number n, time_us time) {
     t.counts[rows] = {t.arcs, n, 0};
     t.counts_size.store(rows + 1, std::memory_order_release);  // partner: label_tables::arcs_at
   }
+  found_.clear();
   last = n;
   commits[n - options.commit_base] = {time, log_size, vertices, alive};
   return true;
 }
 
-bool core::apply_one(const log_entry& op, const interval& valid, const value& data, commit_number n) {
+bool core::apply_one(const log_entry& op, const interval& valid, const value& data, commit_number n,
+                     const found_arc& hint) {
   auto touch = [&] {
     if (touched_.empty() || (touched_.back() != op.arc_label &&
                              std::find(touched_.begin(), touched_.end(), op.arc_label) == touched_.end()))
@@ -284,12 +314,13 @@ bool core::apply_one(const log_entry& op, const interval& valid, const value& da
     case change_kind::add_arc: touch(); return add_arc(op.arc_label, op.source, op.target, valid, n);
     case change_kind::remove_arc: {
       touch();
-      if (!remove_arc(op.arc_label, op.source, op.target, n)) return false;
+      if (!remove_arc(op.arc_label, op.source, op.target, n, hint)) return false;
       auto [s, t] = arc_key(*this, op.source, op.target);
       return props.end(op.arc_label, s, t, n);
     }
     case change_kind::set_valid:
-      return remove_arc(op.arc_label, op.source, op.target, n) && add_arc(op.arc_label, op.source, op.target, valid, n);
+      return remove_arc(op.arc_label, op.source, op.target, n, hint) &&
+             add_arc(op.arc_label, op.source, op.target, valid, n);
     case change_kind::set_vertex_property: return props.set(op.source, op.key(), data, valid, n);
     case change_kind::set_arc_property: {
       auto [s, t] = arc_key(*this, op.source, op.target);
@@ -318,21 +349,24 @@ bool core::add_arc(label l, vertex source, vertex target, const interval& valid,
   return t.out.append(target, source, n, valid);
 }
 
-bool core::remove_arc(label l, vertex source, vertex target, commit_number n) {
+/// `hint`: where it was when the commit was checked. A change of the same commit may have moved it since.
+bool core::remove_arc(label l, vertex source, vertex target, commit_number n, const found_arc& hint) {
   label_tables& t = *labels[l].load(std::memory_order_relaxed);
-  auto close = [n](table& side, vertex v, vertex w) {
-    std::uint32_t at = side.find(v, w);
-    return at != table::none && side.close(v, at, n);
+  auto close = [&](table& side, vertex v, vertex w, bool by_source) {
+    std::uint32_t at = options.unique_arcs && hint.there() && hint.by_source == by_source
+                           ? side.find_near(v, w, hint.at)
+                           : side.find(v, w);
+    return at != table::none && side.close(v, w, at, n);
   };
   if (has(source)) {
-    if (!close(t.out, source, target)) return false;
+    if (!close(t.out, source, target, true)) return false;
     --t.arcs;
   }
   if (!has(target)) return true;
-  if (!symmetric()) return close(t.in, target, source);
+  if (!symmetric()) return close(t.in, target, source, false);
   if (source == target) return true;
   --t.arcs;
-  return close(t.out, target, source);
+  return close(t.out, target, source, false);
 }
 
 // --- the whole of it -----------------------------------------------------------------------------------------------------------

@@ -117,11 +117,10 @@ memory_report store::memory() const {
   out.history = c.blocks.used(memory_use::history);
   out.valid = c.blocks.used(memory_use::valid);
   out.property = c.blocks.used(memory_use::property) + std::size_t{c.vertices} * sizeof(detail::vertex_life);
+  out.index = c.blocks.used(memory_use::index);
   out.log = c.log_bytes();
-  for (const detail::label_tables* t : c.used) {
-    out.newest += std::size_t{c.vertices} * sizeof(detail::vertex_entry) * (c.symmetric() ? 1 : 2);
-    out.index += t->out.index_bytes() + t->in.index_bytes();
-  }
+  std::size_t entries = std::size_t{c.vertices} * c.used.size() * (c.symmetric() ? 1 : 2);
+  out.newest += entries * sizeof(detail::vertex_entry);
   out.retired = c.blocks.retired_bytes();
   out.free = c.blocks.free_bytes();
   out.limit = c.options.memory_limit_bytes;

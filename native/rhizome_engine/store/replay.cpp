@@ -79,7 +79,7 @@ private:
     return nullptr;
   }
   [[nodiscard]] bool living(const change& x) const {
-    return c_.tables(x.arc_label) != nullptr && c_.living(x.arc_label, x.source, x.target).has_value();
+    return c_.tables(x.arc_label) != nullptr && c_.living(x.arc_label, x.source, x.target).there();
   }
 
   core& c_;
@@ -132,6 +132,7 @@ result<void> core::replay(const commit_record& record) {
     if (!x.valid.always() || x.data != nullptr) tx.attach(op, x.valid, x.data == nullptr ? value{} : *x.data);
   }
   if (auto room = make_replay_room(tx); !room) return room;
+  found_.clear();  // nothing was looked for
   commit_number before = last;
   bool applied = false;
   try {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tools/colony/fingerprint.hpp"
+#include "tools/colony/guests.hpp"
 #include "tools/colony/outcome.hpp"
 
 namespace karyon::tools {
@@ -16,10 +17,12 @@ struct census {
   std::uint64_t knowledge_bytes = 0;     // what eyes and symbols have allocated for what they know
   std::uint64_t resident_bytes = 0;      // of the process
   double bytes_a_cell = 0;               // by which the process has grown since before the first cell, over cells
-  std::vector<std::uint64_t> by_node;    // cells
-  std::vector<std::uint64_t> by_worker;  // cells
-  std::uint64_t uses_told = 0;           // signals from eyes to symbols, repetitions included
-  std::uint64_t signals_handled = 0;     // by all cells
+  std::vector<std::uint64_t> by_node;    // cells of this process
+  std::vector<std::uint64_t> by_worker;  // cells of this process
+  std::uint64_t symbols_here = 0;        // of a spread colony; the others are its members'
+  std::vector<guest_book::member> members;
+  std::uint64_t uses_told = 0;        // signals from eyes to symbols, repetitions included
+  std::uint64_t signals_handled = 0;  // by all cells
   std::uint64_t restarts = 0;
   double learn_seconds = 0;
   double uses_a_second = 0;     // while learning

@@ -5,6 +5,9 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <optional>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -14,6 +17,8 @@
 #include "tools/colony/conductor.hpp"
 #include "tools/colony/eye.hpp"
 #include "tools/colony/ground.hpp"
+#include "tools/colony/guests.hpp"
+#include "tools/colony/join.hpp"
 #include "tools/colony/progress.hpp"
 #include "tools/colony/symbol.hpp"
 
@@ -28,6 +33,8 @@ constexpr auto redraw_every = 100ms;
 constexpr auto answer_within = 60s;  // for one cell that has nothing else to do
 constexpr std::size_t questions_at_a_time = 4096;
 constexpr int audits_max = 5;
+constexpr auto joined_within = 60s;
+constexpr auto tell_loss_within = 200ms;
 constexpr std::uint32_t eyes_a_worker = 4;  // that read at the same time: one at work, others ready to follow
 
 runtime_options options_for(const colony::settings& s) {
@@ -56,14 +63,21 @@ struct colony::parts {
   parts(std::vector<std::string> files, const settings& s) : host(options_for(s)) {
     ground.files = std::move(files);
     ground.file_bytes_max = s.file_bytes_max;
+    members = s.members;
     ground.symbol_keeper = host.supervise(keeper_options());
     eye_keeper = host.supervise(keeper_options());
     ground.lead = host.supervise().start_with<conductor>({.restart = restart_type::temporary, .where = {}}, &ground,
                                                          eyes_a_worker * host.workers());
+    if (!s.listen.empty()) {
+      spread.emplace(host, spread_options(spread_node, s.listen));
+      spread->publish(spread_conductor, ground.lead);
+    }
     resident_before = resident_bytes();
   }
   // The cells stand on the ground until the last of them has ended.
   ~parts() {
+    ground.ending.store(true, std::memory_order_relaxed);
+    spread.reset();
     static_cast<void>(host.shutdown(5s));
     ground.symbol_keeper = {};
   }
@@ -74,8 +88,8 @@ struct colony::parts {
   [[nodiscard]] std::uint64_t restarts() const { return ground.symbol_keeper.restarts() + eye_keeper.restarts(); }
 
   /// Asks `count` cells to describe themselves, many at a time; `take` gets what they say.
-  template <class HandleOf, class Take>
-  result<void> describe_all(std::uint32_t count, HandleOf handle_of, Take take) {
+  template <class HandleOf, class NameOf, class Take>
+  result<void> describe_all(std::uint32_t count, HandleOf handle_of, NameOf name_of, Take take) {
     std::vector<future<self_description>> asked(questions_at_a_time);
     for (std::size_t i = 0; i < count + questions_at_a_time; ++i) {
       future<self_description>& f = asked[i % questions_at_a_time];
@@ -90,7 +104,8 @@ struct colony::parts {
         }
       }
       if (i < count) {
-        f = host.ask_async(handle_of(static_cast<std::uint32_t>(i)), describe_yourself{});
+        f = host.ask_async(handle_of(static_cast<std::uint32_t>(i)),
+                           describe_yourself{name_of(static_cast<std::uint32_t>(i))});
       }
     }
     return {};
@@ -98,6 +113,9 @@ struct colony::parts {
 
   colony_ground ground;
   runtime host;
+  std::optional<node> spread;
+  std::uint32_t members = 0;
+  std::uint32_t losses_seen = 0;
   supervisor eye_keeper;
   settlement settled;
   census now;
@@ -107,6 +125,14 @@ struct colony::parts {
 colony::colony(std::vector<std::string> files, const settings& s)
     : parts_(std::make_unique<parts>(std::move(files), s)) {}
 colony::~colony() = default;
+
+result<void> colony::gather(progress& shown) {
+  parts& p = *parts_;
+  shown.begin("waiting for members");
+  const auto joined = p.host.ask(p.ground.lead, when_joined{p.members}, joined_within);
+  shown.end();
+  return joined.map([](std::uint32_t) {});
+}
 
 result<void> colony::learn(progress& shown) {
   shown.begin("reading");
@@ -122,10 +148,11 @@ result<void> colony::learn(progress& shown) {
   c.learn_seconds = seconds_since(start);
   c.uses_a_second = static_cast<double>(ground->uses_told.load(std::memory_order_relaxed)) / c.learn_seconds;
   c.signals_a_second = static_cast<double>(parts_->host.metrics().handled) / c.learn_seconds;
-  c.bytes_a_cell = c.cells() == 0
+  const std::uint64_t cells_here = c.eyes + c.symbols_here;
+  c.bytes_a_cell = cells_here == 0
                        ? 0
                        : (static_cast<double>(resident_bytes()) - static_cast<double>(parts_->resident_before)) /
-                             static_cast<double>(c.cells());
+                             static_cast<double>(cells_here);
   return {};
 }
 
@@ -135,6 +162,7 @@ result<void> colony::settle(progress& shown) {
   parts& p = *parts_;
   fingerprint last;
   for (int round = 0; round < audits_max; ++round) {
+    p.losses_seen = p.ground.guests.losses();
     auto settled = p.host.ask_async(p.ground.lead, when_settled{});
     for (;;) {
       result<settlement> s = settled.get(redraw_every);
@@ -154,6 +182,14 @@ result<void> colony::settle(progress& shown) {
       shown.end();
       return audited;
     }
+    if (!audited && p.spread) {
+      // A question finds a member lost at the same time as the conductor, which may be told a moment later.
+      std::this_thread::sleep_for(tell_loss_within);
+      continue;
+    }
+    if (p.losses_seen != p.ground.guests.losses()) {
+      continue;
+    }
     if (audited && (p.now.is_exact() || (round > 0 && p.now.symbols_know == last))) {
       break;
     }
@@ -170,13 +206,16 @@ result<void> colony::audit() {
   c.by_worker.assign(p.host.workers(), 0);
   c.eyes = p.ground.eyes.size();
   c.symbols = 0;
+  c.symbols_here = 0;
   c.knowledge_bytes = 0;
   c.eyes_know = {};
   c.symbols_know = {};
   const auto count_in = [&c](const self_description& d) {
     c.knowledge_bytes += d.knowledge_bytes;
-    ++c.by_node[d.node];
-    ++c.by_worker[d.worker];
+    if (d.member == 0) {
+      ++c.by_node[d.node];
+      ++c.by_worker[d.worker];
+    }
   };
   std::vector<symbol_id> symbols;
   for (symbol_id id = 0; id < p.ground.symbols.size(); ++id) {
@@ -188,14 +227,17 @@ result<void> colony::audit() {
   auto heard = p.describe_all(
       static_cast<std::uint32_t>(symbols.size()),
       [&](std::uint32_t i) -> const child<symbol>& { return p.ground.symbols.handle(symbols[i]); },
+      [&](std::uint32_t i) { return p.ground.symbols.hash(symbols[i]); },
       [&](const self_description& d) {
         count_in(d);
+        c.symbols_here += d.member == 0 ? 1 : 0;
         c.symbols_know += d.known;
       });
   if (heard) {
     heard = p.describe_all(
         static_cast<std::uint32_t>(p.ground.eyes.size()),
         [&](std::uint32_t i) -> const child<eye>& { return p.ground.eyes[i]; },
+        [](std::uint32_t) { return std::uint64_t{0}; },
         [&](const self_description& d) {
           count_in(d);
           c.eyes_know += d.known;
@@ -209,6 +251,7 @@ census colony::take_census() const {
   census c = p.now;
   c.outcomes = p.settled.outcomes;
   c.problems = p.settled.problems;
+  c.members = p.ground.guests.members();
   c.resident_bytes = resident_bytes();
   c.restarts = p.restarts();
   c.uses_told = p.ground.uses_told.load(std::memory_order_relaxed);
@@ -248,10 +291,22 @@ result<healing> colony::kill(double fraction, std::uint64_t seed, progress& show
     return tl::unexpected<error>(told.error());
   }
   const auto start = clock::now();
+  std::map<std::uint32_t, kill_symbols> elsewhere;
   for (const lot& l : lots) {
+    const symbol_home home = l.is_eye ? symbol_home{} : p.ground.guests.home_of(l.id);
+    if (home.member != 0) {
+      elsewhere[home.member].numbers.push_back(home.number);
+      continue;
+    }
     const cell_ref victim =
         l.is_eye ? cell_ref(p.ground.eyes[l.id].get()) : cell_ref(p.ground.symbols.handle(l.id).get());
     p.host.exit(victim, exit_reason::killed());
+  }
+  for (const auto& [member, victims_there] : elsewhere) {
+    const send_result told = p.ground.guests.porter_of(member).send(victims_there);
+    if (told == send_result::no_credit || told == send_result::too_large) {
+      return fail(errc::no_credit, "a member has no room for being told whom to kill");
+    }  // any other refusal: the member is lost, and its symbols with it
   }
   if (const auto settled = settle(shown); !settled) {
     return tl::unexpected<error>(settled.error());
@@ -268,7 +323,20 @@ result<std::vector<location>> colony::who_uses(std::string_view name) {
   if (!p.ground.symbols.find(name, name_hash(name), id)) {
     return fail(errc::not_found, "no file uses this name");
   }
-  const result<std::vector<use>> uses = p.host.ask(p.ground.symbols.handle(id), who_uses_you{}, answer_within);
+  result<std::vector<use>> uses;
+  for (int attempt = 0; attempt < audits_max; ++attempt) {
+    if (p.losses_seen != p.ground.guests.losses()) {
+      progress silent(progress::style::silent);
+      if (const auto settled = settle(silent); !settled) {
+        return tl::unexpected<error>(settled.error());
+      }
+    }
+    uses = p.host.ask(p.ground.symbols.handle(id), who_uses_you{}, answer_within);
+    if (uses || !p.spread) {
+      break;
+    }
+    std::this_thread::sleep_for(tell_loss_within);  // its member is just being lost
+  }
   if (!uses) {
     return tl::unexpected<error>(uses.error());
   }

@@ -32,6 +32,8 @@ public:
   struct settings {
     std::uint32_t workers = 0;  // 0: one a core
     std::uint64_t file_bytes_max = 0;
+    std::string listen{};       // where other processes join that host symbols; empty: none do
+    std::uint32_t members = 0;  // so many are waited for
   };
 
   /// Starts the runtime. Throws karyon::runtime_error, std::system_error or std::bad_alloc if it can not be had.
@@ -39,6 +41,9 @@ public:
   ~colony();
   colony(const colony&) = delete;
   colony& operator=(const colony&) = delete;
+
+  /// Waits until the members have joined; `timeout` if they do not. To be called before learn, where there are members.
+  [[nodiscard]] result<void> gather(progress& shown);
 
   /// Starts an eye a file and waits until the symbols know what the eyes have seen. To be called once, first.
   [[nodiscard]] result<void> learn(progress& shown);
@@ -50,7 +55,8 @@ public:
   /// again. Compares what is known after it to what was known before.
   [[nodiscard]] result<healing> kill(double fraction, std::uint64_t seed, progress& shown);
 
-  /// Where a name is used, by file and line; `not_found` for a name that no eye has seen.
+  /// Where a name is used, by file and line; `not_found` for a name that no eye has seen. Where a member was lost, the colony settles
+  /// first.
   [[nodiscard]] result<std::vector<location>> who_uses(std::string_view name);
 
 private:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tools/colony/eye.hpp"
+#include "tools/colony/symbol.hpp"
 
 namespace karyon::tools {
 
@@ -13,6 +14,18 @@ namespace {
 constexpr std::uint8_t failures_max = 3;
 
 }  // namespace
+
+child<symbol> colony_ground::new_symbol(symbol_id id) {
+  child<symbol> made;
+  std::uint32_t low = 0;
+  if (!guests.take(id, made, low)) {
+    return symbol_keeper.start<symbol>(static_cast<const symbol_ground*>(this), id);
+  }
+  if (low != 0) {
+    static_cast<void>(lead.send(stock_low{low}));
+  }
+  return made;
+}
 
 conductor::conductor(colony_ground* ground, std::uint32_t eyes_at_once)
     : ground_(ground), eyes_(ground->files.size()), eyes_at_once_(eyes_at_once) {}
@@ -84,19 +97,27 @@ void conductor::give_turns() {
 }
 
 void conductor::on(symbol_reborn reborn) {
-  if (reborn.id < expected_symbols_.size() && expected_symbols_[reborn.id]) {
-    expected_symbols_[reborn.id] = false;
-    --symbols_expected_;
+  symbol_id id = reborn.id;
+  if (reborn.member != 0 && !ground_->guests.name_of(reborn.member, reborn.id, id)) {
+    return;  // it had no name to forget, or has been replaced
   }
-  if (reborn.id >= forgetful_.size()) {
-    forgetful_.resize(reborn.id + 1);
-  }
-  if (!forgetful_[reborn.id]) {
-    forgetful_[reborn.id] = true;
-    ++forgetful_count_;
-  }
+  forgot(id);
   advance();
   give_turns();
+}
+
+void conductor::forgot(symbol_id id) {
+  if (id < expected_symbols_.size() && expected_symbols_[id]) {
+    expected_symbols_[id] = false;
+    --symbols_expected_;
+  }
+  if (id >= forgetful_.size()) {
+    forgetful_.resize(std::size_t{id} + 1);
+  }
+  if (!forgetful_[id]) {
+    forgetful_[id] = true;
+    ++forgetful_count_;
+  }
 }
 
 void conductor::on(recall_answered answer) {
@@ -127,6 +148,57 @@ karyon::deferred<settlement> conductor::on(when_settled) {
   waiting_.push_back(defer<settlement>());
   advance();
   return {};
+}
+
+void conductor::on(const member_ready& who) {
+  const std::uint32_t member = ground_->guests.add(who.name, who.who);
+  porters_.push_back(who.who);
+  monitor(who.who);
+  on(stock_low{member});
+}
+
+void conductor::on(const stock& more) {
+  ground_->guests.add_stock(more.member, more.first, more.symbols);
+  const std::uint32_t ready = ground_->guests.ready();
+  std::erase_if(waiting_for_members_, [ready](auto& waits) {
+    if (waits.first > ready) {
+      return false;
+    }
+    waits.second.answer(ready);
+    return true;
+  });
+}
+
+void conductor::on(stock_low low) {
+  // Refused: then it is lost, and the monitor says so.
+  static_cast<void>(porters_[low.member - 1].send(provide{low.member, guest_book::stock_size}));
+}
+
+karyon::deferred<std::uint32_t> conductor::on(when_joined question) {
+  if (question.members <= ground_->guests.ready()) {
+    defer<std::uint32_t>().answer(ground_->guests.ready());
+  } else {
+    waiting_for_members_.emplace_back(question.members, defer<std::uint32_t>());
+  }
+  return {};
+}
+
+// A member that is lost is lost for good: what its symbols knew is told to others, in this process or at other members.
+void conductor::on(const karyon::down& gone) {
+  for (std::uint32_t member = 1; member <= porters_.size(); ++member) {
+    if (porters_[member - 1] != gone.from) {
+      continue;
+    }
+    if (ground_->ending.load(std::memory_order_relaxed)) {
+      return;
+    }
+    for (const symbol_id id : ground_->guests.lose(member)) {
+      ground_->symbols.move(id, ground_->new_symbol(id));
+      forgot(id);
+    }
+  }
+  advance();
+  give_turns();
 }
 
 // All eyes that have told anything yet are asked: those that wait for their turn will tell everything in it.

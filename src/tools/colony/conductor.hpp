@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <karyon/cell/cell.hpp>
@@ -12,6 +13,7 @@
 
 #include "tools/colony/ground.hpp"
 #include "tools/colony/outcome.hpp"
+#include "tools/colony/symbol.hpp"
 
 namespace karyon::tools {
 
@@ -34,9 +36,21 @@ struct recall_answered {
   std::uint32_t wave = 0;
 };
 
-/// From a symbol that was restarted and knows nothing.
+/// From a symbol that was restarted and knows nothing. A member's symbol says its number there.
 struct symbol_reborn {
   symbol_id id = 0;
+  std::uint32_t member = 0;
+};
+KARYON_SIGNAL(symbol_reborn, id, member)
+
+/// From whoever has taken one of the last symbols that this member has provided.
+struct stock_low {
+  std::uint32_t member = 0;
+};
+
+/// Asked by the main thread, answered with their number as soon as so many members are there and have room.
+struct when_joined {
+  std::uint32_t members = 0;
 };
 
 /// From the main thread: all eyes are started and can be reached through the ground.
@@ -70,10 +84,13 @@ struct symbol_set {
 /// waits for the next wave, which starts when the last eye has answered: no timer decides it. An eye that ends instead of
 /// answering counts as having answered, for its next incarnation reads its file anew and tells all of it. While symbols
 /// are missing that are known to come back, nobody is asked or given a turn: what is told to them now is told in vain.
+///
+/// Where the colony is spread, it also keeps the members: has them start symbols before they are needed, and gives the names of a member
+/// that is lost new symbols, for which the eyes are asked like for restarted ones.
 class conductor : public karyon::cell {
 public:
-  using accepts =
-      karyon::signals<begin, eye_ready, eye_done, recall_answered, symbol_reborn, expect_rebirths, when_settled>;
+  using accepts = karyon::signals<begin, eye_ready, eye_done, recall_answered, symbol_reborn, expect_rebirths,
+                                  when_settled, member_ready, stock, stock_low, when_joined, karyon::down>;
 
   conductor(colony_ground* ground, std::uint32_t eyes_at_once);
 
@@ -84,6 +101,11 @@ public:
   void on(symbol_reborn reborn);
   void on(expect_rebirths expected);
   karyon::deferred<settlement> on(when_settled);
+  void on(const member_ready& who);
+  void on(const stock& more);
+  void on(stock_low low);
+  karyon::deferred<std::uint32_t> on(when_joined question);
+  void on(const karyon::down& gone);
 
 private:
   enum class eye_state : std::uint8_t { absent, waiting, looking, done };
@@ -102,6 +124,7 @@ private:
   void give_turns();
   void start_wave();
   void advance();
+  void forgot(symbol_id id);
 
   colony_ground* ground_;
   std::vector<eye_record> eyes_;
@@ -120,6 +143,9 @@ private:
   std::uint64_t eyes_expected_ = 0;
   std::uint64_t symbols_expected_ = 0;
   std::vector<karyon::promise<settlement>> waiting_;
+
+  std::vector<cell_ref> porters_;  // by member; the first is member 1
+  std::vector<std::pair<std::uint32_t, karyon::promise<std::uint32_t>>> waiting_for_members_;
 };
 
 }  // namespace karyon::tools

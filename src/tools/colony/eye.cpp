@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/colony/eye.hpp"
 
+#include <chrono>
+#include <optional>
 #include <utility>
 
 #include "tools/colony/name_table.hpp"
@@ -15,6 +17,7 @@ namespace {
 // What an eye does in one handler: some 0.2 ms of work.
 constexpr std::size_t uses_at_a_time = 1024;
 constexpr std::size_t bytes_at_a_time = 65536;
+constexpr std::chrono::milliseconds try_again_after{1};
 
 }  // namespace
 
@@ -38,6 +41,18 @@ struct eye::reading {
   std::vector<numbered_use> uses;  // in order of the text
   std::uint32_t turn;
   std::optional<recall> question;  // came while reading; answered when all is read
+};
+
+// In the order in which it is to be told. An eye reads no further, and says nothing to the conductor, before all of it is told.
+struct eye::backlog {
+  struct item {
+    symbol_id symbol = 0;
+    std::uint32_t line = 0;
+  };
+  std::vector<item> items;
+  std::size_t next = 0;
+  std::optional<eye_done> done;
+  std::optional<std::uint32_t> answered;  // this wave
 };
 
 eye::eye(colony_ground* ground, file_id file) noexcept : ground_(ground), file_(file) {}
@@ -71,8 +86,8 @@ void eye::on(look_on) {
     const std::uint32_t number = r.names.number_of(found.name, is_new);
     if (is_new) {
       const std::uint64_t hash = r.names.entries()[number].hash;
-      r.states.push_back({ground_->symbols.find_or_create(
-          found.name, hash, [this](symbol_id id) { return ground_->symbol_keeper.start<symbol>(ground_, id); })});
+      r.states.push_back({ground_->symbols.find_or_create(found.name, hash,
+                                                          [this](symbol_id id) { return ground_->new_symbol(id); })});
     }
     reading::name_state& state = r.states[number];
     if (state.last_line != found.line) {  // a second use on one line says nothing new
@@ -84,12 +99,40 @@ void eye::on(look_on) {
     }
   }
   ground_->uses_told.fetch_add(count, std::memory_order_relaxed);
-  static_cast<void>(self(this).send(look_on{}));
+  if (backlog_ == nullptr) {
+    static_cast<void>(self(this).send(look_on{}));
+  }
 }
 
-// A symbol that can not be reached is being restarted, and will ask for what it has missed.
+// A symbol that can not be reached is being restarted, or its process is gone: what it has missed will be asked for.
 void eye::tell(symbol_id symbol, std::uint32_t line) {
-  static_cast<void>(ground_->symbols.handle(symbol).send(use{file_, line}));
+  if (backlog_ == nullptr) {
+    if (ground_->symbols.handle(symbol).send(use{file_, line}) != send_result::no_credit) {
+      return;
+    }
+    backlog_ = std::make_unique<backlog>();
+    send_after(self(this), tell_rest{}, try_again_after);
+  }
+  backlog_->items.push_back({symbol, line});
+}
+
+void eye::on(tell_rest) {
+  for (backlog& b = *backlog_; b.next < b.items.size(); ++b.next) {
+    const backlog::item& i = b.items[b.next];
+    if (ground_->symbols.handle(i.symbol).send(use{file_, i.line}) == send_result::no_credit) {
+      send_after(self(this), tell_rest{}, try_again_after);
+      return;
+    }
+  }
+  const std::unique_ptr<backlog> rest = std::move(backlog_);
+  if (rest->answered) {
+    say_answered(*rest->answered);
+  }
+  if (rest->done) {
+    static_cast<void>(ground_->lead.send(std::move(*rest->done)));
+  } else if (reading_ != nullptr) {
+    on(look_on{});
+  }
 }
 
 // Orders the uses by name, by counting.
@@ -117,7 +160,12 @@ void eye::finish(outcome what, std::string reason) {
   if (r->question.has_value()) {
     answer(*r->question);
   }
-  static_cast<void>(ground_->lead.send(eye_done{file_, r->turn, what, std::move(reason)}));
+  eye_done done{file_, r->turn, what, std::move(reason)};
+  if (backlog_ != nullptr) {
+    backlog_->done = std::move(done);
+  } else {
+    static_cast<void>(ground_->lead.send(std::move(done)));
+  }
 }
 
 void eye::on(recall question) {
@@ -136,8 +184,14 @@ void eye::answer(const recall& question) {
       }
     }
   }
-  static_cast<void>(ground_->lead.send(recall_answered{file_, question.wave}));
+  if (backlog_ != nullptr) {
+    backlog_->answered = question.wave;
+  } else {
+    say_answered(question.wave);
+  }
 }
+
+void eye::say_answered(std::uint32_t wave) { static_cast<void>(ground_->lead.send(recall_answered{file_, wave})); }
 
 std::uint32_t eye::end_of(std::size_t i) const noexcept {
   return i + 1 < told_.size() ? told_[i + 1].begin : static_cast<std::uint32_t>(lines_.size());

@@ -30,7 +30,10 @@ struct fingerprint {
 };
 
 /// Asks an eye or a symbol for its `self_description`.
-struct describe_yourself {};
+struct describe_yourself {
+  std::uint64_t name = 0;  // a symbol's, as name_hash; an eye knows the names that it has seen
+};
+KARYON_SIGNAL(describe_yourself, name)
 
 /// What an eye or a symbol says of itself for the census.
 struct self_description {
@@ -38,6 +41,7 @@ struct self_description {
   std::uint64_t knowledge_bytes = 0;  // allocated for what it knows, beside the cell itself
   std::uint32_t node = 0;
   std::uint32_t worker = 0;
+  std::uint32_t member = 0;  // whose process it is in
 };
 
 }  // namespace karyon::tools

@@ -21,6 +21,9 @@ struct colony_options {
   std::uint64_t seed = 1;
   std::uint32_t workers = 0;  // 0: one a core
   std::uint64_t file_bytes_max = 16U << 20U;
+  std::string listen;         // where other processes join; empty: this one alone
+  std::uint32_t members = 0;  // so many of them are waited for
+  std::string join;           // this process joins the colony there, and does nothing else
   bool json = false;
   bool log = false;    // show the runtime's log as well
   bool prompt = true;  // if there is a terminal to type at

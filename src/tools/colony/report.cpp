@@ -85,6 +85,14 @@ nlohmann::ordered_json to_json(const graph_answers& answers) {
           {"who_uses", to_json(answers.used)}};
 }
 
+nlohmann::ordered_json to_json(const std::vector<guest_book::member>& members) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const guest_book::member& m : members) {
+    all.push_back({{"name", m.name}, {"symbols", m.symbols}, {"lost", m.lost}});
+  }
+  return all;
+}
+
 std::uint64_t files_in(const std::vector<location>& places) {
   std::uint64_t files = 0;
   for (std::size_t i = 0; i < places.size(); ++i) {
@@ -125,6 +133,13 @@ void print_census(std::ostream& out, const census& c) {
       << bytes_text(static_cast<double>(c.resident_bytes)) << " resident\n";
   print_shares(out, "nodes      ", "node", c.by_node);
   print_shares(out, "workers    ", "worker", c.by_worker);
+  if (!c.members.empty()) {
+    out << "  spread     symbols here: " << with_commas(c.symbols_here);
+    for (const guest_book::member& m : c.members) {
+      out << ", " << printable(m.name) << (m.lost ? " (lost): " : ": ") << with_commas(m.symbols);
+    }
+    out << '\n';
+  }
   out << "  signals    " << with_commas(c.uses_told) << " uses told, " << with_commas(rounded(c.uses_a_second))
       << " a second; " << with_commas(c.signals_handled) << " handled of all kinds, "
       << with_commas(rounded(c.signals_a_second)) << " a second while learning\n";
@@ -241,7 +256,9 @@ void print_json(std::ostream& out, const colony_report& report) {
         {"resident_bytes", c.resident_bytes},
         {"by_node", c.by_node},
         {"by_worker", c.by_worker},
-        {"restarts", c.restarts}}},
+        {"restarts", c.restarts},
+        {"symbols_here", c.symbols_here},
+        {"members", to_json(c.members)}}},
       {"signals",
        {{"uses_told", c.uses_told},
         {"uses_a_second", c.uses_a_second},

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "tools/colony/colony.hpp"
+#include "tools/colony/join.hpp"
 #include "tools/colony/progress.hpp"
 #include "tools/colony/prompt.hpp"
 #include "tools/colony/quiet_log.hpp"
@@ -129,6 +130,9 @@ result<void> ask_graph(source_graph& graph, const colony_options& options, const
 }  // namespace
 
 int run_colony(const colony_options& options) {
+  if (!options.join.empty()) {
+    return run_member(options.join, options.workers, options.log);
+  }
   const quiet_log log(options.log);
   progress shown = progress::for_standard_error(options.json);
   colony_report report;
@@ -148,12 +152,20 @@ int run_colony(const colony_options& options) {
     graph.emplace(std::move(*opened));
     files = found.files;
   }
-  colony c(std::move(found.files), {.workers = options.workers, .file_bytes_max = options.file_bytes_max});
+  colony c(std::move(found.files), {.workers = options.workers,
+                                    .file_bytes_max = options.file_bytes_max,
+                                    .listen = options.listen,
+                                    .members = options.members});
   const auto current = [&c, &found] {
     census now = c.take_census();
     add_walk(now, found);
     return now;
   };
+  if (options.members > 0) {
+    if (const auto joined = c.gather(shown); !joined) {
+      return complain(joined.error());
+    }
+  }
   if (const auto learned = c.learn(shown); !learned) {
     return complain(learned.error());
   }

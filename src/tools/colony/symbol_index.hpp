@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tools/colony/use.hpp"
@@ -76,9 +77,20 @@ public:
   }
 
   /// The caller has the id from find or find_or_create, or from a cell that has it from there.
-  [[nodiscard]] const Handle& handle(symbol_id id) const noexcept { return at(id).handle; }
+  [[nodiscard]] const Handle& handle(symbol_id id) const noexcept {
+    const record& r = at(id);
+    const Handle* const moved = r.moved.load(std::memory_order_acquire);  // partner: move
+    return moved != nullptr ? *moved : r.handle;
+  }
   [[nodiscard]] std::string_view name(symbol_id id) const noexcept { return at(id).name; }
   [[nodiscard]] std::uint64_t hash(symbol_id id) const noexcept { return at(id).hash; }
+
+  /// Another cell is the name's from now on. The handle before stays readable for who is just using it.
+  void move(symbol_id id, Handle to) {
+    const std::lock_guard lock(moves_mutex_);
+    moves_.push_back(std::move(to));
+    reserve(id).moved.store(&moves_.back(), std::memory_order_release);
+  }
 
   /// One more than the greatest id given out. While eyes are at work, the newest ids may not be readable yet; an id whose
   /// `make` threw has an empty name for ever.
@@ -87,6 +99,7 @@ public:
 private:
   struct record {
     Handle handle{};
+    std::atomic<const Handle*> moved{nullptr};
     std::string_view name;
     std::uint64_t hash = 0;
   };
@@ -175,6 +188,8 @@ private:
   }
 
   std::array<shard, shard_count> shards_;
+  std::mutex moves_mutex_;
+  std::deque<Handle> moves_;  // moves_mutex_; what lies in it stays
   std::atomic<symbol_id> next_{0};
   std::vector<std::atomic<record*>> blocks_ = std::vector<std::atomic<record*>>(blocks_max);
 };

@@ -4,6 +4,8 @@
 #include <compare>
 #include <cstdint>
 
+#include <karyon/nerve/signal.hpp>
+
 namespace karyon::tools {
 
 /// Position of a file in the colony's list of files.
@@ -19,5 +21,6 @@ struct use {
 
   friend constexpr auto operator<=>(const use&, const use&) = default;
 };
+KARYON_SIGNAL(use, file, line)
 
 }  // namespace karyon::tools

@@ -78,6 +78,87 @@ std::uint64_t steps_before_the_guest(std::uint32_t signals_per_turn, std::chrono
   return s.done_when_served;
 }
 
+struct crowd {
+  door finished;
+  std::atomic<std::uint64_t> steps{0};  // of all that never rest
+  std::atomic<std::uint64_t> steps_when_woken{0};
+  std::atomic<std::uint64_t> steps_when_served{0};
+  std::atomic<bool> has_dozed{false};
+};
+
+class sleeper : public cell {
+public:
+  using accepts = signals<ping>;
+  explicit sleeper(crowd& c, bool dozes = false) : crowd_(&c), dozes_(dozes) {}
+  void on(ping) {
+    if (std::exchange(dozes_, false)) {
+      const auto until = std::chrono::steady_clock::now() + 2ms;  // some ticks
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      crowd_->has_dozed = true;
+      return;
+    }
+    crowd_->steps_when_served = crowd_->steps.load();
+    crowd_->finished.open();
+  }
+
+private:
+  crowd* crowd_;
+  bool dozes_;
+};
+
+constexpr std::uint64_t steps_until_woken = 20'000;
+
+/// Never rests; one of them wakes the sleeper.
+class restless : public cell {
+public:
+  using accepts = signals<step>;
+  restless(crowd& c, ref<sleeper> whom) : crowd_(&c), whom_(whom) {}
+  void on(step) {
+    if (crowd_->finished.is_open()) return;
+    if (++crowd_->steps == steps_until_woken) {
+      crowd_->steps_when_woken = steps_until_woken;
+      whom_.send(ping{});
+    }
+    if (crowd_->has_dozed.exchange(false)) {
+      crowd_->steps_when_woken = crowd_->steps.load();
+      whom_.send(ping{});
+    }
+    self(this).send(step{});
+  }
+
+private:
+  crowd* crowd_;
+  ref<sleeper> whom_;
+};
+
+class player;
+struct partner {
+  ref<player> whom;
+};
+
+/// One of two that wake each other in turn.
+class player : public cell {
+public:
+  using accepts = signals<partner, ping>;
+  player(crowd& c, std::uint64_t rounds) : crowd_(&c), left_(rounds) {}
+  void on(partner p) { partner_ = p.whom; }
+  void on(ping) {
+    if (crowd_->steps_when_woken == 0) crowd_->steps_when_woken = crowd_->steps.load();
+    if (left_-- == 0) {
+      crowd_->steps_when_served = crowd_->steps.load();
+      crowd_->finished.open();
+    } else {
+      partner_.send(ping{});
+    }
+  }
+
+private:
+  crowd* crowd_;
+  std::uint64_t left_;
+  ref<player> partner_;
+};
+
 }  // namespace
 
 TEST_CASE("a cell with a long backlog lets others run after a number of signals, however quick they are") {
@@ -86,6 +167,53 @@ TEST_CASE("a cell with a long backlog lets others run after a number of signals,
 
 TEST_CASE("a cell with a long backlog lets others run after a time, however many signals a turn has") {
   CHECK(steps_before_the_guest(1'000'000, 50us) < backlog);
+}
+
+TEST_CASE("a cell that is woken does not wait for all those that never rest") {
+  constexpr std::uint32_t signals_per_turn = 4;
+  crowd c;
+  runtime_options options = quiet(1);
+  options.scheduler.signals_per_turn = signals_per_turn;
+  runtime rt(options);
+  const auto whom = rt.spawn<sleeper>(c);
+  std::vector<ref<restless>> all;
+  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
+  for (const auto& one : all) one.send(step{});
+  REQUIRE(eventually([&] { return c.finished.is_open(); }));
+  // The rest of the round in which it is woken: 64 turns of what other threads sent, and 16 of those that never rest.
+  CHECK(c.steps_when_served - c.steps_when_woken <= (64 + 16 + 1) * signals_per_turn);
+}
+
+TEST_CASE("a cell whose turn ends with nothing left does not wait with those that never rest") {
+  constexpr std::uint32_t signals_per_turn = 4;
+  crowd c;
+  runtime_options options = quiet(1);
+  options.scheduler.signals_per_turn = signals_per_turn;
+  options.scheduler.watch.take_over = false;
+  runtime rt(options);
+  const auto whom = rt.spawn<sleeper>(c, true);
+  std::vector<ref<restless>> all;
+  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
+  for (const auto& one : all) one.send(step{});
+  REQUIRE(eventually([&] { return c.finished.is_open(); }));
+  CHECK(c.steps_when_served - c.steps_when_woken <= (64 + 16 + 1) * signals_per_turn);
+}
+
+TEST_CASE("cells that wake each other all the time do not starve one that never rests") {
+  constexpr std::uint64_t rounds = 5'000;
+  crowd c;
+  runtime_options options = quiet(1);
+  options.scheduler.signals_per_turn = 1;
+  runtime rt(options);
+  rt.spawn<restless>(c, ref<sleeper>()).send(step{});
+  const auto one = rt.spawn<player>(c, rounds);
+  const auto other = rt.spawn<player>(c, rounds);
+  one.send(partner{other});
+  other.send(partner{one});
+  REQUIRE(eventually([&] { return c.steps > 0; }));
+  one.send(ping{});
+  REQUIRE(eventually([&] { return c.finished.is_open(); }));
+  CHECK(c.steps_when_served - c.steps_when_woken >= 2 * rounds / 10);
 }
 
 TEST_CASE("the time in handlers of a busy cell grows, and that of an idle one does not") {

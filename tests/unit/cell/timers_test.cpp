@@ -309,3 +309,49 @@ TEST_CASE("a cell has a million timers, cancels half of them, and takes the othe
   CHECK(eventually([&] { return rt.metrics().cells == 0; }));
   CHECK(rt.metrics().timers_fired == 0);
 }
+
+namespace {
+
+struct cancel_when_due {};
+
+/// Has many timers, which fall due while the handler runs that cancels them.
+class procrastinator : public cell {
+public:
+  using accepts = signals<start_many, cancel_when_due, due, get>;
+  void on(start_many s) {
+    until_ = std::chrono::steady_clock::now() + 5ms;
+    for (int i = 0; i < s.count; ++i) timers_.push_back(send_after(self(this), due{i}, 5ms));
+  }
+  int on(cancel_when_due) {
+    while (std::chrono::steady_clock::now() < until_ + 2ms) {
+    }
+    // By then others may have got the worker, and fired them.
+    for (const timer_id t : timers_) cancelled_ += cancel(t) ? 1 : 0;
+    heard_before_ = heard_;
+    return cancelled_;
+  }
+  void on(due) { ++heard_; }
+  int on(get) { return heard_ == heard_before_ ? heard_ + cancelled_ : -1; }
+
+private:
+  std::vector<timer_id> timers_;
+  std::chrono::steady_clock::time_point until_;
+  int cancelled_ = 0;
+  int heard_ = 0;
+  int heard_before_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "of many timers each is either heard or cancelled, also of those that fire while the cancelling handler runs") {
+  constexpr int count = 5'000;
+  runtime rt(quiet());
+  const auto c = rt.spawn<procrastinator>();
+  c.send(start_many{count});
+  CHECK(rt.ask(c, cancel_when_due{}, long_time).value() <= count);
+  CHECK(rt.ask(c, get{}, long_time).value() == count);
+  // Behind whatever has fired meanwhile.
+  CHECK(rt.ask(c, get{}, long_time).value() == count);
+  CHECK(rt.metrics().timers_fired <= count);
+}

@@ -120,6 +120,52 @@ TEST_CASE("a table that was given away belongs to the new owner alone") {
   REQUIRE_FALSE(t.alive());
 }
 
+TEST_CASE("a table that is given to a cell that has ended ends") {
+  scene s;
+  s.owner.send(make_one{});
+  s.world.run();
+  s.world.kill(s.heir);
+  s.world.run();
+  const names t = s.owner_log.table;
+  REQUIRE(t.insert("a", 1).value());
+  REQUIRE(t.give_away(s.heir).has_value());
+  s.world.run();
+  REQUIRE_FALSE(t.alive());
+  REQUIRE(t.lookup("a").error().code() == errc::dead);
+}
+
+TEST_CASE("a table whose heir is named when that has ended already ends with its owner") {
+  scene s;
+  s.owner.send(make_one{});
+  s.world.run();
+  s.world.kill(s.heir);
+  s.world.run();
+  REQUIRE(s.owner_log.table.set_heir(s.heir).has_value());
+  s.world.run();
+  REQUIRE(s.owner_log.table.alive());
+  s.world.kill(s.owner);
+  s.world.run();
+  REQUIRE_FALSE(s.owner_log.table.alive());
+}
+
+TEST_CASE("an owned table refuses what its quota does not allow, and what its update function does to it") {
+  scene s;
+  const auto made = make_table<std::string, int>(s.world.runtime(), s.owner, {.quota_bytes = 8192});
+  int kept = 0;
+  while (made->insert(std::to_string(kept), kept)) ++kept;
+  REQUIRE(made->insert("one more", 1).error().code() == errc::refused);
+  REQUIRE(static_cast<int>(made->size().value()) == kept);
+  errc inner{};
+  REQUIRE(made->update("0",
+                       [&](int v) {
+                         inner = made->insert("0", 5).error().code();
+                         return v + 1;
+                       })
+              .value());
+  REQUIRE(inner == errc::refused);
+  REQUIRE(*made->lookup("0").value() == 1);
+}
+
 TEST_CASE("the last heir that was named inherits") {
   scene s;
   holder::log& other_log = s.world.keep<holder::log>();

@@ -215,6 +215,28 @@ TEST_CASE("an overlay's message is read as it was written, and nothing that is n
   CHECK(r.id == m.id);
 }
 
+TEST_CASE("a delivery that throws is counted, and those that follow are delivered") {
+  struct nowhere final : transport {
+    frame_fate send(const peer_id&, const frame_header&, std::span<const std::byte>) noexcept override {
+      return frame_fate::accepted;
+    }
+  } out;
+  int delivered = 0;
+  overlay_driver d({1, 1}, {}, out, 1, [&](const broadcast_id&, const std::string& payload, std::uint8_t) {
+    if (payload == "bad") throw std::runtime_error("as told");
+    ++delivered;
+  });
+  overlay_message m;
+  m.what = overlay_message::kind::gossip;
+  for (const char* payload : {"bad", "good"}) {
+    m.id = {2, m.id.sequence + 1};
+    m.payload = std::make_shared<const std::string>(payload);
+    CHECK(d.received({2, 1}, encode_overlay(m)));
+  }
+  CHECK(d.failed() == 1);
+  CHECK(delivered == 1);
+}
+
 TEST_CASE("nodes find each other over a bus") {
   runtime rt(quiet());
   endocrine bus(rt);

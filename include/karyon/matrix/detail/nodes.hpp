@@ -20,6 +20,18 @@ inline constexpr std::int32_t range_over_several = -10;
 inline constexpr std::int32_t split_above = 1000;
 inline constexpr std::int32_t join_below = -1000;
 
+/// Gets a line for writing before it is known that it is written to. Fetched for reading first, it would be asked for twice where
+/// another core has it. Not the builtin: compilers make a fetch for reading of it, unless told that the processor has the other one.
+inline void fetch_for_write(const void* line) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0"
+               :
+               : "m"(*static_cast<const char*>(line)));  // does nothing where there is no such instruction
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
+
 /// What base nodes and route nodes have in common. In a line of its own: writers of a base node write to it, while its keys stay
 /// shared by all cores.
 struct alignas(64) table_node : retired {
@@ -55,11 +67,24 @@ struct route_node final : table_node {
   route_node() noexcept : table_node(false) {
     destroy = [](retired* r) noexcept { delete static_cast<route_node*>(r); };
   }
-  [[nodiscard]] table_node* child(std::size_t i) const noexcept { return children[i].load(std::memory_order_acquire); }
-  void set_child(std::size_t i, table_node* n) noexcept { children[i].store(n, std::memory_order_release); }
+  /// A child's address, and in the lowest bit whether it is a base node: so that is known before its line is touched.
+  using link = std::uintptr_t;
+  [[nodiscard]] static table_node* node_of(link l) noexcept {
+    return reinterpret_cast<table_node*>(l & ~link{1});  // NOLINT: nodes are aligned to lines
+  }
+  [[nodiscard]] static bool leads_to_base(link l) noexcept { return (l & 1) != 0; }
+  [[nodiscard]] link link_to(std::size_t i) const noexcept { return children[i].load(std::memory_order_acquire); }
+  [[nodiscard]] table_node* child(std::size_t i) const noexcept { return node_of(link_to(i)); }
+  void set_child(std::size_t i, table_node* n) noexcept {
+    children[i].store(reinterpret_cast<link>(n) | (n->is_base ? 1U : 0U), std::memory_order_release);
+  }
+  /// Only by whoever has both nodes' locks.
+  void move_child(std::size_t i, const route_node& from, std::size_t k) noexcept {
+    children[i].store(from.children[k].load(std::memory_order_relaxed), std::memory_order_release);
+  }
 
   alignas(64) std::array<node_slot, capacity + 1> keys{};  // the last one is not used: whole lines are searched
-  alignas(64) std::array<std::atomic<table_node*>, capacity + 1> children{};
+  alignas(64) std::array<std::atomic<link>, capacity + 1> children{};
 };
 
 inline void move_slot(node_slot& to, const node_slot& from) noexcept {
@@ -145,7 +170,7 @@ inline void insert_child(route_node& n, std::uint32_t i, slot_word separator, ta
   const std::uint32_t count = n.count.load(std::memory_order_relaxed);
   for (std::uint32_t k = count; k > i; --k) {
     move_slot(n.keys[k], n.keys[k - 1]);
-    n.set_child(k + 1, n.children[k].load(std::memory_order_relaxed));
+    n.move_child(k + 1, n, k);
   }
   n.keys[i].store(separator, std::memory_order_release);
   n.set_child(i + 1, right);
@@ -157,7 +182,7 @@ inline void erase_child(route_node& n, std::uint32_t i) noexcept {
   const std::uint32_t count = n.count.load(std::memory_order_relaxed);
   for (std::uint32_t k = i; k + 1 < count; ++k) {
     move_slot(n.keys[k], n.keys[k + 1]);
-    n.set_child(k + 1, n.children[k + 2].load(std::memory_order_relaxed));
+    n.move_child(k + 1, n, k + 2);
   }
   n.count.store(count - 1, std::memory_order_release);
 }
@@ -168,7 +193,7 @@ inline slot_word halve(route_node& n, route_node& right) noexcept {
   const std::uint32_t middle = count / 2;
   for (std::uint32_t k = middle + 1; k < count; ++k) move_slot(right.keys[k - middle - 1], n.keys[k]);
   for (std::uint32_t k = middle + 1; k <= count; ++k) {
-    right.set_child(k - middle - 1, n.children[k].load(std::memory_order_relaxed));
+    right.move_child(k - middle - 1, n, k);
   }
   right.count.store(count - middle - 1, std::memory_order_release);
   const slot_word separator = n.keys[middle].load(std::memory_order_relaxed);

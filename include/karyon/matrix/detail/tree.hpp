@@ -60,7 +60,7 @@ public:
     staged_value<Value> new_value;
     charge charged(account_, pin.record().number);
     for (place p;;) {
-      if (!descend<false>(by_key(key), p)) continue;
+      if (!(replace ? descend<false, true>(by_key(key), p) : descend<false>(by_key(key), p))) continue;
       const auto [i, count, there] = look_for(p, key);
       if (there && !replace) {
         if (!p.at->lock.unchanged(p.version)) continue;
@@ -72,6 +72,7 @@ public:
       }
       new_value.make(value);
       if (there) {
+        fetch_for_write(p.at->value_at(i));
         if (!lock(p)) continue;
         exchange_value(pin, p, i, new_value.hand_over());
       } else {
@@ -100,8 +101,9 @@ public:
   result<std::optional<image>> change(epoch_pin& pin, const Key& key, const Decide& decide) {
     staged_value<Value> next;
     for (place p;;) {
-      if (!descend<false>(by_key(key), p)) continue;
+      if (!descend<false, true>(by_key(key), p)) continue;
       position at = look_for(p, key);
+      if (at.there) fetch_for_write(p.at->value_at(at.index));
       const image seen = at.there ? values::load(p.at->value_at(at.index)) : image{};
       if (!p.at->lock.unchanged(p.version)) continue;
       if (!at.there) return std::optional<image>();
@@ -123,12 +125,13 @@ public:
   [[nodiscard]] std::optional<Value> add(epoch_pin& pin, const Key& key, const Value& amount) {
     static_assert(!values::boxes);
     for (place p;;) {
-      if (!descend<false>(by_key(key), p)) continue;
+      if (!descend<false, true>(by_key(key), p)) continue;
       const position at = look_for(p, key);
       if (!at.there) {
         if (!p.at->lock.unchanged(p.version)) continue;
         return std::nullopt;
       }
+      fetch_for_write(p.at->value_at(at.index));
       if (!lock(p)) continue;
       // Unsigned in between: a counter wraps around.
       using wide = std::make_unsigned_t<Value>;
@@ -224,8 +227,8 @@ private:
   }
 
   /// Down to a base node; `pick(node, count)` says by which child. False if the tree changed on the way: try again.
-  /// `Bounds`: and between which separators it lies.
-  template <bool Bounds, class Pick>
+  /// `Bounds`: and between which separators it lies. `Write`: the caller means to lock it.
+  template <bool Bounds, bool Write = false, class Pick>
   [[nodiscard]] bool descend(const Pick& pick, place& p) const {
     auto* n = const_cast<route_node*>(&anchor_);
     std::uint64_t version = await_version(*n, p.contended);
@@ -233,7 +236,11 @@ private:
     for (;;) {
       const std::uint32_t count = n->count.load(std::memory_order_acquire);
       const std::uint32_t i = count != 0 ? pick(*n, count) : 0;  // 0: below the anchor
-      table_node* const child = n->child(i);
+      const route_node::link link = n->link_to(i);
+      table_node* const child = route_node::node_of(link);
+      if constexpr (Write) {
+        if (route_node::leads_to_base(link)) fetch_for_write(child);
+      }
       if constexpr (Bounds) note_bounds(*n, i, count, p);
       const std::uint64_t child_version = await_version(*child, p.contended);
       // Unchanged at this moment: the child is where it was found, and so is its version.
@@ -292,11 +299,16 @@ private:
   }
 
   /// As much is held as before, so it asks no quota.
-  void exchange_value(epoch_pin& pin, place& p, std::uint32_t i, const image& fresh) noexcept {
-    const image old = values::load(p.at->value_at(i));
-    values::store(p.at->value_at(i), fresh);
-    p.at->lock.unlock();
-    values::retire(pin.record(), old);
+  void exchange_value([[maybe_unused]] epoch_pin& pin, place& p, std::uint32_t i, const image& fresh) noexcept {
+    if constexpr (values::boxes) {
+      const image old = values::load(p.at->value_at(i));
+      values::store(p.at->value_at(i), fresh);
+      p.at->lock.unlock();
+      values::retire(pin.record(), old);
+    } else {
+      values::store(p.at->value_at(i), fresh);  // not read before: nothing waits for its line
+      p.at->lock.unlock();
+    }
   }
   void remove(epoch_pin& pin, place& p, std::uint32_t i) noexcept {
     const slot_word key = p.at->keys[i].load(std::memory_order_relaxed);

@@ -149,17 +149,31 @@ struct core {
   [[nodiscard]] result<void> validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk);
   /// Leaves an arc of a bulk out, or refuses the commit with that error.
   [[nodiscard]] result<void> skip_or(transaction::state& tx, log_entry& op, bool skip, errc code, const char* text);
-  /// When the living arc began; nullopt: there is none.
-  [[nodiscard]] std::optional<commit_number> living(label l, vertex source, vertex target);
+  /// Where the living arc is: looked for at the end that has fewer.
+  struct found_arc {
+    bool by_source = false;
+    std::uint32_t at = table::none;  ///< A position of that end's block; none: there is no such arc.
+
+    [[nodiscard]] bool there() const noexcept { return at != table::none; }
+  };
+  [[nodiscard]] found_arc living(label l, vertex source, vertex target);
+  /// When it began: a look at one more line.
+  [[nodiscard]] commit_number begin_of(const log_entry& op, const found_arc& found) const noexcept;
   [[nodiscard]] result<void> tell_sink(const transaction::state& tx, commit_number n, time_us time,
                                        std::span<const commit_part> others = {});
   [[nodiscard]] bool apply(transaction::state& tx, commit_number n, time_us time);
-  [[nodiscard]] bool apply_one(const log_entry& op, const interval& valid, const value& data, commit_number n);
+  [[nodiscard]] bool apply_one(const log_entry& op, const interval& valid, const value& data, commit_number n,
+                               const found_arc& hint);
   [[nodiscard]] bool add_arc(label l, vertex source, vertex target, const interval& valid, commit_number n);
-  [[nodiscard]] bool remove_arc(label l, vertex source, vertex target, commit_number n);
+  [[nodiscard]] bool remove_arc(label l, vertex source, vertex target, commit_number n, const found_arc& hint);
   [[nodiscard]] bool grow_tables();
-  void prefetch(const log_entry& op, bool near) const noexcept;
+  /// Asks for the entries that a change writes.
+  void prefetch_entries(const log_entry& op) const noexcept;
+  /// Asks for the parts of the blocks that it reads and writes; `hint`: where its arc is, if that is known.
+  void prefetch_blocks(const log_entry& op, const found_arc& hint) const noexcept;
+  [[nodiscard]] const label_tables* tables_of_arc(const log_entry& op) const noexcept;
   void prefetch_living(const log_entry& op) const noexcept;
+  void prefetch_close(const log_entry& op) const noexcept;
   void publish() noexcept;
   void show() noexcept;    // makes what was applied visible
   void settle() noexcept;  // what follows on it
@@ -168,7 +182,9 @@ struct core {
   ~core();
 
   std::vector<change> changes_;  // scratch of tell_sink
-  std::vector<label> touched_;   // labels whose number of arcs the commit changes
+  std::vector<found_arc>
+      found_;  // of the transaction that is committed, by its changes: what the check found; or nothing
+  std::vector<label> touched_;  // labels whose number of arcs the commit changes
 };
 
 /// A key of an arc, the same from both ends in a symmetric store.

@@ -11,28 +11,39 @@ namespace rhizome::detail {
 
 /// Where the targets of one vertex of high degree stand: target -> position, for those that are alive. The writer's alone. (And where
 /// the indexes of such vertices stand: vertex -> number.)
+///
+/// The slots lie in the arena: in its huge pages a look at one of hundreds of megabytes of them costs one walk of the page tables less.
+/// Where the arena has no room, std::bad_alloc is thrown. What is not released goes with the arena.
 class hub_index {
 public:
   static constexpr std::uint32_t none = 0xffff'ffffU;
 
-  /// Room for `count`; of 0: for the first few.
-  explicit hub_index(std::size_t count) { slots_.resize(count == 0 ? 4 : std::bit_ceil(count * 2 + 16)); }
+  explicit hub_index(arena& blocks) noexcept : arena_(&blocks) {}
+  /// Room for `count`, at least.
+  void reserve(std::size_t count);
   void insert(vertex target, std::uint32_t position);
   /// The last inserted position of `target`; none.
   [[nodiscard]] std::uint32_t find(vertex target) const noexcept;
   void erase(vertex target, std::uint32_t position) noexcept;
-  void prefetch(vertex target) const noexcept { __builtin_prefetch(&slots_[home(target)]); }
-  [[nodiscard]] std::size_t bytes() const noexcept { return slots_.size() * sizeof(std::uint64_t); }
+  /// Empty, and without slots.
+  void release();
+  void prefetch(vertex target) const noexcept {
+    if (size_ != 0) __builtin_prefetch(slots() + home(target));
+  }
 
 private:
   [[nodiscard]] std::size_t home(vertex target) const noexcept {
-    return ((std::uint64_t{target} * 0x9e37'79b9'7f4a'7c15ULL) >> 32) & (slots_.size() - 1);
+    return ((std::uint64_t{target} * 0x9e37'79b9'7f4a'7c15ULL) >> 32) & (size_ - 1);
   }
+  [[nodiscard]] std::uint64_t* slots() const noexcept { return arena_->at<std::uint64_t>(at_); }
+  void place(std::uint64_t slot) noexcept;
   static constexpr std::uint64_t slot_of(vertex target, std::uint32_t position) noexcept {
     return (std::uint64_t{target} << 32) | (position + 1);
   }
 
-  std::vector<std::uint64_t> slots_;  // target in the high half, position + 1 in the low one; 0: free
+  arena* arena_;
+  ref at_ = 0;            // size_ slots: target in the high half, position + 1 in the low one; 0: free
+  std::size_t size_ = 0;  // a power of two; 0: none yet
   std::size_t used_ = 0;
 };
 
@@ -41,14 +52,14 @@ private:
 class table {
 public:
   /// What a vertex of this degree or more is looked up in by an index; below, its targets are scanned, which is as fast.
-  static constexpr std::uint32_t hub_degree = 512;
+  static constexpr std::uint32_t hub_degree = 128;
   /// A block of up to so many positions is written anew without the closed one; a larger one marks it until a quarter is dead.
   static constexpr std::uint32_t rewritten_max = 64;
   /// From this capacity on compaction puts begins apart: two cache lines.
   static constexpr std::uint32_t apart_min = 16;
   static constexpr std::uint32_t none = hub_index::none;
 
-  table(arena& blocks, pins& readers) : arena_(blocks), pins_(readers) {}
+  table(arena& blocks, pins& readers) : arena_(blocks), pins_(readers), hub_numbers_(blocks) {}
   [[nodiscard]] bool reserve(vertex vertices_max, paging pages);
   [[nodiscard]] bool ensure(vertex vertices) { return entries_.ensure(vertices); }
   [[nodiscard]] const vertex_entry* entries() const noexcept { return entries_.data(); }
@@ -58,8 +69,8 @@ public:
 
   /// Adds `target` to v's arcs in commit `n`.
   [[nodiscard]] bool append(vertex v, vertex target, commit_number n, const interval& valid);
-  /// Ends the arc at `position` in commit `n`.
-  [[nodiscard]] bool close(vertex v, std::uint32_t position, commit_number n);
+  /// Ends the arc to `target`, which is at `position`, in commit `n`.
+  [[nodiscard]] bool close(vertex v, vertex target, std::uint32_t position, commit_number n);
   /// Writes v's block anew, packed, with a little slack and without dead positions. Gives the bytes written to `moved`.
   [[nodiscard]] bool pack(vertex v, std::size_t& moved);
   /// Drops v's closed versions that ended at or before `horizon`.
@@ -75,6 +86,8 @@ public:
 
   /// The position of a living arc v -> target, the last one; none. The first look at a hub builds its index.
   [[nodiscard]] std::uint32_t find(vertex v, vertex target);
+  /// The same where it may be at `position`, which spares the search; of unique arcs.
+  [[nodiscard]] std::uint32_t find_near(vertex v, vertex target, std::uint32_t position);
   /// How many living arcs v -> target there are. Costs the degree.
   [[nodiscard]] std::uint32_t count_of(vertex v, vertex target) const;
   /// Whether an arc v -> target began or ended after `since`.
@@ -99,9 +112,12 @@ public:
     return (count + count / 16 + 1) / 2 * 2;
   }
 
-  void prefetch_entry(vertex v) const noexcept { __builtin_prefetch(&entries_[v], 1); }
-  /// Asks for what append(v, ...) writes.
-  void prefetch_tail(vertex v) const noexcept;
+  void prefetch_entry(vertex v) const noexcept {
+    __builtin_prefetch(&entries_[v], 1);
+    hub_numbers_.prefetch(v);
+  }
+  /// Asks for what append(v, target, ...) writes.
+  void prefetch_tail(vertex v, vertex target) const noexcept;
   void prefetch_block(vertex v) const noexcept {
     const block_header* b = block(placed::of(entries_[v].where.load(std::memory_order_relaxed)));
     __builtin_prefetch(b);
@@ -109,8 +125,15 @@ public:
   }
   /// Asks for what find(v, target) reads.
   void prefetch_find(vertex v, vertex target) const noexcept;
+  /// The same where it is known to be at `position`.
+  void prefetch_position(vertex v, std::uint32_t position) const noexcept {
+    const block_header* b = block(placed::of(entries_[v].where.load(std::memory_order_relaxed)));
+    __builtin_prefetch(b);
+    __builtin_prefetch(b->targets() + position);
+  }
+  /// Asks for what close(v, target, ...) writes, once what find() reads is there.
+  void prefetch_close(vertex v, vertex target) const noexcept;
 
-  [[nodiscard]] std::size_t index_bytes() const noexcept { return index_bytes_; }
   [[nodiscard]] bool has_history(vertex v) const noexcept {
     return block(placed::of(entries_[v].where.load(std::memory_order_relaxed)))
                ->history.load(std::memory_order_relaxed) != 0;
@@ -126,7 +149,7 @@ private:
   [[nodiscard]] block_header* block(const placed& p) const noexcept { return arena_.at<block_header>(p.block); }
   [[nodiscard]] bool relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_t closing, commit_number n);
   [[nodiscard]] bool grow(vertex v);
-  [[nodiscard]] bool mark(vertex v, std::uint32_t position, commit_number n);
+  [[nodiscard]] bool mark(vertex v, vertex target, std::uint32_t position, commit_number n);
   [[nodiscard]] ref make_valid(std::uint32_t capacity, std::uint32_t filled);
   [[nodiscard]] bool append_valid(vertex_entry& e, block_header& b, std::uint32_t position, const interval& valid);
   /// A batch of `dead` (sorted by end) before `previous`, merged with those of `previous` that are no larger. 0: no memory.
@@ -149,10 +172,9 @@ private:
   arena& arena_;
   pins& pins_;
   growing_array<vertex_entry> entries_;
-  hub_index hub_numbers_{0};  // vertex -> number in hubs_
+  hub_index hub_numbers_;  // vertex -> number in hubs_
   std::vector<hub_index> hubs_;
   std::vector<std::uint32_t> free_hubs_;  // those numbers that no vertex has
-  std::size_t index_bytes_ = 0;
   commit_number horizon_ = 0;
   bool has_valid_ = false;            // some block has a valid column
   std::vector<vertex> with_history_;  // vertices that got a first history batch since the last trim

@@ -68,7 +68,7 @@ TEST_CASE("each fault of a header has its name") {
   CHECK(decode_frame(bytes, 2, into) == frame_fault::too_long);
   CHECK(decode_frame({bytes, sizeof bytes - 1}, 3, into) == frame_fault::truncated);
   CHECK(decode_frame({bytes, frame_header_bytes - 1}, 3, into) == frame_fault::truncated);
-  bytes[3] = std::byte{0x57};
+  bytes[3] = std::byte{0x5F};
   CHECK(decode_frame(bytes, 3, into) == frame_fault::kind);
   bytes[2] = std::byte{0};
   CHECK(decode_frame(bytes, 3, into) == frame_fault::version);

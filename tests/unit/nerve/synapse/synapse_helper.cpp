@@ -40,7 +40,7 @@ bool set_loopback(bool up) {
 karyon::synapse_options by_tcp() {
   karyon::synapse_options o = patient();
   o.listen = {"tcp://127.0.0.1:*"};
-  o.silence_max = std::chrono::milliseconds{1000};
+  o.silence_max = std::chrono::milliseconds{2000};
   o.handshake = std::chrono::milliseconds{1000};
   return o;
 }
@@ -53,20 +53,28 @@ int half_open() {
   end b({22, 200}, by_tcp());
   if (!a.is_open() || !b.is_open() || !a->connect({b->endpoints().front(), ""})) return 1;
   if (!eventually([&] { return a.sink.is_up() && b.sink.is_up(); })) return 2;
-  if (a.send(b.id, 1) != frame_fate::accepted || !eventually([&] { return a.is_settled(1); })) return 3;
+  std::uint64_t accepted = 0;
+  const auto send = [&](std::uint64_t number) {
+    const bool taken = a.send(b.id, number) == frame_fate::accepted;
+    accepted += taken ? 1 : 0;
+    return taken;
+  };
+  // Each again and again: on a loaded machine a link may end at any time.
+  if (!eventually([&] { return send(1) && b.sink.entered() != 0; })) return 3;
+  if (!eventually([&] { return a.is_settled(accepted); })) return 3;
+  const std::size_t downs = b.sink.downs().size();
   if (!set_loopback(false)) return 4;
-  std::uint64_t lost = 0;
-  for (std::uint64_t i = 0; i < 100; ++i) lost += a.send(b.id, 1000 + i) == frame_fate::accepted ? 1 : 0;
+  for (std::uint64_t i = 0; i < 100; ++i) static_cast<void>(send(1000 + i));
   if (!eventually([&] { return !a.sink.is_up() && !b.sink.is_up(); })) return 5;
-  if (a.sink.losses().front() != link_loss::unreachable || b.sink.losses().front() != link_loss::unreachable) return 6;
-  if (a.send(b.id, 2) != frame_fate::peer_down) return 7;
+  if (a.sink.losses().back() != link_loss::unreachable || b.sink.losses().back() != link_loss::unreachable) return 6;
+  if (b.sink.downs().size() == downs || a.send(b.id, 2) != frame_fate::peer_down) return 7;
   if (!set_loopback(true)) return 8;
-  if (!eventually([&] { return a.sink.is_up() && b.sink.is_up(); })) return 9;
-  if (!eventually([&] { return a.send(b.id, 3) == frame_fate::accepted; })) return 10;
+  if (!eventually([&] { return send(3) && b.sink.numbers().back() == 3; })) return 9;
   // TCP sends again what was lost; none of it is of this link.
-  if (!eventually([&] { return b.sink.numbers().back() == 3; })) return 11;
-  if (b.sink.numbers() != std::vector<std::uint64_t>{1, 3} || b.sink.out_of_link() != 0) return 12;
-  if (!eventually([&] { return a.is_settled(lost + 2) && a->stats().acknowledged == 2; })) return 13;
+  for (const std::uint64_t n : b.sink.numbers()) {
+    if (n >= 1000) return 10;
+  }
+  if (b.sink.out_of_link() != 0 || !eventually([&] { return a.is_settled(accepted); })) return 11;
   return 0;
 }
 
