@@ -269,12 +269,16 @@ result<void> sharded_transaction::commit_all(std::span<const touched_part> touch
 /// Gives the time of the commit.
 result<time_us> sharded_transaction::validate_all(std::span<const touched_part> touched) const {
   time_us now = 0;
-  for (const touched_part& one : touched) {
-    detail::core& c = *one.changes->state_->c;
-    if (c.closed.load(std::memory_order_relaxed)) return fail(errc::read_only, "the store is closed");
-    if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
-    if (auto fine = c.validate(*one.changes->state_); !fine) return tl::unexpected<error>(fine.error());
-    now = std::max({now, c.now_us(), c.row(c.last).time});
+  try {  // nothing is written so far
+    for (const touched_part& one : touched) {
+      detail::core& c = *one.changes->state_->c;
+      if (c.closed.load(std::memory_order_relaxed)) return fail(errc::read_only, "the store is closed");
+      if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
+      if (auto fine = c.validate(*one.changes->state_); !fine) return tl::unexpected<error>(fine.error());
+      now = std::max({now, c.now_us(), c.row(c.last).time});
+    }
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "the system has no memory for the commit");
   }
   return cut_->stamp(now);
 }
