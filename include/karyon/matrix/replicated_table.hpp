@@ -47,8 +47,8 @@ public:
   /// from once a copy has it.
   std::atomic<std::uint64_t> behind{0};
   std::atomic<bool> given_up{false};  // who sees it sees `behind` as well, and tells others by a later change
-  std::vector<cell_ref> keepers;    // by node; constant once the table is made
-  const void* scheduler = nullptr;  // whose workers read copies
+  std::vector<cell_ref> keepers;      // by node; constant once the table is made
+  const void* scheduler = nullptr;    // whose workers read copies
 };
 
 /// One keeper on each node, if there are several. The runtime is running: runtime_error otherwise.

@@ -176,8 +176,9 @@ result<void> durable_shards::parts::salvage_whole() {
       const recovery_report& found = stores[k]->recovery();
       const bool half = std::any_of(found.others.begin(), found.others.end(),
                                     [&](const commit_part& other) { return lacks(other); }) ||
-                        std::any_of(found.settled.begin(), found.settled.end(),
-                                    [&](const auto& other) { return lacks({other.first, other.second}); });
+                        std::any_of(found.settled.begin(), found.settled.end(), [&](const auto& other) {
+                          return lacks({other.first, other.second});
+                        });
       if (!half) continue;
       if (auto done = open_shard(k, newest_commit, ends); !done) return done;
       if (stores[k]->recovery().newest >= ends[k])
