@@ -371,11 +371,13 @@ public:
   void on(replace_some) { begin(); }
   void on(question) {
     auto const stolen = elsewhere.count.load(std::memory_order_acquire);
-    if (stolen + at_home.count.load(std::memory_order_relaxed) < made_runnable) {
+    bool const all = stolen + at_home.count.load(std::memory_order_relaxed) >= made_runnable;
+    // Where a spare thread took a worker's tasks over, two have written one count: it may stay short for good.
+    if (!all && now_ns() - sent_ns_ < 1'000'000'000) {
       self(this).send(question{});
       return;
     }
-    if (stolen >= donated) {
+    if (all && stolen >= donated) {
       steal_times.push_back(all_run_ns.load(std::memory_order_acquire) - sent_ns_);
     }
     if (--left_ == 0) {

@@ -14,17 +14,25 @@ namespace karyon::detail {
 namespace {
 
 struct catch_up_now {};
+struct try_again {};
 struct end_keeping {};
 
 /// Keeps the copy on one node: made and changed by a cell that lives there, so its memory is taken from there.
 class replica_keeper : public cell {
 public:
-  using accepts = signals<catch_up_now, end_keeping>;
+  using accepts = signals<catch_up_now, try_again, end_keeping>;
 
   replica_keeper(std::shared_ptr<replica_body> body, std::size_t node) noexcept : body_(std::move(body)), node_(node) {}
+  replica_keeper(const replica_keeper&) = delete;
+  replica_keeper& operator=(const replica_keeper&) = delete;
+  ~replica_keeper() { body_->give_up(); }  // nobody else keeps this copy
 
   void on_start() { go_on(); }
   void on(catch_up_now) { go_on(); }
+  void on(try_again) {
+    waits_ = false;
+    go_on();
+  }
   void on(end_keeping) { exit(); }
 
 private:
@@ -36,8 +44,9 @@ private:
       is_open_ = true;
       more = body_->catch_up(node_);
     } catch (...) {
-      // Until then nobody reads the copy.
-      static_cast<void>(send_after(self(this), catch_up_now{}, again_in));
+      // Until then nobody reads the copy. However many changes fail meanwhile, one timer is enough.
+      if (!waits_) static_cast<void>(send_after(self(this), try_again{}, again_in));
+      waits_ = true;
       return;
     }
     if (more) static_cast<void>(self(this).send(catch_up_now{}));
@@ -46,6 +55,7 @@ private:
   std::shared_ptr<replica_body> body_;
   std::size_t node_;
   bool is_open_ = false;
+  bool waits_ = false;  // to try again
 };
 
 }  // namespace

@@ -37,11 +37,18 @@ public:
   [[nodiscard]] std::size_t node_here() const noexcept;
   static constexpr std::size_t no_node = ~std::size_t{0};
 
+  /// A keeper has ended, with its runtime as a rule: from now on copies are neither read nor told of changes.
+  void give_up() noexcept {
+    behind.fetch_add(1, std::memory_order_acq_rel);  // for good
+    given_up.store(true, std::memory_order_release);
+  }
+
   /// How many steps all copies together are behind the table: 0 if each has all that is in it. Added to before a change, taken
   /// from once a copy has it.
   std::atomic<std::uint64_t> behind{0};
-  std::vector<cell_ref> keepers;    // by node; constant once the table is made
-  const void* scheduler = nullptr;  // whose workers read copies
+  std::atomic<bool> given_up{false};  // who sees it sees `behind` as well, and tells others by a later change
+  std::vector<cell_ref> keepers;      // by node; constant once the table is made
+  const void* scheduler = nullptr;    // whose workers read copies
 };
 
 /// One keeper on each node, if there are several. The runtime is running: runtime_error otherwise.
@@ -58,7 +65,10 @@ public:
   typed_replica_body(const table_options& options, const Compare& compare)
       : original(options, compare), compare_(compare) {}
   ~typed_replica_body() override {
-    for (copy& c : copies) free_all(c.notes.load(std::memory_order_acquire));
+    for (copy& c : copies) {
+      free_all(c.notes.load(std::memory_order_acquire));
+      free_all(c.taken);
+    }
   }
 
   /// A key that was changed, waiting for one copy. Made before the change, so that all that may fail has not failed.
@@ -71,6 +81,7 @@ public:
     copy() = default;
     std::unique_ptr<table_type> entries;  // made while `behind` counts it
     std::atomic<note*> notes{nullptr};
+    note* taken = nullptr;  // off `notes`, and not yet done: the keeper's
   };
 
   void prepare(std::size_t nodes) override {
@@ -86,41 +97,32 @@ public:
   bool catch_up(std::size_t node) override {
     constexpr int at_a_time = 64;  // some microseconds
     copy& c = copies[node];
-    note* left = c.notes.exchange(nullptr, std::memory_order_acquire);  // with push
-    try {
-      for (int i = 0; left != nullptr && i < at_a_time; ++i) {
-        // What is in the table now, not what was changed then: so it does not matter which of two changes comes first.
-        if (const auto value = original.lookup(left->key)) {
-          if (!c.entries->insert(left->key, *value)) break;
-        } else if (!c.entries->erase(left->key)) {
-          break;
-        }
-        delete std::exchange(left, left->next);
-        behind.fetch_sub(1, std::memory_order_acq_rel);  // with lookup's load of 0
+    if (c.taken == nullptr) c.taken = c.notes.exchange(nullptr, std::memory_order_acquire);  // with push
+    for (int i = 0; c.taken != nullptr && i < at_a_time; ++i) {
+      // What is in the table now, not what was changed then: so it does not matter which of two changes comes first.
+      if (const auto value = original.lookup(c.taken->key)) {
+        if (!c.entries->insert(c.taken->key, *value)) break;
+      } else if (!c.entries->erase(c.taken->key)) {
+        break;
       }
-    } catch (...) {
-      put_back(c, left);
-      throw;
+      delete std::exchange(c.taken, c.taken->next);
+      behind.fetch_sub(1, std::memory_order_acq_rel);  // with lookup's load of 0
     }
-    put_back(c, left);
-    return left != nullptr;
+    return c.taken != nullptr || c.notes.load(std::memory_order_relaxed) != nullptr;
   }
 
-  void push(std::size_t node, std::unique_ptr<note> n) noexcept { put_back(copies[node], n.release()); }
+  void push(std::size_t node, std::unique_ptr<note> n) noexcept {
+    std::atomic<note*>& notes = copies[node].notes;
+    note* const first = n.release();
+    first->next = notes.load(std::memory_order_relaxed);
+    while (!notes.compare_exchange_weak(first->next, first, std::memory_order_release, std::memory_order_relaxed)) {
+    }
+  }
 
   table_type original;
   std::vector<copy> copies;  // by node; as many from before the keepers start
 
 private:
-  static void put_back(copy& c, note* first) noexcept {
-    if (first == nullptr) return;
-    note* last = first;
-    while (last->next != nullptr) last = last->next;
-    note* head = c.notes.load(std::memory_order_relaxed);
-    do {
-      last->next = head;
-    } while (!c.notes.compare_exchange_weak(head, first, std::memory_order_release, std::memory_order_relaxed));
-  }
   static void free_all(note* n) noexcept {
     while (n != nullptr) delete std::exchange(n, n->next);
   }
@@ -218,7 +220,7 @@ private:
 
   template <class F>
   result<bool> change(const Key& key, const F& f) {
-    if (body_->copies.empty()) return f(body_->original);
+    if (body_->copies.empty() || body_->given_up.load(std::memory_order_acquire)) return f(body_->original);
     const announcement told(*body_, key);
     return f(body_->original);
   }

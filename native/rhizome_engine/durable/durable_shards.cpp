@@ -45,9 +45,14 @@ struct durable_shards::parts {
   [[nodiscard]] result<void> take_directory();
   [[nodiscard]] result<void> read_head();
   [[nodiscard]] result<void> write_head();
-  [[nodiscard]] result<void> open_shard(unsigned shard, commit_number until);
+  [[nodiscard]] result<void> open_shard(unsigned shard, commit_number until, std::vector<commit_number> ends = {});
   [[nodiscard]] result<void> open_shards();
+  [[nodiscard]] result<void> find_lost() const;
   [[nodiscard]] result<void> cut_halves();
+  [[nodiscard]] result<void> salvage_whole();
+  [[nodiscard]] bool lacks(const commit_part& part) const {
+    return part.shard >= options.count || stores[part.shard]->recovery().newest < part.number;
+  }
   [[nodiscard]] std::string path(std::string_view name) const { return directory + '/' + std::string(name); }
 
   const std::string directory;
@@ -126,11 +131,11 @@ result<void> durable_shards::parts::write_head() {
   return sync_directory(on, directory);
 }
 
-result<void> durable_shards::parts::open_shard(unsigned shard, commit_number until) {
+result<void> durable_shards::parts::open_shard(unsigned shard, commit_number until, std::vector<commit_number> ends) {
   durable_options each = options.each;
   each.store.shared = shared.get();
   if (!options.nodes.empty()) each.store.numa_node = options.nodes[shard % options.nodes.size()];
-  each.shard = {kind_of(shard, head), head.id, head.complete != 0, until};
+  each.shard = {kind_of(shard, head), head.id, head.complete != 0, until, std::move(ends)};
   stores[shard].reset();  // gives the directory free
   auto opened = durable_store::open(path("shard-" + std::to_string(shard)), each);
   if (!opened) return tl::unexpected(opened.error());
@@ -148,8 +153,46 @@ result<void> durable_shards::parts::open_shards() {
   return write_head();
 }
 
+// A shard that went on after a transaction had waited for all parts of it: one that is missing now was on the disk then.
+result<void> durable_shards::parts::find_lost() const {
+  for (unsigned k = 0; k < options.count; ++k) {
+    for (const auto& [shard, number] : stores[k]->recovery().settled) {
+      if (!lacks({shard, number})) continue;
+      return fail(errc::corrupt, path("shard-" + std::to_string(k)) + " went on after commit " +
+                                     std::to_string(number) + " of shard " + std::to_string(shard) +
+                                     ", which is lost; what all shards have can be read");
+    }
+  }
+  return {};
+}
+
+// Each shard up to the first transaction that another one has lost its part of: which may make that so of others.
+result<void> durable_shards::parts::salvage_whole() {
+  for (bool again = true; again;) {
+    again = false;
+    std::vector<commit_number> ends;
+    for (const auto& one : stores) ends.push_back(one->recovery().newest);
+    for (unsigned k = 0; k < options.count; ++k) {
+      const recovery_report& found = stores[k]->recovery();
+      const bool half = std::any_of(found.others.begin(), found.others.end(),
+                                    [&](const commit_part& other) { return lacks(other); }) ||
+                        std::any_of(found.settled.begin(), found.settled.end(), [&](const auto& other) {
+                          return lacks({other.first, other.second});
+                        });
+      if (!half) continue;
+      if (auto done = open_shard(k, newest_commit, ends); !done) return done;
+      if (stores[k]->recovery().newest >= ends[k])
+        return fail(errc::corrupt, path("shard-" + std::to_string(k)) + " names a shard that can not be");
+      again = true;
+    }
+  }
+  return {};
+}
+
 // Nobody writes before all of them are cut: a number that one shard gives out again is in no other's log.
 result<void> durable_shards::parts::cut_halves() {
+  if (options.each.salvage) return salvage_whole();
+  if (auto done = find_lost(); !done) return done;
   std::vector<std::pair<unsigned, commit_number>> torn;
   for (unsigned k = 0; k < options.count; ++k) {
     const recovery_report& found = stores[k]->recovery();
@@ -191,10 +234,11 @@ result<void> durable_shards::checkpoint() {
 }
 
 result<void> durable_shards::close() {
+  result<void> all;  // one that failed earlier does not keep the others from their seals
   for (auto& one : parts_->stores) {
-    if (auto done = one->close(); !done) return done;
+    if (auto done = one->close(); !done && all) all = std::move(done);
   }
-  return {};
+  return all;
 }
 
 durable_shards::durable_shards(std::unique_ptr<parts> p) noexcept : parts_(std::move(p)) {}

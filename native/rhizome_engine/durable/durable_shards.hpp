@@ -26,13 +26,15 @@ struct durable_shards_options {
 /// A commit of one shard is as in a durable_store, with one log and one sync. A commit of several writes each its part, with the names of the
 /// others, and returns when all of these logs are synced (one after the other). A process that ends in between may leave it in some of them: `open`
 /// then finds a part that the others have not got, and cuts it off. It is the last one there, because the writers of all touched
-/// shards are held until it is durable everywhere; so there is no second phase, and no log for all.
+/// shards are held until it is durable everywhere; so there is no second phase, and no log for all. A part of an earlier one that is missing
+/// was lost after it had been on the disk: that is damage, and with `salvage` each shard ends before it. What lies before a checkpoint is not
+/// compared.
 ///
 /// Threads, errors and waiting are as in durable_store; where the log of one shard fails within a commit, all shards that it touched take no
 /// more writes until they are opened again.
 class durable_shards {
 public:
-  /// errc::corrupt: a shard is missing, or another graph's; invalid_argument: another number or kind of shards; else as durable_store::open.
+  /// errc::corrupt: a shard is missing, another graph's, or older than the others; invalid_argument: another number or kind of shards; else as durable_store::open.
   [[nodiscard]] static result<durable_shards> open(const std::string& directory, const durable_shards_options& options);
   durable_shards(durable_shards&&) noexcept;
   durable_shards& operator=(durable_shards&&) noexcept;
@@ -46,7 +48,7 @@ public:
 
   /// A checkpoint of each shard in turn, while all of them are written to. The first error ends it.
   [[nodiscard]] result<void> checkpoint();
-  /// Closes each. No more writes then; nobody may be committing.
+  /// Closes each, and gives the first error. No more writes then; nobody may be committing.
   [[nodiscard]] result<void> close();
 
 private:

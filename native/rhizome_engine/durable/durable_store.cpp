@@ -79,6 +79,8 @@ struct durable_store::parts {
 };
 
 result<void> durable_store::parts::take_directory() {
+  if (std::vector<std::string> names; options.shard.must_exist && on.list(directory, names) == -ENOENT)
+    return fail(errc::corrupt, "the shard in " + directory + " is missing");
   if (!options.salvage && !options.shard.must_exist) {
     const int made = on.make_directory(directory);
     if (made < 0 && made != -EEXIST) return disk_error("create", directory, -made);
@@ -161,11 +163,21 @@ result<void> durable_store::parts::replay_log() {
       .id = options.shard.id, .kind = kind_of(options), .after = report.checkpoint, .until = options.shard.until};
   if (identity) wanted.id = identity->id;
   auto scan = scan_log(on, directory, wanted, [&](const commit_record& record) -> result<void> {
-    auto done = graph->replay(record);
-    report.others.assign(record.others.begin(), record.others.end());
-    if (!done && (done.error().code == errc::out_of_memory || done.error().code == errc::limit)) {
-      resources = done.error();
+    for (const commit_part& other : record.others) {
+      const std::vector<commit_number>& ends = options.shard.ends;
+      if (!ends.empty() && (other.shard >= ends.size() || other.number > ends[other.shard]))
+        return fail(errc::corrupt, "shard " + std::to_string(other.shard) + " has lost its part of it");
     }
+    auto done = graph->replay(record);
+    if (!done) {
+      if (done.error().code == errc::out_of_memory || done.error().code == errc::limit) resources = done.error();
+      return done;
+    }
+    for (const commit_part& other : report.others) {
+      commit_number& highest = report.settled[other.shard];
+      highest = std::max(highest, other.number);
+    }
+    report.others.assign(record.others.begin(), record.others.end());
     return done;
   });
   if (!scan) return tl::unexpected(scan.error());

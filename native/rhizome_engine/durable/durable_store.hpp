@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,6 +21,8 @@ struct shard_role {
   std::optional<store_id> id;           ///< That all shards have; nothing: a store by itself.
   bool must_exist = false;              ///< Refused (errc::corrupt) where there is none.
   commit_number until = newest_commit;  ///< What the log has after it is cut off: other shards have not got it.
+  /// With `salvage`: the last commit that each shard has got. The log ends, as damaged, before a transaction that one of them lacks.
+  std::vector<commit_number> ends;
 };
 
 struct durable_options {
@@ -46,6 +49,8 @@ struct recovery_report {
   std::uint64_t ignored_bytes = 0;  ///< See log_scan.
   std::vector<commit_part>
       others;  ///< Of a shard: what its last commit is in other shards, if the log had to be read for it.
+  /// Of a shard: the highest commits of other shards that those before its last one name. It went on after them: they were durable.
+  std::map<std::uint32_t, commit_number> settled;
   std::optional<error> damage;  ///< With `salvage` only: what was lost after `newest`.
 };
 

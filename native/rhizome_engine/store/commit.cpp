@@ -410,7 +410,13 @@ std::vector<result<commit_number>> core::commit(std::span<transaction::state* co
 
 result<commit_number> core::commit_one(transaction::state& tx, bool& told, std::optional<error>& sink_error) {
   if (tx.live_ops == 0) return tx.reads.commit();
-  auto fine = validate(tx);
+  result<void> fine;
+  try {  // nothing is written so far: the others of a group go on
+    fine = validate(tx);
+    if (fine && options.sink != nullptr) changes_.reserve(tx.live_ops);
+  } catch (const std::bad_alloc&) {
+    fine = fail(errc::out_of_memory, "the system has no memory for the commit");
+  }
   if (!fine) return tl::unexpected<error>(fine.error());
   if (tx.live_ops == 0) return tx.reads.commit();
   commit_number n = last + 1;

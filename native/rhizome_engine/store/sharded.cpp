@@ -269,28 +269,32 @@ result<void> sharded_transaction::commit_all(std::span<const touched_part> touch
 /// Gives the time of the commit.
 result<time_us> sharded_transaction::validate_all(std::span<const touched_part> touched) const {
   time_us now = 0;
-  for (const touched_part& one : touched) {
-    detail::core& c = *one.changes->state_->c;
-    if (c.closed.load(std::memory_order_relaxed)) return fail(errc::read_only, "the store is closed");
-    if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
-    if (auto fine = c.validate(*one.changes->state_); !fine) return tl::unexpected<error>(fine.error());
-    now = std::max({now, c.now_us(), c.row(c.last).time});
+  try {  // nothing is written so far
+    for (const touched_part& one : touched) {
+      detail::core& c = *one.changes->state_->c;
+      if (c.closed.load(std::memory_order_relaxed)) return fail(errc::read_only, "the store is closed");
+      if (c.broken) return fail(errc::read_only, "the store takes no more writes since: " + c.broken->text);
+      if (auto fine = c.validate(*one.changes->state_); !fine) return tl::unexpected<error>(fine.error());
+      now = std::max({now, c.now_us(), c.row(c.last).time});
+    }
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "the system has no memory for the commit");
   }
   return cut_->stamp(now);
 }
 
 result<void> sharded_transaction::write_all(std::span<const touched_part> touched, time_us now) {
-  std::vector<commit_part> others;
-  for (const touched_part& one : touched) {
-    detail::core& c = *one.changes->state_->c;
-    if (c.options.sink == nullptr) continue;
-    others.clear();
-    for (const touched_part& other : touched)
-      if (other.shard != one.shard) others.push_back({other.shard, other.changes->state_->c->last + 1});
-    if (auto told = c.tell_sink(*one.changes->state_, c.last + 1, now, others); !told) return told;
-  }
   std::vector<commit_sink*> sinks;
-  try {
+  try {  // from the first log that is told on, whatever fails leaves the shards read-only
+    std::vector<commit_part> others;
+    for (const touched_part& one : touched) {
+      detail::core& c = *one.changes->state_->c;
+      if (c.options.sink == nullptr) continue;
+      others.clear();
+      for (const touched_part& other : touched)
+        if (other.shard != one.shard) others.push_back({other.shard, other.changes->state_->c->last + 1});
+      if (auto told = c.tell_sink(*one.changes->state_, c.last + 1, now, others); !told) return told;
+    }
     for (const touched_part& one : touched) {
       detail::core& c = *one.changes->state_->c;
       if (!c.apply(*one.changes->state_, c.last + 1, now)) throw std::bad_alloc();

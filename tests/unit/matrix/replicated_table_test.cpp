@@ -226,6 +226,20 @@ TEST_CASE("on one node there is no copy") {
   REQUIRE(one.look(0, 1).value == 10);
 }
 
+TEST_CASE("a table whose runtime has ended reads itself, and keeps no notes for copies that nobody keeps") {
+  auto world = std::make_unique<testing::world>(on_nodes(2, 1));
+  replicated_table<int, int> t(world->runtime());
+  REQUIRE(t.insert(1, 10).value());
+  world->run();
+  REQUIRE(t.in_step());
+  world.reset();
+  REQUIRE_FALSE(t.in_step());
+  REQUIRE(t.insert(1, 11).has_value());
+  REQUIRE(t.insert(2, 20).value());
+  REQUIRE(t.lookup(1) == 11);
+  REQUIRE(t.lookup(2) == 20);
+}
+
 TEST_CASE("copies end with their table") {
   scene two(2);
   REQUIRE(two.t->insert(1, 10).value());

@@ -146,3 +146,37 @@ TEST_CASE("shards that are missing, of another graph, or of another number are r
   REQUIRE(untouched);
   check_content(*untouched, 3);
 }
+
+TEST_CASE("a shard that is older than the others is refused, and with salvage all end where it does") {
+  memory_disk disk;
+  {
+    auto made = durable_shards::open(home, on_disk(disk));
+    REQUIRE(made);
+    write_steps(*made, 1, 3);
+    REQUIRE(made->close());
+  }
+  const auto older = disk.copy();
+  {
+    auto again = durable_shards::open(home, on_disk(disk));
+    REQUIRE(again);
+    write_steps(*again, 4, 20);
+    REQUIRE(again->close());
+  }
+  for (const std::string& path : disk.files()) {
+    if (!path.starts_with(home + "/shard-1/")) continue;
+    if (older->exists(path)) {
+      disk.content(path) = older->content(path);
+    } else {
+      disk.erase(path);
+    }
+  }
+  CHECK(refusal(disk, small_durable_shards()) == errc::corrupt);
+  durable_shards_options options = on_disk(disk);
+  options.each.salvage = true;
+  auto opened = durable_shards::open(home, options);
+  if (!opened) FAIL(opened.error().text);
+  const std::uint64_t there = last_step(opened->graph());
+  CHECK(there >= 3);
+  CHECK(there < 20);
+  check_content(*opened, there);
+}
