@@ -137,11 +137,13 @@ void node_services::received(const peer_id& from, const frame_header& header, st
     const auto found = up_.find(from.node);
     nobody = !thread_.joinable();  // no service was ever opened here
     if (found != up_.end() && found->second.incarnation == from.incarnation && !nobody &&
-        waiting_bytes_ + payload.size() + sizeof(arrival) <= queue_bytes_max) {
+        waiting_bytes_ + payload.size() + sizeof(arrival) <= queue_bytes_max &&
+        found->second.waiting_bytes + payload.size() + sizeof(arrival) <= queue_bytes_of_one) {
       a.turn = found->second.turn;
       a.bytes.assign(payload.begin(), payload.end());
-      waiting_bytes_ += payload.size() + sizeof(arrival);
       waiting_.push_back(std::move(a));
+      waiting_bytes_ += payload.size() + sizeof(arrival);
+      found->second.waiting_bytes += payload.size() + sizeof(arrival);
       taken = true;
     }
   }
@@ -279,6 +281,10 @@ void node_services::serve() {
       const arrival a = std::move(waiting_.front());
       waiting_.pop_front();
       waiting_bytes_ -= a.bytes.size() + sizeof(arrival);
+      const auto whose = up_.find(a.from.node);
+      if (whose != up_.end() && whose->second == presence{a.from.incarnation, a.turn}) {
+        whose->second.waiting_bytes -= a.bytes.size() + sizeof(arrival);
+      }
       lock.unlock();
       deliver(a);
       lock.lock();

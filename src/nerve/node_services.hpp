@@ -80,6 +80,8 @@ public:
   [[nodiscard]] const counts& stats() const noexcept { return counts_; }
 
   static constexpr std::size_t queue_bytes_max = std::size_t{16} << 20u;
+  /// Of one peer, so that there is room for others.
+  static constexpr std::size_t queue_bytes_of_one = queue_bytes_max / 2;
 
 private:
   class channel;
@@ -87,7 +89,8 @@ private:
   struct presence {
     std::uint64_t incarnation = 0;
     std::uint64_t turn = 0;
-    bool told = true;  // of a service's: whether its listener knows it
+    bool told = true;               // of a service's: whether its listener knows it
+    std::size_t waiting_bytes = 0;  // of up_'s: what has come of it and waits
     friend bool operator==(const presence& a, const presence& b) noexcept {
       return a.incarnation == b.incarnation && a.turn == b.turn;
     }
