@@ -93,6 +93,7 @@ TEST_CASE("a colony spread over processes knows what one alone knows, heals, and
   s.first->kill();
   CHECK((places(s.whole, "b20") == b20));
   const auto again = s.whole.kill(0.2, 8, quiet());
+  INFO((again ? std::string() : again.error().message()));
   REQUIRE(again);
   CHECK(again->is_exact());
   const census after = s.whole.take_census();

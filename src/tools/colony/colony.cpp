@@ -303,7 +303,13 @@ result<healing> colony::kill(double fraction, std::uint64_t seed, progress& show
     p.host.exit(victim, exit_reason::killed());
   }
   for (const auto& [member, victims_there] : elsewhere) {
-    const send_result told = p.ground.guests.porter_of(member).send(victims_there);
+    // A member that has just died grants no more credit, until its link is found to be lost.
+    const auto patience = clock::now() + answer_within;
+    send_result told = p.ground.guests.porter_of(member).send(victims_there);
+    for (; told == send_result::no_credit && clock::now() < patience;
+         told = p.ground.guests.porter_of(member).send(victims_there)) {
+      std::this_thread::sleep_for(1ms);
+    }
     if (told == send_result::no_credit || told == send_result::too_large) {
       return fail(errc::no_credit, "a member has no room for being told whom to kill");
     }  // any other refusal: the member is lost, and its symbols with it
