@@ -53,7 +53,7 @@ inline constexpr std::size_t pulse_bytes = 40;
 ///   offset  bytes  field
 ///        0      8  node
 ///        8      8  incarnation
-///       16      8  cookie: counts the sender's connections
+///       16      8  cookie: counts the sender's connections, in each life from elsewhere
 ///       24      8  the receiver's cookie, if the sender has had its greeting; else 0
 ///       32     24  sent at, heard, heard at: as in a pulse
 ///       56      4  epoch that the receiver is to put into its frames

@@ -25,12 +25,8 @@ constexpr std::uint64_t greeted_bytes_max = 16U << 20U;
 
 /// A number that two lives of the same pair of nodes do not share, as good as surely; never 0.
 std::uint32_t make_epoch(const peer_id& self, const peer_id& peer, std::uint64_t count) noexcept {
-  std::uint64_t mixed = 0;
-  for (const std::uint64_t part : {self.node, self.incarnation, peer.node, peer.incarnation, count}) {
-    mixed = (mixed ^ part) * 0x9e37'79b9'7f4a'7c15;
-    mixed ^= mixed >> 29U;
-  }
-  const auto epoch = static_cast<std::uint32_t>(mixed >> 32U);
+  const auto epoch =
+      static_cast<std::uint32_t>(mixed({self.node, self.incarnation, peer.node, peer.incarnation, count}) >> 32U);
   return epoch != 0 ? epoch : 1;
 }
 
@@ -144,13 +140,14 @@ void reactor::hear_greeting(arrival& a, const link_greeting& g) {
   l.last_heard_ns = a.now;
   l.heard = g.sent_at;
   l.heard_at = a.now;
-  if (g.heard != 0) l.clock.learn(g.heard, g.heard_at, a.now);
   {
     const std::lock_guard lock(l.sending);
     l.epoch_out = g.epoch;
   }
   l.lane_offered = a.lane_name;
   l.knows_us = g.heard_cookie == l.way->cookie;
+  // What it has heard on another connection may be a former life's, whose clock need not be ours.
+  if (l.knows_us && g.heard != 0) l.clock.learn(g.heard, g.heard_at, a.now);
   if (l.at == link::phase::greeting && l.knows_us && l.clock.known()) {
     maybe_up(l, a.now);
   } else if (!l.knows_us) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,6 +21,16 @@
 namespace karyon::detail {
 
 struct link;
+
+/// One number of several, as good as surely another one for each other several.
+[[nodiscard]] inline std::uint64_t mixed(std::initializer_list<std::uint64_t> parts) noexcept {
+  std::uint64_t all = 0;
+  for (const std::uint64_t part : parts) {
+    all = (all ^ part) * 0x9e37'79b9'7f4a'7c15;
+    all ^= all >> 29U;
+  }
+  return all;
+}
 
 /// A node that is to be called, now and after each loss.
 struct target {

@@ -207,7 +207,7 @@ private:
   std::vector<std::byte> from_lane_;
   std::vector<link*> to_acknowledge_;
   std::uint64_t loops_ = 0;
-  std::uint64_t cookies_ = 0;
+  std::uint64_t cookies_;
   std::uint64_t epochs_ = 0;
   std::uint64_t last_loop_ns_ = 0;
   std::uint64_t next_tick_ns_ = 0;

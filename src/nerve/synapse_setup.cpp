@@ -18,7 +18,12 @@ tl::unexpected<error> wrong_option(std::string sentence) { return fail(errc::inv
 }  // namespace
 
 reactor::reactor(const synapse_options& options, const peer_id& self)
-    : options_(options), self_(self), links_(options.peers_max) {}
+    : options_(options),
+      self_(self),
+      links_(options.peers_max),
+      // Each life counts from a place of its own: who tells us one of our cookies has heard us, and not who was here before. Not
+      // from near the end, so that the count does not wrap.
+      cookies_(mixed({self.node, self.incarnation}) >> 2U) {}
 
 reactor::~reactor() {
   close();

@@ -254,6 +254,47 @@ TEST_CASE("a peer that sends beyond its credit loses its link") {
   }
 }
 
+TEST_CASE("a peer that has heard a node's former life only does not bring a link up") {
+  temporary_tree tree;
+  synapse_options o = patient();
+  o.listen = {"ipc://" + tree.path("n/b")};
+  o.shared_bytes = 0;  // its greetings are alone in their messages then
+  link_greeting g;
+  g.peer = a_id;
+  g.cookie = 1;
+  g.epoch = 77;
+  g.window_frames = g.window_slots = g.frame_bytes_max = 100;
+  for (std::uint64_t life = 0; life < 2; ++life) {
+    end b({b_id.node, b_id.incarnation + life}, o);
+    REQUIRE(b.is_open());
+    zmq::context_t context;
+    zmq::socket_t ear(context, zmq::socket_type::router);
+    zmq::socket_t mouth(context, zmq::socket_type::dealer);
+    ear.set(zmq::sockopt::linger, 0);
+    mouth.set(zmq::sockopt::linger, 0);
+    ear.set(zmq::sockopt::rcvtimeo, 60'000);
+    const std::string mine = "ipc://" + tree.path("n/a" + std::to_string(life));
+    ear.bind(mine);
+    mouth.connect(b->endpoints().front());
+    g.endpoint = mine;
+    std::vector<std::byte> bytes;
+    append_link_greeting(bytes, g);  // in the second life with what the first one has said
+    static_cast<void>(mouth.send(zmq::buffer(bytes.data(), bytes.size()), zmq::send_flags::none));
+    zmq::message_t name;
+    zmq::message_t body;
+    REQUIRE(ear.recv(name).has_value());
+    REQUIRE(ear.recv(body).has_value());
+    const std::span<const std::byte> got{body.data<std::byte>(), body.size()};
+    REQUIRE(got.size() > frame_header_bytes);
+    const auto theirs = read_link_greeting(got.subspan(frame_header_bytes));
+    REQUIRE(theirs.has_value());
+    CHECK(b.sink.ups().empty());
+    CHECK(theirs->cookie != g.heard_cookie);
+    g.heard_cookie = theirs->cookie;
+    g.heard = g.heard_at = theirs->sent_at;
+  }
+}
+
 TEST_CASE("connections that say nothing, or half of something, do not keep others out") {
   besieged s;
   REQUIRE(s.up);
