@@ -322,7 +322,7 @@ frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
     const std::uint64_t now_ns = monotonic_ns();
     const bool waits = a.called_ns != 0 && now_ns - a.called_ns < call_again_ns;
     if (waits && a.held.empty()) return frame_fate::peer_down;  // it was there meanwhile, and is gone
-    if (!waits) a.held.clear();  // of a call that has led nowhere
+    if (!waits) a.held.clear();                                 // of a call that has led nowhere
     if (a.held.size() >= held_max) return frame_fate::no_credit;
     a.held.push_back(std::move(bytes));
     if (waits) return frame_fate::accepted;

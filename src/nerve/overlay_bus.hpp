@@ -99,9 +99,9 @@ private:
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<queued> outgoing_;  // mutex_
-  std::deque<queued> incoming_;  // mutex_
-  bool stopping_ = false;        // mutex_
+  std::deque<queued> outgoing_;                  // mutex_
+  std::deque<queued> incoming_;                  // mutex_
+  bool stopping_ = false;                        // mutex_
   std::atomic<std::size_t> frame_bytes_max_{0};  // of the node that there is, with all heads
   std::atomic<std::uint64_t> sent_{0}, expired_{0}, lost_{0}, slow_{0};
 

@@ -85,11 +85,11 @@ enum class publish_result : std::uint8_t {
   storm_sender,   ///< The sender publishes faster than storm_limits::sender.
   storm_subject,  ///< The subject gets more than storm_limits::subject or deliveries.
   too_many_hops,  ///< It is an echo of an echo of ... (storm_limits::hops).
-  full,           ///< Too many signals are on their way, or another thread has kept a lock of the bus for too long: stopped
-                  ///< by the system, or among very many patterns; try again later, or not at all.
-  disconnected,   ///< There is no connection to the server now. Nothing is kept for when there is.
-  too_large,      ///< More bytes than payload_bytes_max, or than a frame of the node takes by whose links a bus goes.
-  closed,         ///< The bus, or its runtime, is ending.
+  full,  ///< Too many signals are on their way, or another thread has kept a lock of the bus for too long: stopped
+         ///< by the system, or among very many patterns; try again later, or not at all.
+  disconnected,  ///< There is no connection to the server now. Nothing is kept for when there is.
+  too_large,     ///< More bytes than payload_bytes_max, or than a frame of the node takes by whose links a bus goes.
+  closed,        ///< The bus, or its runtime, is ending.
 };
 [[nodiscard]] KARYON_API const char* to_string(publish_result r) noexcept;
 [[nodiscard]] constexpr bool ok(publish_result r) noexcept { return r == publish_result::accepted; }

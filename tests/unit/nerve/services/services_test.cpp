@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Groups and names between real nodes: over ZeroMQ, processes that are killed; and over a transport that is cut and joined.
+#include <algorithm>
+
 #include "support/catch.hpp"
 #include "support/child_program.hpp"
 #include "support/temporary_tree.hpp"
@@ -131,8 +133,13 @@ TEST_CASE("more members than a peer takes at a time arrive whole, also while oth
   auto at_a = *process_groups::open(t.rt_a, "scope");
   auto at_b = *process_groups::open(t.rt_b, "scope");
   constexpr std::size_t n = 2000;
+  std::vector<cell_ref> cells;
   std::vector<member> all;
-  for (std::size_t i = 0; i < n; ++i) all.emplace_back(t.rt_a.spawn<resident>());
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto one = t.rt_a.spawn<resident>();
+    cells.emplace_back(one);
+    all.emplace_back(one);
+  }
   for (int i = 0; i < 20; ++i) REQUIRE(at_a.join("group " + std::to_string(i), all));
   t.net.grant(4);  // all of it are some 40 frames
   t.net.connect(t.a, t.b);
@@ -148,6 +155,16 @@ TEST_CASE("more members than a peer takes at a time arrive whole, also while oth
     return true;
   }));
   CHECK(eventually([&] { return at_b.members("group 0").size() == n; }));
+  // Here, where it may take its time: a runtime whose cells do not end soon enough leaves them behind.
+  for (const cell_ref& c : cells) t.rt_a.exit(c, exit_reason::killed());
+  CHECK(eventually([&] {
+    for (int i = 0; i < 20; ++i) {
+      if (!at_b.members("group " + std::to_string(i)).empty()) return false;
+    }
+    return true;
+  }));
+  CHECK(eventually(
+      [&] { return std::none_of(cells.begin(), cells.end(), [](const cell_ref& c) { return c.alive(); }); }));
 }
 
 TEST_CASE("a node that is made after another of its runtime has ended goes on with its groups") {
