@@ -251,8 +251,9 @@ void replica::discover(const peer& to, known_peer& p, replica_effects& fx) {
   p.pulling.reset();
   p.behind = p.asked;
   if (std::exchange(p.asked, true)) return;
-  p.pulling.emplace();
-  p.pulling->request = request;
+  pull fresh;
+  fresh.request = request;
+  p.pulling = std::move(fresh);
   fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_, request).take()});
 }
 
