@@ -181,4 +181,25 @@ result<void> sync_directory(disk& on, const std::string& path) {
   return {};
 }
 
+result<file> take_directory(disk& on, const std::string& directory, bool make, bool read_only) {
+  if (make) {
+    const int made = on.make_directory(directory);
+    if (made < 0 && made != -EEXIST) return disk_error("create", directory, -made);
+    if (made == 0) {
+      // So that a commit can not be durable in a directory that is not.
+      const auto slash = directory.find_last_of('/', directory.find_last_not_of('/'));
+      const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : directory.substr(0, slash);
+      if (auto done = sync_directory(on, above); !done) return tl::unexpected(done.error());
+    }
+  }
+  const std::string path = directory + "/lock";
+  auto opened = file::open(on, path, read_only ? disk::mode::read : disk::mode::write);
+  if (!opened) opened = file::open(on, path, disk::mode::create);
+  if (!opened) return tl::unexpected(opened.error());
+  const auto alone = opened->lock();
+  if (!alone) return tl::unexpected(alone.error());
+  if (!*alone) return fail(errc::conflict, directory + " is open already; close it there first");
+  return opened;
+}
+
 }  // namespace rhizome

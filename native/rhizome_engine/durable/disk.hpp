@@ -98,4 +98,8 @@ private:
 /// Makes `path` hold `name`s' changes durable: creations, renames and removals in that directory.
 [[nodiscard]] result<void> sync_directory(disk& on, const std::string& path);
 
+/// Makes the directory, if `make`, such that it is durable before anything in it, and takes its file "lock" for this process. `read_only`
+/// asks for no more than reading where there is such a file. errc::conflict when another process has the directory.
+[[nodiscard]] result<file> take_directory(disk& on, const std::string& directory, bool make, bool read_only);
+
 }  // namespace rhizome

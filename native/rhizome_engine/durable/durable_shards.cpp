@@ -68,22 +68,9 @@ struct durable_shards::parts {
 };
 
 result<void> durable_shards::parts::take_directory() {
-  if (!options.each.salvage) {
-    const int made = on.make_directory(directory);
-    if (made < 0 && made != -EEXIST) return disk_error("create", directory, -made);
-    if (made == 0) {
-      const auto slash = directory.find_last_of('/', directory.find_last_not_of('/'));
-      const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : directory.substr(0, slash);
-      if (auto done = sync_directory(on, above); !done) return done;
-    }
-  }
-  auto opened = file::open(on, path("lock"), options.each.salvage ? disk::mode::read : disk::mode::write);
-  if (!opened) opened = file::open(on, path("lock"), disk::mode::create);
-  if (!opened) return tl::unexpected(opened.error());
-  lock = std::move(*opened);
-  const auto alone = lock.lock();
-  if (!alone) return tl::unexpected(alone.error());
-  if (!*alone) return fail(errc::conflict, directory + " is open already; close it there first");
+  auto taken = rhizome::take_directory(on, directory, !options.each.salvage, options.each.salvage);
+  if (!taken) return tl::unexpected(taken.error());
+  lock = std::move(*taken);
   return {};
 }
 

@@ -81,24 +81,9 @@ struct durable_store::parts {
 result<void> durable_store::parts::take_directory() {
   if (std::vector<std::string> names; options.shard.must_exist && on.list(directory, names) == -ENOENT)
     return fail(errc::corrupt, "the shard in " + directory + " is missing");
-  if (!options.salvage && !options.shard.must_exist) {
-    const int made = on.make_directory(directory);
-    if (made < 0 && made != -EEXIST) return disk_error("create", directory, -made);
-    if (made == 0) {
-      // So that a commit can not be durable in a directory that is not.
-      const auto slash = directory.find_last_of('/', directory.find_last_not_of('/'));
-      const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : directory.substr(0, slash);
-      if (auto done = sync_directory(on, above); !done) return done;
-    }
-  }
-  const std::string path = directory + "/lock";
-  auto opened = file::open(on, path, options.salvage ? disk::mode::read : disk::mode::write);
-  if (!opened) opened = file::open(on, path, disk::mode::create);
-  if (!opened) return tl::unexpected(opened.error());
-  lock = std::move(*opened);
-  const auto alone = lock.lock();
-  if (!alone) return tl::unexpected(alone.error());
-  if (!*alone) return fail(errc::conflict, directory + " is open already; close it there first");
+  auto taken = rhizome::take_directory(on, directory, !options.salvage && !options.shard.must_exist, options.salvage);
+  if (!taken) return tl::unexpected(taken.error());
+  lock = std::move(*taken);
   return {};
 }
 
