@@ -66,6 +66,13 @@ public:
     tell(what);
     return line();
   }
+  void send(int signal) const { ::kill(child_, signal); }
+  /// Stopped, all of its threads: it may still run for a while after the signal was sent.
+  void stop() const {
+    send(SIGSTOP);
+    int status = 0;
+    static_cast<void>(::waitpid(child_, &status, WUNTRACED));
+  }
   /// Ends it at once, and returns when it has ended.
   void kill() {
     ::kill(child_, SIGKILL);

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "support/catch.hpp"
+#include "support/child_program.hpp"
 #include "support/temporary_tree.hpp"
 #include "synapse_testing.hpp"
 
@@ -34,76 +35,29 @@ struct counts {
 class helper {
 public:
   helper(const std::string& endpoint, std::uint64_t incarnation, int silence_ms, int window,
-         const std::string& called = "") {
-    int to[2];
-    int from[2];
-    if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-    const std::string words[] = {SYNAPSE_HELPER,
-                                 endpoint,
-                                 std::to_string(there),
-                                 std::to_string(incarnation),
-                                 std::to_string(silence_ms),
-                                 std::to_string(window),
-                                 called};
-    std::vector<char*> arguments;
-    for (const std::string& word : words) {
-      if (!word.empty()) arguments.push_back(const_cast<char*>(word.c_str()));
-    }
-    arguments.push_back(nullptr);
-    child_ = ::fork();
-    if (child_ == 0) {
-      ::dup2(to[0], STDIN_FILENO);
-      ::dup2(from[1], STDOUT_FILENO);
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
-    ::close(to[0]);
-    ::close(from[1]);
-    in_ = ::fdopen(to[1], "w");
-    out_ = ::fdopen(from[0], "r");
-    endpoint_ = line();
-  }
-  helper(const helper&) = delete;
-  helper& operator=(const helper&) = delete;
-  ~helper() {
-    send(SIGKILL);
-    ::waitpid(child_, nullptr, 0);
-    std::fclose(in_);
-    std::fclose(out_);
-  }
-  void send(int signal) const { ::kill(child_, signal); }
-  /// Stopped, all of its threads: it may still run for a while after the signal was sent.
-  void stop() const {
-    send(SIGSTOP);
-    int status = 0;
-    static_cast<void>(::waitpid(child_, &status, WUNTRACED));
-  }
-  /// Ended.
-  void kill() {
-    send(SIGKILL);
-    ::siginfo_t ended{};
-    static_cast<void>(::waitid(P_PID, static_cast<id_t>(child_), &ended, WEXITED | WNOWAIT));
-  }
+         const std::string& called = "")
+      : program_(words(endpoint, incarnation, silence_ms, window, called)), endpoint_(program_.line()) {}
+  void send(int signal) const { program_.send(signal); }
+  void stop() const { program_.stop(); }
+  void kill() { program_.kill(); }
   [[nodiscard]] counts ask() {
-    std::fputs("counts\n", in_);
-    std::fflush(in_);
     counts c;
-    std::istringstream(line()) >> c.delivered >> c.first >> c.last >> c.stale >> c.expired >> c.out_of_link;
+    std::istringstream(program_.ask("counts")) >> c.delivered >> c.first >> c.last >> c.stale >> c.expired >>
+        c.out_of_link;
     return c;
   }
   [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
 
 private:
-  std::string line() {
-    char text[512] = "";
-    if (std::fgets(text, sizeof text, out_) == nullptr) return "";
-    std::string whole(text);
-    while (!whole.empty() && whole.back() == '\n') whole.pop_back();
-    return whole;
+  static std::vector<std::string> words(const std::string& endpoint, std::uint64_t incarnation, int silence_ms,
+                                        int window, const std::string& called) {
+    std::vector<std::string> all{
+        SYNAPSE_HELPER,        endpoint, std::to_string(there), std::to_string(incarnation), std::to_string(silence_ms),
+        std::to_string(window)};
+    if (!called.empty()) all.push_back(called);
+    return all;
   }
-  pid_t child_ = -1;
-  std::FILE* in_ = nullptr;
-  std::FILE* out_ = nullptr;
+  child_program program_;
   std::string endpoint_;
 };
 
