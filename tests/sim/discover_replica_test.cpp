@@ -62,8 +62,8 @@ public:
     auto&& flag = down_[std::min(a, b) * nodes_.size() + std::max(a, b)];
     if (flag == !on && !at_first) return;
     flag = !on;
-    for (const auto& [me, other] : {std::pair{a, b}, std::pair{b, a}}) {
-      event(me, [&](replica& r, replica_effects& fx) {
+    for (const auto& ends : {std::pair{a, b}, std::pair{b, a}}) {
+      event(ends.first, [&, other = ends.second](replica& r, replica_effects& fx) {
         if (on) {
           r.peer_up(who(other), fx);
         } else {

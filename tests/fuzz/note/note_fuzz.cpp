@@ -105,7 +105,7 @@ void check(const file_bytes& bytes, bool unchanged) {
   } else {
     hold(!image.error().empty(), "a refusal says nothing");
   }
-  for (const std::uint64_t alignment : {4, 8}) {
+  for (const std::uint64_t alignment : {std::uint64_t{4}, std::uint64_t{8}}) {
     const auto id = karyon::detail::find_build_id(bytes, alignment);
     hold(id.empty() || (id.data() >= bytes.data() && id.data() + id.size() <= bytes.data() + bytes.size()),
          "a build id lies outside of the notes");
