@@ -26,7 +26,8 @@ add_custom_target(karyon_tsan_tests)
 # One Catch2 binary and one ctest entry, both named <name>, for example unit_sched. It sees src/ (private headers),
 # tests/ ("support/catch.hpp") and what DEPS brings. TSAN marks a test whose code under test uses no library that was
 # compiled without ThreadSanitizer (CAF, hwloc, spdlog): only such tests tell the truth under it. TEMPLATES marks a test whose
-# subject is templates that it instantiates itself: it is then compiled as the library is, whatever KARYON_QUICK_TESTS says.
+# subject is templates that it instantiates itself: it is then compiled as the library is, whatever KARYON_QUICK_TESTS says, but
+# that under a sanitizer it goes without optimiser.
 function(karyon_add_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TSAN;TEMPLATES" "TIMEOUT" "SOURCES;DEPS;LABELS")
   if(arg_UNPARSED_ARGUMENTS)
@@ -41,6 +42,9 @@ function(karyon_add_test name)
   add_executable(${name} ${arg_SOURCES} $<TARGET_OBJECTS:karyon_test_support>)
   if(arg_TEMPLATES)
     karyon_apply_flags(${name})
+    if(KARYON_SANITIZE AND KARYON_QUICK_TESTS)
+      target_compile_options(${name} PRIVATE -O0 -U_FORTIFY_SOURCE)  # a minute's work for the optimiser
+    endif()
   else()
     karyon_apply_test_flags(${name})
     target_precompile_headers(${name} REUSE_FROM karyon_test_headers)

@@ -25,7 +25,7 @@ void spread(const std::uint16_t* list, std::uint16_t* row) {
 
 }  // namespace
 
-dense_grammar::dense_grammar(const TSLanguage* grammar) noexcept : grammar_member(grammar) {
+dense_grammar::dense_grammar(const TSLanguage* grammar) noexcept : grammar_(grammar) {
   constexpr std::uint32_t abi = 14;
   const std::size_t states = grammar->state_count;
   const std::size_t symbols = grammar->symbol_count;
@@ -33,19 +33,19 @@ dense_grammar::dense_grammar(const TSLanguage* grammar) noexcept : grammar_membe
   if (grammar->version != abi || large >= states) {
     return;
   }
-  table_member.reset(new (std::nothrow) std::uint16_t[states * symbols]());
-  own_member.reset(new (std::nothrow) TSLanguage(*grammar));
-  if (table_member == nullptr || own_member == nullptr) {
+  table_.reset(new (std::nothrow) std::uint16_t[states * symbols]());
+  own_.reset(new (std::nothrow) TSLanguage(*grammar));
+  if (table_ == nullptr || own_ == nullptr) {
     return;
   }
-  std::copy_n(grammar->parse_table, large * symbols, table_member.get());
+  std::copy_n(grammar->parse_table, large * symbols, table_.get());
   for (auto state = large; state < states; ++state) {
     spread(grammar->small_parse_table + grammar->small_parse_table_map[state - large],
-           table_member.get() + state * symbols);
+           table_.get() + state * symbols);
   }
-  own_member->parse_table = table_member.get();
-  own_member->large_state_count = grammar->state_count;
-  grammar_member = own_member.get();
+  own_->parse_table = table_.get();
+  own_->large_state_count = grammar->state_count;
+  grammar_ = own_.get();
 }
 
 dense_grammar::~dense_grammar() = default;

@@ -21,12 +21,12 @@ public:
   dense_grammar(const dense_grammar&) = delete;
   dense_grammar& operator=(const dense_grammar&) = delete;
 
-  [[nodiscard]] const TSLanguage* get() const noexcept { return grammar_member; }
+  [[nodiscard]] const TSLanguage* get() const noexcept { return grammar_; }
 
 private:
-  std::unique_ptr<std::uint16_t[]> table_member;
-  std::unique_ptr<TSLanguage> own_member;
-  const TSLanguage* grammar_member;
+  std::unique_ptr<std::uint16_t[]> table_;
+  std::unique_ptr<TSLanguage> own_;
+  const TSLanguage* grammar_;
 };
 
 }  // namespace rhizome
