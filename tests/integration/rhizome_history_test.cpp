@@ -156,8 +156,9 @@ tree tree_of_git(const std::string& commit) {
 }  // namespace
 
 TEST_CASE("of the project's own history the graph shows at each commit the files that git shows", "[rhizome]") {
-  if (::access("/usr/bin/git", X_OK) != 0 || git({"rev-parse", "--is-shallow-repository"}) != "false\n") {
-    WARN("skipped: the sources are in no git repository with a whole history");
+  if (::access("/usr/bin/git", X_OK) != 0 ||
+      git({"rev-parse", "--is-shallow-repository", "--show-prefix"}) != "false\n\n") {
+    WARN("skipped: the sources are no git repository with a whole history");
     return;
   }
   const auto history = commits_of_git();
