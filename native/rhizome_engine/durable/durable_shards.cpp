@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "durable/crc32c.hpp"
+#include "durable/wal_reader.hpp"
+#include "store/detail/core.hpp"
 
 namespace rhizome {
 namespace {
@@ -36,6 +38,10 @@ std::uint32_t kind_of(unsigned shard, const shards_file& head) {
   return 4U | head.bits << 3 | head.count << 8 | shard << 20;
 }
 
+bool is_of_plain_store(const std::string& name) {
+  return numbered_name(name, "", ".wal") || numbered_name(name, "checkpoint-", ".rhz");
+}
+
 }  // namespace
 
 struct durable_shards::parts {
@@ -50,6 +56,7 @@ struct durable_shards::parts {
   [[nodiscard]] result<void> find_lost() const;
   [[nodiscard]] result<void> cut_halves();
   [[nodiscard]] result<void> salvage_whole();
+  [[nodiscard]] result<void> check_ends();
   [[nodiscard]] bool lacks(const commit_part& part) const {
     return part.shard >= options.count || stores[part.shard]->recovery().newest < part.number;
   }
@@ -78,6 +85,8 @@ result<void> durable_shards::parts::read_head() {
   std::vector<std::string> names;
   if (const int done = on.list(directory, names); done < 0) return disk_error("list", directory, -done);
   if (std::find(names.begin(), names.end(), "shards") == names.end()) {
+    if (std::any_of(names.begin(), names.end(), is_of_plain_store))
+      return fail(errc::invalid_argument, directory + " has a store by itself, not shards: open it as that");
     const bool others =
         std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("shard-"); });
     if (others || options.each.salvage) return fail(errc::corrupt, path("shards") + " is missing");
@@ -121,6 +130,7 @@ result<void> durable_shards::parts::write_head() {
 result<void> durable_shards::parts::open_shard(unsigned shard, commit_number until, std::vector<commit_number> ends) {
   durable_options each = options.each;
   each.store.shared = shared.get();
+  each.store.shard = shard;
   if (!options.nodes.empty()) each.store.numa_node = options.nodes[shard % options.nodes.size()];
   each.shard = {kind_of(shard, head), head.id, head.complete != 0, until, std::move(ends)};
   stores[shard].reset();  // gives the directory free
@@ -143,7 +153,7 @@ result<void> durable_shards::parts::open_shards() {
 // A shard that went on after a transaction had waited for all parts of it: one that is missing now was on the disk then.
 result<void> durable_shards::parts::find_lost() const {
   for (unsigned k = 0; k < options.count; ++k) {
-    for (const auto& [shard, number] : stores[k]->recovery().settled) {
+    for (const auto& [shard, number] : stores[k]->recovery().others.settled) {
       if (!lacks({shard, number})) continue;
       return fail(errc::corrupt, path("shard-" + std::to_string(k)) + " went on after commit " +
                                      std::to_string(number) + " of shard " + std::to_string(shard) +
@@ -157,13 +167,13 @@ result<void> durable_shards::parts::find_lost() const {
 result<void> durable_shards::parts::salvage_whole() {
   for (bool again = true; again;) {
     again = false;
-    std::vector<commit_number> ends;
-    for (const auto& one : stores) ends.push_back(one->recovery().newest);
     for (unsigned k = 0; k < options.count; ++k) {
+      std::vector<commit_number> ends;  // as they are now: those before this one may have become shorter
+      for (const auto& one : stores) ends.push_back(one->recovery().newest);
       const recovery_report& found = stores[k]->recovery();
-      const bool half = std::any_of(found.others.begin(), found.others.end(),
+      const bool half = std::any_of(found.others.last.begin(), found.others.last.end(),
                                     [&](const commit_part& other) { return lacks(other); }) ||
-                        std::any_of(found.settled.begin(), found.settled.end(), [&](const auto& other) {
+                        std::any_of(found.others.settled.begin(), found.others.settled.end(), [&](const auto& other) {
                           return lacks({other.first, other.second});
                         });
       if (!half) continue;
@@ -183,7 +193,7 @@ result<void> durable_shards::parts::cut_halves() {
   std::vector<std::pair<unsigned, commit_number>> torn;
   for (unsigned k = 0; k < options.count; ++k) {
     const recovery_report& found = stores[k]->recovery();
-    for (const commit_part& other : found.others) {
+    for (const commit_part& other : found.others.last) {
       if (other.shard >= options.count || other.shard == k)
         return fail(errc::corrupt, path("shard-" + std::to_string(k)) + " names a shard that can not be");
       if (stores[other.shard]->recovery().newest >= other.number) continue;
@@ -198,13 +208,28 @@ result<void> durable_shards::parts::cut_halves() {
   return {};
 }
 
+// Whoever reads the whole graph has an element for each vertex that there is, and none for others.
+result<void> durable_shards::parts::check_ends() {
+  for (unsigned k = 0; k < options.count; ++k) {
+    const std::vector<vertex>& wanted = stores[k]->graph().inside().strangers;
+    for (unsigned other = 0; other < wanted.size(); ++other) {
+      if (wanted[other] <= stores[other]->graph().inside().vertices) continue;
+      return fail(errc::corrupt, path("shard-" + std::to_string(k)) + " has an arc of vertex " +
+                                     std::to_string(wanted[other] - 1) + " of shard " + std::to_string(other) +
+                                     ", which has no such vertex");
+    }
+  }
+  return {};
+}
+
 result<durable_shards> durable_shards::open(const std::string& directory, const durable_shards_options& options) {
   auto how = detail::make_sharding(options.each.store.vertices_max, options.count);
   if (!how) return tl::unexpected(how.error());
   if (options.count > shards_max) return fail(errc::invalid_argument, "more than 4,095 shards");
   auto made = std::make_unique<parts>(directory, options);
-  made->how = *how;
-  for (auto step : {&parts::take_directory, &parts::read_head, &parts::open_shards, &parts::cut_halves}) {
+  made->how = made->shared->how = *how;
+  for (auto step :
+       {&parts::take_directory, &parts::read_head, &parts::open_shards, &parts::cut_halves, &parts::check_ends}) {
     if (auto done = (made.get()->*step)(); !done) return tl::unexpected(done.error());
   }
   std::vector<store*> stores;

@@ -27,8 +27,8 @@ struct durable_shards_options {
 /// others, and returns when all of these logs are synced (one after the other). A process that ends in between may leave it in some of them: `open`
 /// then finds a part that the others have not got, and cuts it off. It is the last one there, because the writers of all touched
 /// shards are held until it is durable everywhere; so there is no second phase, and no log for all. A part of an earlier one that is missing
-/// was lost after it had been on the disk: that is damage, and with `salvage` each shard ends before it. What lies before a checkpoint is not
-/// compared.
+/// was lost after it had been on the disk: that is damage, and with `salvage` each shard ends before it. Checkpoints keep what is
+/// needed to tell.
 ///
 /// Threads, errors and waiting are as in durable_store; where the log of one shard fails within a commit, all shards that it touched take no
 /// more writes until they are opened again.

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <new>
+#include <span>
 #include <utility>
 
 #include "store/detail/core.hpp"
@@ -17,14 +20,32 @@ namespace {
 // Where the store sends its commits: it is made before there is a log.
 class late_sink final : public commit_sink {
 public:
-  void lead_to(commit_sink* to) noexcept { to_ = to; }
-  result<void> append(const commit_record& record) override { return to_ != nullptr ? to_->append(record) : refuse(); }
+  void lead_to(commit_sink* to, other_shards so_far) {
+    to_ = to;
+    others_ = std::move(so_far);
+  }
+  result<void> append(const commit_record& record) override {
+    if (to_ == nullptr) return refuse();
+    try {
+      others_.take(record);
+    } catch (const std::bad_alloc&) {
+      return fail(errc::out_of_memory, "no memory for what a commit is in other shards");
+    }
+    return to_->append(record);
+  }
   result<void> sync() override { return to_ != nullptr ? to_->sync() : refuse(); }
+  /// With the store's writer locked.
+  [[nodiscard]] const other_shards& others() const noexcept { return others_; }
 
 private:
   static result<void> refuse() { return fail(errc::read_only, "a store that was opened for salvage takes no writes"); }
   commit_sink* to_ = nullptr;
+  other_shards others_;
 };
+
+// A section of the file beside the image's, which have numbers below 256 and from 1024 on.
+constexpr image_section parts_section{256, sizeof(commit_part)};
+static_assert(sizeof(commit_part) == 8);
 
 std::uint32_t kind_of(const durable_options& options) noexcept {
   const bool symmetric = options.store.arcs == arcs_kind::symmetric;
@@ -47,6 +68,25 @@ result<store_id> random_store_id() {
   return id;
 }
 
+void other_shards::take(const commit_record& record) {
+  for (const commit_part& other : last) {
+    commit_number& highest = settled[other.shard];
+    highest = std::max(highest, other.number);
+  }
+  last.assign(record.others.begin(), record.others.end());
+  number = record.number;
+}
+
+std::vector<commit_part> other_shards::as_of(commit_number commit) const {
+  auto all = settled;
+  if (number <= commit) {
+    for (const commit_part& other : last) all[other.shard] = std::max(all[other.shard], other.number);
+  }
+  std::vector<commit_part> list;
+  for (const auto& [shard, highest] : all) list.push_back({shard, highest});
+  return list;
+}
+
 struct durable_store::parts {
   parts(std::string at, const durable_options& asked)
       : directory(std::move(at)), options(asked), on(asked.on != nullptr ? *asked.on : disk::system()) {
@@ -58,6 +98,11 @@ struct durable_store::parts {
   [[nodiscard]] result<void> list();
   [[nodiscard]] result<void> load_checkpoint();
   [[nodiscard]] result<bool> try_checkpoint(commit_number commit);
+  [[nodiscard]] result<void> take_parts(const mapped_checkpoint& from);
+  [[nodiscard]] bool lost(const commit_part& part) const noexcept {
+    const std::vector<commit_number>& ends = options.shard.ends;
+    return !ends.empty() && (part.shard >= ends.size() || part.number > ends[part.shard]);
+  }
   [[nodiscard]] result<void> replay_log();
   [[nodiscard]] result<void> open_log(const log_scan& scan);
   [[nodiscard]] result<void> remove_old();
@@ -98,6 +143,8 @@ result<void> durable_store::parts::list() {
   }
   std::sort(checkpoints.begin(), checkpoints.end());
   report.created = !has_log && checkpoints.empty();
+  if (report.created && !options.shard.id && std::find(names.begin(), names.end(), "shards") != names.end())
+    return fail(errc::invalid_argument, directory + " has a store of several shards: open it as that");
   if (report.created && options.shard.must_exist)
     return fail(errc::corrupt, "the shard in " + directory + " is missing");
   return {};
@@ -116,18 +163,36 @@ result<bool> durable_store::parts::try_checkpoint(commit_number commit) {
     mapped = fail(errc::corrupt, checkpoint_name(commit) + " is of another store");
   }
   result<store> loaded = fail(errc::corrupt, "");
-  if (mapped) loaded = load(**mapped, options.store);
+  if (mapped) {
+    const auto whole = take_parts(**mapped);
+    loaded = whole ? load(**mapped, options.store) : tl::unexpected(whole.error());
+  }
   if (mapped && loaded) {
     identity = (*mapped)->store();
     graph = std::move(*loaded);
     report.checkpoint = commit;
     return true;
   }
+  report.others = {};
   const error& why = mapped ? loaded.error() : mapped.error();
   if (why.code == errc::out_of_memory || why.code == errc::limit) return tl::unexpected(why);
   report.refused_checkpoints.push_back(why.text);
   refused.push_back(directory + '/' + checkpoint_name(commit));
   return false;
+}
+
+// What the checkpoint says of other shards: all of it was durable there when it was written.
+result<void> durable_store::parts::take_parts(const mapped_checkpoint& from) {
+  const auto bytes = from.section(parts_section);
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(commit_part)) {
+    commit_part part;
+    std::memcpy(&part, bytes.data() + at, sizeof part);
+    if (lost(part))
+      return fail(errc::corrupt, checkpoint_name(from.commit()) + " has a part of what shard " +
+                                     std::to_string(part.shard) + " has lost");
+    report.others.settled[part.shard] = part.number;
+  }
+  return {};
 }
 
 result<void> durable_store::parts::load_checkpoint() {
@@ -149,20 +214,14 @@ result<void> durable_store::parts::replay_log() {
   if (identity) wanted.id = identity->id;
   auto scan = scan_log(on, directory, wanted, [&](const commit_record& record) -> result<void> {
     for (const commit_part& other : record.others) {
-      const std::vector<commit_number>& ends = options.shard.ends;
-      if (!ends.empty() && (other.shard >= ends.size() || other.number > ends[other.shard]))
-        return fail(errc::corrupt, "shard " + std::to_string(other.shard) + " has lost its part of it");
+      if (lost(other)) return fail(errc::corrupt, "shard " + std::to_string(other.shard) + " has lost its part of it");
     }
     auto done = graph->replay(record);
     if (!done) {
       if (done.error().code == errc::out_of_memory || done.error().code == errc::limit) resources = done.error();
       return done;
     }
-    for (const commit_part& other : report.others) {
-      commit_number& highest = report.settled[other.shard];
-      highest = std::max(highest, other.number);
-    }
-    report.others.assign(record.others.begin(), record.others.end());
+    report.others.take(record);
     return done;
   });
   if (!scan) return tl::unexpected(scan.error());
@@ -199,7 +258,7 @@ result<void> durable_store::parts::open_log(const log_scan& scan) {
   if (!opened) return tl::unexpected(opened.error());
   identity = has_log ? scan.store : *identity;
   log = std::move(*opened);
-  sink.lead_to(log.get());
+  sink.lead_to(log.get(), report.others);
   return {};
 }
 
@@ -217,13 +276,23 @@ result<commit_number> durable_store::checkpoint() {
   const std::lock_guard lock(p.checkpoint_lock);
   if (p.log == nullptr) return fail(errc::read_only, "a store that was opened for salvage takes no checkpoints");
   // Visible, therefore durable: the log has all of it.
-  const auto now = p.graph->now();
+  result<snapshot> now = fail(errc::read_only, "");
+  std::vector<commit_part> others;
+  {
+    const std::lock_guard writer(p.graph->inside().writer);  // what the sink was told is of commits of other threads
+    now = p.graph->now();
+    if (now) others = p.sink.others().as_of(now->commit());
+  }
   if (!now) return tl::unexpected(now.error());
   const commit_number commit = now->commit();
   if (commit == 0 || (!p.checkpoints.empty() && p.checkpoints.back() >= commit)) return commit;
   auto file = checkpoint_writer::create(p.on, p.directory, *p.identity, commit);
   if (!file) return tl::unexpected(file.error());
   if (auto done = save(*now, **file); !done) return tl::unexpected(done.error());
+  if (!others.empty()) {
+    if (auto done = (*file)->begin(parts_section); !done) return tl::unexpected(done.error());
+    if (auto done = (*file)->write(std::as_bytes(std::span(others))); !done) return tl::unexpected(done.error());
+  }
   if (auto done = (*file)->finish(wall_clock(p.options.store)); !done) return tl::unexpected(done.error());
   p.checkpoints.push_back(commit);
   if (auto done = p.remove_old(); !done) return tl::unexpected(done.error());

@@ -37,6 +37,19 @@ struct durable_options {
   shard_role shard;
 };
 
+/// What commits of a shard are in other shards, as its log and its checkpoint say.
+struct other_shards {
+  std::vector<commit_part> last;  ///< Of the last commit.
+  commit_number number = 0;       ///< That commit, if `last` is not empty.
+  std::map<std::uint32_t, commit_number>
+      settled;  ///< The highest of those before it. It went on after them: they were durable.
+
+  /// The next commit. May throw std::bad_alloc.
+  void take(const commit_record& record);
+  /// The highest of all up to `commit`, which is not before the last but one; ascending by shard.
+  [[nodiscard]] std::vector<commit_part> as_of(commit_number commit) const;
+};
+
 /// What `open` found.
 struct recovery_report {
   bool created = false;                          ///< There was nothing.
@@ -47,10 +60,7 @@ struct recovery_report {
   std::uint64_t log_bytes = 0;
   std::uint64_t cut_bytes = 0;      ///< A torn tail, never acknowledged as far as one can tell.
   std::uint64_t ignored_bytes = 0;  ///< See log_scan.
-  std::vector<commit_part>
-      others;  ///< Of a shard: what its last commit is in other shards, if the log had to be read for it.
-  /// Of a shard: the highest commits of other shards that those before its last one name. It went on after them: they were durable.
-  std::map<std::uint32_t, commit_number> settled;
+  other_shards others;          ///< Of a shard. A checkpoint's are all settled: it was written after they were durable.
   std::optional<error> damage;  ///< With `salvage` only: what was lost after `newest`.
 };
 

@@ -48,9 +48,7 @@ public:
 
 private:
   /// Whether an arc may end there: at a vertex of the store or, in a shard, at one of another shard.
-  [[nodiscard]] bool end_of_arc(vertex v) const noexcept {
-    return v < state_.vertices || (c_.options.shared != nullptr && !c_.has(v) && v != no_vertex);
-  }
+  [[nodiscard]] bool end_of_arc(vertex v) const { return v < state_.vertices || (!c_.has(v) && c_.may_end_at(v)); }
   result<void> lives();
   result<void> commits();
   result<void> log();

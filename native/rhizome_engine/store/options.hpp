@@ -52,6 +52,7 @@ struct store_options {
   /// Of a shard: what it shares with the others; see sharded_store, which sets it. Then an arc may have one end in another shard, whose
   /// number is not below vertices_max, and is kept at the other end alone.
   detail::cut* shared = nullptr;
+  unsigned shard = 0;  ///< Its number among them.
 };
 
 }  // namespace rhizome

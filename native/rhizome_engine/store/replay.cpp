@@ -52,7 +52,7 @@ private:
     return name != nullptr && !name->empty();
   }
   [[nodiscard]] bool alive(vertex v) const {
-    if (!c_.has(v)) return c_.options.shared != nullptr && v != no_vertex;  // another shard's log has it
+    if (!c_.has(v)) return c_.may_end_at(v);  // another shard's log has it
     if (died_.contains(v)) return false;
     return c_.lives[v].alive(c_.last) || born_.contains(v);
   }

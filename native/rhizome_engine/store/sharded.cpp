@@ -325,10 +325,12 @@ result<sharded_store> sharded_store::make(const sharded_options& options) {
     return fail(errc::invalid_argument,
                 "a sharded store keeps no log and continues none: leave sink and commit_base out");
   auto shared = std::make_shared<detail::cut>();
+  shared->how = *how;
   std::vector<store> owned;
   for (unsigned k = 0; k < options.count; ++k) {
     store_options each = options.each;
     each.shared = shared.get();
+    each.shard = k;
     if (!options.nodes.empty()) each.numa_node = options.nodes[k % options.nodes.size()];
     auto one = store::make(each);
     if (!one) return tl::unexpected<error>(one.error());

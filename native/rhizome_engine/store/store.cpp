@@ -52,6 +52,17 @@ std::size_t core::log_bytes() const noexcept {
   return bytes;
 }
 
+bool core::may_end_at(vertex v) {
+  if (options.shared == nullptr || v == no_vertex) return false;
+  const sharding& how = options.shared->how;
+  const vertex id = v + how.first(options.shard);  // modulo 2^32
+  if (!how.has(id) || how.shard_of(id) == options.shard) return false;
+  if (strangers.empty()) strangers.resize(how.count);
+  vertex& most = strangers[how.shard_of(id)];
+  most = std::max(most, how.in(how.shard_of(id), id) + 1);
+  return true;
+}
+
 const vertex_entry* core::entries(label l, direction way) const noexcept {
   const table* t = l < labels_max ? side(l, way) : nullptr;
   return t == nullptr ? nothing.data() : t->entries();

@@ -128,6 +128,9 @@ struct core {
   [[nodiscard]] const commit_row& row(commit_number n) const noexcept { return commits[n - options.commit_base]; }
   /// Whether a vertex is one of this store's, and so has its arcs here. All are, but in a shard.
   [[nodiscard]] bool has(vertex v) const noexcept { return v < options.vertices_max; }
+  /// Whether a file may say that an arc ends at `v`, a vertex of another shard: there is such a shard. How far its vertices would have to go is
+  /// noted, for whoever opens all shards. May throw std::bad_alloc.
+  [[nodiscard]] bool may_end_at(vertex v);
   [[nodiscard]] bool symmetric() const noexcept { return options.arcs == arcs_kind::symmetric; }
   [[nodiscard]] label_tables* tables(label l) const noexcept { return labels[l].load(std::memory_order_acquire); }
   [[nodiscard]] label_tables* make_tables(label l);
@@ -181,7 +184,8 @@ struct core {
   [[nodiscard]] time_us now_us() const noexcept;
   ~core();
 
-  std::vector<change> changes_;  // scratch of tell_sink
+  std::vector<vertex> strangers;  // of each shard: one more than its highest vertex that a file named; see may_end_at
+  std::vector<change> changes_;   // scratch of tell_sink
   std::vector<found_arc>
       found_;  // of the transaction that is committed, by its changes: what the check found; or nothing
   std::vector<label> touched_;  // labels whose number of arcs the commit changes

@@ -27,6 +27,7 @@ struct sharding {
 
 /// What the stores of a sharded one share.
 struct cut {
+  sharding how;        ///< Set before the first of them is made.
   std::mutex showing;  ///< Held while commits become visible, and while all shards are pinned; never for longer.
 
   /// A time for a commit, not before that of any commit that was visible when it was asked for.

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "durable/durable_shards.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <random>
 #include <string>
 
 #include "memory_disk.hpp"
 #include "shards_workload.hpp"
+#include "store/detail/cut.hpp"
 #include "support/catch.hpp"
 
 using namespace rhizome;
@@ -179,4 +182,133 @@ TEST_CASE("a shard that is older than the others is refused, and with salvage al
   CHECK(there >= 3);
   CHECK(there < 20);
   check_content(*opened, there);
+}
+
+namespace {
+
+/// The shards' folders on `disk`, but for shard 1's, which is what it was on `older`.
+void put_back(memory_disk& disk, const memory_disk& older) {
+  for (const std::string& path : disk.files()) {
+    if (path.starts_with(home + "/shard-1/")) disk.erase(path);
+  }
+  for (const std::string& path : older.files()) {
+    if (path.starts_with(home + "/shard-1/")) disk.place(path, older);
+  }
+}
+
+/// Opens one shard as durable_shards does, but with as many shards as one likes to say, and adds an arc in it.
+void forge_arc(memory_disk& disk, vertex from, vertex to, unsigned said, bool checkpoint) {
+  detail::cut shared;
+  shared.how = {detail::make_sharding(workload_shard_ids - 1, workload_shards)->bits, said};
+  durable_options each = small_durable_shards().each;
+  each.on = &disk;
+  each.store.shared = &shared;
+  each.shard.kind = 4U | shared.how.bits << 3 | workload_shards << 8;  // shard 0
+  each.shard.must_exist = true;
+  std::copy_n(disk.content(home + "/shards").begin() + 16, sizeof(store_id),
+              reinterpret_cast<std::byte*>(each.shard.id.emplace().data()));
+  auto one = durable_store::open(home + "/shard-0", each);
+  if (!one) FAIL(one.error().text);
+  auto tx = one->graph().begin();
+  REQUIRE(tx->add_arc(0, from, to));
+  REQUIRE(tx->commit());
+  if (checkpoint) REQUIRE(one->checkpoint());
+  REQUIRE(one->close());
+}
+
+}  // namespace
+
+TEST_CASE("a shard that is older than another's checkpoint is refused, and salvage goes back behind that checkpoint") {
+  memory_disk disk;
+  std::unique_ptr<memory_disk> older;
+  {
+    auto made = durable_shards::open(home, on_disk(disk));
+    REQUIRE(made);
+    write_steps(*made, 1, 5);
+    REQUIRE(made->close());
+    older = disk.copy();
+  }
+  {
+    auto again = durable_shards::open(home, on_disk(disk));
+    REQUIRE(again);
+    write_steps(*again, 6, 80);
+    REQUIRE(again->checkpoint());
+    REQUIRE(again->close());
+  }
+  const auto with_two = disk.copy();
+  put_back(disk, *older);
+  CHECK(refusal(disk, small_durable_shards()) == errc::corrupt);
+  durable_shards_options options = on_disk(disk);
+  options.each.salvage = true;
+  {
+    auto opened = durable_shards::open(home, options);
+    if (!opened) FAIL(opened.error().text);
+    const std::uint64_t there = last_step(opened->graph());
+    CHECK(there >= 5);
+    CHECK(there < 80);
+    check_content(*opened, there);
+    CHECK(opened->recovery(0).refused_checkpoints.size() == 1);
+  }
+  // A second checkpoint lets go of the log before the first: what is behind both can not be had, and nothing of what is in them is shown.
+  {
+    durable_shards_options two = on_disk(*with_two);
+    auto again = durable_shards::open(home, two);
+    REQUIRE(again);
+    write_steps(*again, 81, 160);
+    REQUIRE(again->checkpoint());
+    REQUIRE(again->close());
+  }
+  put_back(*with_two, *older);
+  CHECK(refusal(*with_two, small_durable_shards()) == errc::corrupt);
+  options.each.on = with_two.get();
+  auto opened = durable_shards::open(home, options);
+  if (!opened) FAIL(opened.error().text);
+  CHECK(last_step(opened->graph()) == 0);
+  REQUIRE(opened->recovery(0).damage);
+  CHECK(opened->recovery(0).damage->code == errc::corrupt);
+}
+
+TEST_CASE("an arc of a shard or of a vertex that can not be is refused when it is read from a log or a checkpoint") {
+  memory_disk whole;
+  {
+    auto made = durable_shards::open(home, on_disk(whole));
+    REQUIRE(made);
+    write_steps(*made, 1, 5);
+    REQUIRE(made->close());
+  }
+  const vertex of_shard_2 = 2 * workload_shard_ids;
+  for (const bool checkpoint : {false, true}) {
+    INFO("checkpoint " << checkpoint);
+    auto fine = whole.copy();
+    forge_arc(*fine, 0, of_shard_2, workload_shards, checkpoint);
+    CHECK(durable_shards::open(home, on_disk(*fine)));
+    auto beyond = whole.copy();
+    forge_arc(*beyond, 0, of_shard_2 + 900, workload_shards, checkpoint);
+    CHECK(refusal(*beyond, small_durable_shards()) == errc::corrupt);
+    auto fourth = whole.copy();
+    forge_arc(*fourth, 3 * workload_shard_ids, 0, workload_shards + 1, checkpoint);
+    CHECK(refusal(*fourth, small_durable_shards()) == errc::corrupt);
+    // Its own range has ids that are no vertices.
+    auto own = whole.copy();
+    forge_arc(*own, 0, workload_shard_ids - 1, workload_shards, checkpoint);
+    CHECK(refusal(*own, small_durable_shards()) == errc::corrupt);
+  }
+}
+
+TEST_CASE("the folder of a store by itself is not opened as shards, nor the other way round") {
+  memory_disk disk;
+  durable_options alone = small_durable_shards().each;
+  alone.on = &disk;
+  { REQUIRE(durable_store::open(home, alone)); }
+  CHECK(refusal(disk, small_durable_shards()) == errc::invalid_argument);
+  CHECK(!disk.exists(home + "/shards"));
+  CHECK(durable_store::open(home, alone));
+
+  memory_disk sharded;
+  { REQUIRE(durable_shards::open(home, on_disk(sharded))); }
+  alone.on = &sharded;
+  const auto opened = durable_store::open(home, alone);
+  REQUIRE(!opened);
+  CHECK(opened.error().code == errc::invalid_argument);
+  CHECK(durable_shards::open(home, on_disk(sharded)));
 }

@@ -48,6 +48,10 @@ public:
   }
   [[nodiscard]] bool exists(const std::string& path) const { return names_.contains(path); }
   void erase(const std::string& path) { names_.erase(path); }
+  /// The file as it is on another disk.
+  void place(const std::string& path, const memory_disk& from) {
+    names_[path] = std::make_shared<node>(*from.names_.at(path));
+  }
   /// A disk with the same files, all of them durable.
   [[nodiscard]] std::unique_ptr<memory_disk> copy() const {
     auto other = std::make_unique<memory_disk>();
