@@ -2,7 +2,6 @@
 
 #include <cxxabi.h>
 
-#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <new>
@@ -15,23 +14,13 @@
 #include "cell/migration.hpp"
 #include "cell/observer.hpp"
 #include "cell/runtime_core.hpp"
+#include "core/demangled.hpp"
 
 namespace karyon::detail {
 
 namespace {
 
 thread_local constinit cell_slot* constructing = nullptr;
-
-std::string demangled(const char* mangled) {
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
-                                                    &std::free);
-  return status == 0 ? std::string(text.get()) : std::string(mangled);
-}
-
-}  // namespace
-
-namespace {
 
 exit_reason describe_current_exception(exit_reason::kind as) {
   try {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <string>
 #include <thread>
 
 #include "sched/cpu.hpp"
@@ -41,15 +40,6 @@ void wait_for_node(unsigned attempt) noexcept {
   } else {
     std::this_thread::yield();
   }
-}
-
-tl::unexpected<error> quota_error(std::uint64_t quota_bytes) {
-  return fail(errc::refused, "the table's quota of " + std::to_string(quota_bytes) +
-                                 " bytes is reached: erase entries, or make the table with a larger one");
-}
-
-tl::unexpected<error> nested_error() {
-  return fail(errc::refused, "an update function must not change the table that it is called by; it may read it");
 }
 
 }  // namespace karyon::detail

@@ -258,7 +258,9 @@ result<void> gradient::leave(std::int64_t key, double amount) const {
     const auto next = t.range_from(from, 1);
     return !next.empty() && next.front().key <= to;
   });
-  if (is_watched && *is_watched) static_cast<void>(warden_.send(detail::left_at{key}));
+  // Where it can not be told for want of memory, the warden looks.
+  if (is_watched ? *is_watched : is_watched.error().code() != errc::dead)
+    static_cast<void>(warden_.send(detail::left_at{key}));
   return {};
 }
 

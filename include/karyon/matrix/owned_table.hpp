@@ -55,15 +55,6 @@ KARYON_API bool set_table_heir(const owned_table_slot& slot, std::uint64_t numbe
 KARYON_API bool end_table(const owned_table_slot& slot, std::uint64_t number);
 [[nodiscard]] KARYON_API tl::unexpected<error> table_gone();
 
-template <class T>
-struct as_result {
-  using type = result<T>;
-};
-template <class T>
-struct as_result<result<T>> {
-  using type = result<T>;
-};
-
 template <class Key, class Value, class Compare>
 struct typed_table_body final : owned_table_body {
   typed_table_body(std::uint64_t n, const table_options& options, Compare compare)
@@ -89,7 +80,8 @@ public:
   table_ref() noexcept = default;
 
   /// Calls `f(table)`, which may do several things to it (they are not atomic together), and returns what it returns. Meanwhile
-  /// nothing that was erased or replaced is freed, in any table of the process: f should be short.
+  /// nothing that was erased or replaced is freed, in any table of the process: f should be short. What it throws comes back as
+  /// `cell_failed`, or `out_of_memory`; so with look-ups and ranges.
   template <class F>
   auto use(F&& f) const -> typename detail::as_result<std::invoke_result_t<F&, table_type&>>::type {
     if (slot_ == nullptr) return detail::table_gone();
@@ -98,12 +90,7 @@ public:
     detail::owned_table_body* const body = slot_->body.load(std::memory_order_acquire);
     if (body == nullptr || body->number != number_) return detail::table_gone();
     table_type& entries = static_cast<detail::typed_table_body<Key, Value, Compare>*>(body)->entries;
-    if constexpr (std::is_void_v<std::invoke_result_t<F&, table_type&>>) {
-      f(entries);
-      return {};
-    } else {
-      return f(entries);
-    }
+    return detail::as_errors([&]() -> decltype(auto) { return f(entries); });
   }
 
   [[nodiscard]] auto lookup(const Key& key) const {

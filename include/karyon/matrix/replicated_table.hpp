@@ -221,8 +221,10 @@ private:
   template <class F>
   result<bool> change(const Key& key, const F& f) {
     if (body_->copies.empty() || body_->given_up.load(std::memory_order_acquire)) return f(body_->original);
-    const announcement told(*body_, key);
-    return f(body_->original);
+    return detail::as_errors([&] {
+      const announcement told(*body_, key);
+      return f(body_->original);
+    });
   }
 
   [[nodiscard]] const table_type& here() const noexcept {

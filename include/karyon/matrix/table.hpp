@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <karyon/core/result.hpp>
+#include <karyon/matrix/detail/faults.hpp>
 #include <karyon/matrix/detail/tree.hpp>
 #include <karyon/matrix/detail/tree_scan.hpp>
 #include <karyon/matrix/detail/tree_structure.hpp>
@@ -58,8 +59,10 @@ struct table_entry {
 /// the table.
 ///
 /// Errors: `refused` when the quota is reached or when an update function changes its own table. What comparisons, copies and update
-/// functions throw leaves the operation as it is, and the table as it was before; so does std::bad_alloc. A comparison must not
-/// use the table.
+/// functions throw leaves the table as it was before. A function that changes the table, and so gives a result, says
+/// `cell_failed` then, with the exception's type and text, and `out_of_memory` for std::bad_alloc. Functions that only read let
+/// exceptions pass; within `attempt` they say the same. A comparison must not use the table: where that would be a deadlock
+/// (in a long range), a change is `refused`, and another long range throws std::logic_error.
 ///
 /// Cost: O(log n). A lookup among 100,000 entries of 8 bytes touches four lines or so in three levels. Per entry some 24 bytes
 /// of such a table.
@@ -117,23 +120,24 @@ public:
   /// All of it.
   [[nodiscard]] std::vector<entry> snapshot(std::size_t limit = no_limit) const { return many({}, {}, limit); }
 
+  /// `f(*this)` as a result: for look-ups and ranges whose comparisons or copies may throw. Errors: `cell_failed` and `out_of_memory`,
+  /// as of the functions that change the table.
+  template <class F>
+  auto attempt(F&& f) const -> typename detail::as_result<std::invoke_result_t<F&, const table&>>::type {
+    return detail::as_errors([&]() -> decltype(auto) { return f(*this); });
+  }
+
   // -- changing ------------------------------------------------------------------------------------------------------
 
   /// Puts an entry in, in place of one of the same key. True if there was none.
-  result<bool> insert(const Key& key, const Value& value) {
-    detail::epoch_pin pin;
-    if (is_nested(pin)) return detail::nested_error();
-    return tree_.put(pin, key, value, true);
-  }
+  result<bool> insert(const Key& key, const Value& value) { return put(key, value, true); }
   /// Only if there is none of this key; true if it was put in.
-  result<bool> insert_new(const Key& key, const Value& value) {
-    detail::epoch_pin pin;
-    if (is_nested(pin)) return detail::nested_error();
-    return tree_.put(pin, key, value, false);
-  }
+  result<bool> insert_new(const Key& key, const Value& value) { return put(key, value, false); }
   /// Puts in sorted or unsorted entries; of several with one key the last one stays. An empty table is built at once, leaf by
   /// leaf; otherwise they are inserted one by one, and if one can not be those before it stay. How many keys are new.
-  result<std::size_t> load(std::vector<std::pair<Key, Value>> entries);
+  result<std::size_t> load(std::vector<std::pair<Key, Value>> entries) {
+    return detail::as_errors([&] { return load_from(entries); });
+  }
 
   /// True if there was one.
   result<bool> erase(const Key& key) {
@@ -154,14 +158,17 @@ public:
   }
   /// Erases an entry and returns its value, to exactly one of those who try.
   result<std::optional<Value>> take(const Key& key) {
-    // Copied before it is taken out: a copy that throws loses nothing.
-    std::optional<Value> copy;
+    // Copied before it is taken out, and then not moved again: a copy that throws loses nothing.
+    result<std::optional<Value>> copy;
     const auto taken = change(key, [&](const image& seen, staged&) {
-      copy.emplace(values::get(seen));
+      copy->emplace(values::get(seen));
       return verdict::remove;
     });
-    if (!taken) return tl::unexpected<error>(taken.error());
-    if (!*taken) copy.reset();
+    if (!taken) {
+      copy = tl::unexpected<error>(taken.error());
+    } else if (!*taken) {
+      copy->reset();
+    }
     return copy;
   }
 
@@ -183,16 +190,19 @@ public:
   result<Value> update_counter(const Key& key, const Value& amount,
                                const Value& initial = Value()) requires(std::integral<Value> &&
                                                                         !std::same_as<Value, bool>) {
-    detail::epoch_pin pin;
-    if (is_nested(pin)) return detail::nested_error();
-    for (;;) {
-      if (const auto sum = tree_.add(pin, key, amount)) return *sum;
-      using wide = std::make_unsigned_t<Value>;
-      const auto begin = static_cast<Value>(static_cast<wide>(static_cast<wide>(initial) + static_cast<wide>(amount)));
-      const auto made = tree_.put(pin, key, begin, false);
-      if (!made) return tl::unexpected<error>(made.error());
-      if (*made) return begin;
-    }
+    return detail::as_errors([&]() -> result<Value> {
+      detail::epoch_pin pin;
+      if (is_nested(pin)) return detail::nested_error();
+      for (;;) {
+        if (const auto sum = tree_.add(pin, key, amount)) return *sum;
+        using wide = std::make_unsigned_t<Value>;
+        const auto begin =
+            static_cast<Value>(static_cast<wide>(static_cast<wide>(initial) + static_cast<wide>(amount)));
+        const auto made = tree_.put(pin, key, begin, false);
+        if (!made) return tl::unexpected<error>(made.error());
+        if (*made) return begin;
+      }
+    });
   }
   /// Replaces the value by `desired` if it equals `expected`; whether it did. False also if there is none of this key.
   result<bool> compare_and_set(const Key& key, const Value& expected,
@@ -229,36 +239,29 @@ private:
   using verdict = typename tree_type::verdict;
   using bound = typename tree_type::bound;
 
-  [[nodiscard]] bool is_nested(const detail::epoch_pin& pin) const noexcept {
-    for (auto* f = pin.record().updating; f != nullptr; f = f->outer) {
-      if (f->table == this) return true;
-    }
-    return false;
+  [[nodiscard]] bool is_nested(const detail::epoch_pin& pin) const noexcept { return pin.is_within(&tree_, false); }
+
+  result<bool> put(const Key& key, const Value& value, bool replace) {
+    return detail::as_errors([&]() -> result<bool> {
+      detail::epoch_pin pin;
+      if (is_nested(pin)) return detail::nested_error();
+      return tree_.put(pin, key, value, replace);
+    });
   }
+  result<std::size_t> load_from(std::vector<std::pair<Key, Value>>& entries);
 
   /// The user's code in `decide` runs with this table marked as the one it must not change.
   template <class Decide>
   result<std::optional<image>> change(const Key& key, const Decide& decide) {
-    detail::epoch_pin pin;
-    if (is_nested(pin)) return detail::nested_error();
-    return tree_.change(pin, key, [&](const image& seen, staged& next) {
-      const updating mark(pin.record(), this);
-      return decide(seen, next);
+    return detail::as_errors([&]() -> result<std::optional<image>> {
+      detail::epoch_pin pin;
+      if (is_nested(pin)) return detail::nested_error();
+      return tree_.change(pin, key, [&](const image& seen, staged& next) {
+        const detail::user_code_mark mark(pin.record(), &tree_, false);
+        return decide(seen, next);
+      });
     });
   }
-  class updating {
-  public:
-    updating(detail::epoch_record& r, const void* t) noexcept : record_(&r), frame_{t, r.updating} {
-      r.updating = &frame_;
-    }
-    updating(const updating&) = delete;
-    updating& operator=(const updating&) = delete;
-    ~updating() { record_->updating = frame_.outer; }
-
-  private:
-    detail::epoch_record* record_;
-    detail::epoch_record::update_frame frame_;
-  };
 
   [[nodiscard]] std::optional<entry> one(const bound& from, const bound& to, bool upwards) const {
     detail::epoch_pin pin;
@@ -281,7 +284,7 @@ private:
 };
 
 template <class Key, class Value, class Compare>
-result<std::size_t> table<Key, Value, Compare>::load(std::vector<std::pair<Key, Value>> entries) {
+result<std::size_t> table<Key, Value, Compare>::load_from(std::vector<std::pair<Key, Value>>& entries) {
   const auto before = [this](const auto& a, const auto& b) { return tree_.compare()(a.first, b.first); };
   if (!std::is_sorted(entries.begin(), entries.end(), before)) {
     std::stable_sort(entries.begin(), entries.end(), before);

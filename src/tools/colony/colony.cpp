@@ -217,17 +217,24 @@ result<void> colony::audit() {
       ++c.by_worker[d.worker];
     }
   };
-  std::vector<symbol_id> symbols;
-  for (symbol_id id = 0; id < p.ground.symbols.size(); ++id) {
-    if (!p.ground.symbols.name(id).empty()) {
-      symbols.push_back(id);
+  // In the order of their ids, as they lie in memory.
+  std::vector<child<symbol>> symbols(p.ground.symbols.size());
+  p.ground.symbols.for_each([&symbols](const auto& known) {
+    if (known.id < symbols.size()) {
+      symbols[known.id] = known.handle;
+    }
+  });
+  std::vector<symbol_id> ids;
+  ids.reserve(symbols.size());
+  for (symbol_id id = 0; id < symbols.size(); ++id) {
+    if (symbols[id]) {
+      ids.push_back(id);
     }
   }
-  c.symbols = symbols.size();
+  c.symbols = ids.size();
   auto heard = p.describe_all(
-      static_cast<std::uint32_t>(symbols.size()),
-      [&](std::uint32_t i) -> const child<symbol>& { return p.ground.symbols.handle(symbols[i]); },
-      [&](std::uint32_t i) { return p.ground.symbols.hash(symbols[i]); },
+      static_cast<std::uint32_t>(ids.size()), [&](std::uint32_t i) -> const child<symbol>& { return symbols[ids[i]]; },
+      [&](std::uint32_t i) { return p.ground.symbols.hash(ids[i]); },
       [&](const self_description& d) {
         count_in(d);
         c.symbols_here += d.member == 0 ? 1 : 0;
@@ -265,11 +272,9 @@ result<healing> colony::kill(double fraction, std::uint64_t seed, progress& show
   for (file_id file = 0; file < p.ground.eyes.size(); ++file) {
     lots.push_back({mix(name_hash(p.ground.files[file]) ^ mix(seed)), file, true});
   }
-  for (symbol_id id = 0; id < p.ground.symbols.size(); ++id) {
-    if (!p.ground.symbols.name(id).empty()) {
-      lots.push_back({mix(p.ground.symbols.hash(id) ^ mix(seed + 1)), id, false});
-    }
-  }
+  p.ground.symbols.for_each([&](const auto& known) {
+    lots.push_back({mix(p.ground.symbols.hash(known.id) ^ mix(seed + 1)), known.id, false});
+  });
   const auto victims = static_cast<std::size_t>(std::llround(fraction * static_cast<double>(lots.size())));
   std::nth_element(lots.begin(), lots.begin() + static_cast<std::ptrdiff_t>(victims), lots.end(),
                    [](const lot& a, const lot& b) { return a.key < b.key; });
@@ -325,8 +330,8 @@ result<healing> colony::kill(double fraction, std::uint64_t seed, progress& show
 
 result<std::vector<location>> colony::who_uses(std::string_view name) {
   parts& p = *parts_;
-  symbol_id id = 0;
-  if (!p.ground.symbols.find(name, name_hash(name), id)) {
+  const auto known = p.ground.symbols.find(name, name_hash(name));
+  if (!known) {
     return fail(errc::not_found, "no file uses this name");
   }
   result<std::vector<use>> uses;
@@ -337,7 +342,7 @@ result<std::vector<location>> colony::who_uses(std::string_view name) {
         return tl::unexpected<error>(settled.error());
       }
     }
-    uses = p.host.ask(p.ground.symbols.handle(id), who_uses_you{}, answer_within);
+    uses = p.host.ask(p.ground.symbols.handle(known->id), who_uses_you{}, answer_within);
     if (uses || !p.spread) {
       break;
     }

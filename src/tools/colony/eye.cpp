@@ -25,7 +25,8 @@ struct eye::reading {
   reading(std::string file_text, std::uint32_t its_turn) : text(std::move(file_text)), scan(text), turn(its_turn) {}
 
   struct name_state {
-    symbol_id symbol = 0;
+    child<symbol> who;
+    symbol_id id = 0;
     std::uint32_t uses = 0;
     std::uint32_t last_line = 0;
   };
@@ -86,15 +87,16 @@ void eye::on(look_on) {
     const std::uint32_t number = r.names.number_of(found.name, is_new);
     if (is_new) {
       const std::uint64_t hash = r.names.entries()[number].hash;
-      r.states.push_back({ground_->symbols.find_or_create(found.name, hash,
-                                                          [this](symbol_id id) { return ground_->new_symbol(id); })});
+      const auto known =
+          ground_->symbols.find_or_create(found.name, hash, [this](symbol_id id) { return ground_->new_symbol(id); });
+      r.states.push_back({known.handle, known.id});
     }
     reading::name_state& state = r.states[number];
     if (state.last_line != found.line) {  // a second use on one line says nothing new
       state.last_line = found.line;
       ++state.uses;
       r.uses.push_back({number, found.line});
-      tell(state.symbol, found.line);
+      tell(state.who, state.id, found.line);
       ++count;
     }
   }
@@ -105,15 +107,15 @@ void eye::on(look_on) {
 }
 
 // A symbol that can not be reached is being restarted, or its process is gone: what it has missed will be asked for.
-void eye::tell(symbol_id symbol, std::uint32_t line) {
+void eye::tell(const child<symbol>& who, symbol_id id, std::uint32_t line) {
   if (backlog_ == nullptr) {
-    if (ground_->symbols.handle(symbol).send(use{file_, line}) != send_result::no_credit) {
+    if (who.send(use{file_, line}) != send_result::no_credit) {
       return;
     }
     backlog_ = std::make_unique<backlog>();
     send_after(self(this), tell_rest{}, try_again_after);
   }
-  backlog_->items.push_back({symbol, line});
+  backlog_->items.push_back({id, line});
 }
 
 void eye::on(tell_rest) {
@@ -142,7 +144,7 @@ void eye::remember() {
   told_.reserve(r.states.size());
   std::uint32_t begin = 0;
   for (const reading::name_state& state : r.states) {
-    told_.push_back({state.symbol, begin});
+    told_.push_back({state.id, begin});
     begin += state.uses;
   }
   std::vector<std::uint32_t> next(told_.size());
@@ -179,8 +181,9 @@ void eye::on(recall question) {
 void eye::answer(const recall& question) {
   for (std::size_t i = 0; i < told_.size(); ++i) {
     if (question.wanted->contains(told_[i].symbol)) {
+      const child<symbol> who = ground_->symbols.handle(told_[i].symbol);  // now: it may have moved since it was told
       for (std::uint32_t at = told_[i].begin; at < end_of(i); ++at) {
-        tell(told_[i].symbol, lines_[at]);
+        tell(who, told_[i].symbol, lines_[at]);
       }
     }
   }

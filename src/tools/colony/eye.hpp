@@ -58,7 +58,7 @@ private:
     std::uint32_t begin = 0;
   };
 
-  void tell(symbol_id symbol, std::uint32_t line);
+  void tell(const child<symbol>& who, symbol_id id, std::uint32_t line);
   void remember();
   void finish(outcome what, std::string reason);
   void answer(const recall& question);

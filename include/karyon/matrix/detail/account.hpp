@@ -6,7 +6,6 @@
 #include <memory>
 
 #include <karyon/core/export.hpp>
-#include <karyon/core/result.hpp>
 
 namespace karyon::detail {
 
@@ -63,9 +62,5 @@ private:
 
 /// Between two looks at a node that another thread has locked: a pause, and after some of them the thread's turn to others.
 KARYON_API void wait_for_node(unsigned attempt) noexcept;
-
-/// The errors of tables; apart from their templates.
-[[nodiscard]] KARYON_API tl::unexpected<error> quota_error(std::uint64_t quota_bytes);
-[[nodiscard]] KARYON_API tl::unexpected<error> nested_error();
 
 }  // namespace karyon::detail

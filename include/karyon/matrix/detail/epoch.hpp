@@ -78,17 +78,19 @@ struct alignas(64) epoch_record : basic_epoch_member<matrix_fences> {
     std::uint64_t epoch = 0;
     retired* first = nullptr;
   };
-  /// An update function of this thread that is running, and of which table.
-  struct update_frame {
-    const void* table;
-    update_frame* outer;
+  /// User code of this thread that is running, and which tree has called it: an update function, or, where the tree `holds` nodes for
+  /// a range, comparisons.
+  struct user_frame {
+    const void* tree;
+    user_frame* outer;
+    bool holds;
   };
 
   std::uint32_t depth = 0;    // calls within calls
   std::uint32_t waiting = 0;  // retired and not freed yet
   std::uint32_t collect_at = 0;
   std::uint32_t number = 0;  // of the record, from 0
-  update_frame* updating = nullptr;
+  user_frame* user_code = nullptr;
   std::array<limbo, 3> limbos;
   bool collecting = false;
   bool for_one_call = false;  // its thread has given its record back already, and is ending
@@ -137,9 +139,32 @@ public:
     }
   }
   [[nodiscard]] epoch_record& record() const noexcept { return *record_; }
+  /// Whether this thread is in user code that this tree has called; or, if it `holds`, in a comparison for a range that holds nodes.
+  [[nodiscard]] bool is_within(const void* tree, bool holds) const noexcept {
+    for (const auto* f = record_->user_code; f != nullptr; f = f->outer) {
+      if (f->tree == tree && (f->holds || !holds)) return true;
+    }
+    return false;
+  }
 
 private:
   epoch_record* record_;
+};
+
+/// From here to its end user code may run that must not change this tree.
+class user_code_mark {
+public:
+  user_code_mark(epoch_record& r, const void* tree, bool holds) noexcept
+      : record_(&r), frame_{tree, r.user_code, holds} {
+    r.user_code = &frame_;
+  }
+  user_code_mark(const user_code_mark&) = delete;
+  user_code_mark& operator=(const user_code_mark&) = delete;
+  ~user_code_mark() { record_->user_code = frame_.outer; }
+
+private:
+  epoch_record* record_;
+  epoch_record::user_frame frame_;
 };
 
 }  // namespace karyon::detail

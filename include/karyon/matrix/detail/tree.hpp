@@ -11,6 +11,7 @@
 
 #include <karyon/core/result.hpp>
 #include <karyon/matrix/detail/account.hpp>
+#include <karyon/matrix/detail/faults.hpp>
 #include <karyon/matrix/detail/nodes.hpp>
 
 namespace karyon::detail {
@@ -392,7 +393,8 @@ private:
   static constexpr std::size_t no_limit = ~std::size_t{0};
   [[nodiscard]] bool scan_once(const bound& from, const bound& to, bool upwards, std::size_t limit, scan_mode mode,
                                std::vector<found_entry>& found, std::vector<visited>& path) const;
-  void scan_held(const bound& from, const bound& to, std::size_t limit, std::vector<found_entry>& found) const;
+  void scan_held(epoch_pin& pin, const bound& from, const bound& to, std::size_t limit,
+                 std::vector<found_entry>& found) const;
   static void turn_round(std::size_t limit, std::vector<found_entry>& found);
 
   table_account account_;

@@ -24,8 +24,8 @@ private:
 };
 
 template <class Key, class Value, class Compare>
-void tree<Key, Value, Compare>::scan(epoch_pin&, const bound& from, const bound& to, bool upwards, std::size_t limit,
-                                     std::vector<found_entry>& found) const {
+void tree<Key, Value, Compare>::scan(epoch_pin& pin, const bound& from, const bound& to, bool upwards,
+                                     std::size_t limit, std::vector<found_entry>& found) const {
   // Few base nodes are seldom changed between two looks; of many, one always is where there are writers.
   constexpr std::size_t many = 64;
   constexpr unsigned attempts_without_holds = 4;
@@ -36,7 +36,7 @@ void tree<Key, Value, Compare>::scan(epoch_pin&, const bound& from, const bound&
     if (scan_once(from, to, upwards, limit, scan_mode::checked, found, path)) return;
     if (path.size() > many) break;
   }
-  if (upwards) return scan_held(from, to, limit, found);
+  if (upwards) return scan_held(pin, from, to, limit, found);
   // Holds go upwards only, so downwards it takes a key to begin at: one that was there a moment ago, with nothing of interest
   // below it. Where that has gone meanwhile, and another one as well, all are held.
   for (unsigned attempt = 0; attempt < attempts_without_holds; ++attempt) {
@@ -45,18 +45,20 @@ void tree<Key, Value, Compare>::scan(epoch_pin&, const bound& from, const bound&
     static_cast<void>(scan_once(from, to, false, limit, scan_mode::guessed, found, path));
     if (found.size() < limit) break;
     const Key lowest(keys::get(found.back().key));
-    scan_held({&lowest, true}, to, no_limit, found);
+    scan_held(pin, {&lowest, true}, to, no_limit, found);
     if (found.size() >= limit) return turn_round(limit, found);
   }
-  scan_held(from, to, no_limit, found);
+  scan_held(pin, from, to, no_limit, found);
   turn_round(limit, found);
 }
 
 /// Upwards, and nobody changes what was read until all of it is. Who holds one node may wait for the next one: in this order all of
 /// them do, and nobody else waits with a lock in hand.
 template <class Key, class Value, class Compare>
-void tree<Key, Value, Compare>::scan_held(const bound& from, const bound& to, std::size_t limit,
+void tree<Key, Value, Compare>::scan_held(epoch_pin& pin, const bound& from, const bound& to, std::size_t limit,
                                           std::vector<found_entry>& found) const {
+  if (pin.is_within(this, true)) throw_nested_range();  // it would wait for itself
+  const user_code_mark comparisons(pin.record(), this, true);
   found.clear();
   std::vector<visited> path;
   const held_nodes<visited> holds(path);
