@@ -14,6 +14,12 @@ std::size_t frame_bytes_of(const peer_channel& c) noexcept {
   return std::clamp<std::size_t>(c.bytes_max(), 512, replica_limits{}.frame_bytes);
 }
 
+// What stands before a signal of the user's: one byte, and
+//   1  the name of a group: for all its members of the receiving node
+//   2  the number of a cell, 8 bytes, little-endian
+constexpr std::byte for_group{1};
+constexpr std::byte for_cell{2};
+
 }  // namespace
 
 std::unique_ptr<peer_link> peer_link::open(peer_network& network, std::string_view service, std::uint64_t epoch,
@@ -33,6 +39,7 @@ std::unique_ptr<peer_link> peer_link::open(peer_network& network, std::string_vi
 }
 
 peer_link::~peer_link() {
+  { const std::unique_lock last(in_use_); }  // who sends by it; nobody begins to
   std::unique_ptr<peer_channel> ends;
   {
     // A call of the listener that runs now sends by it, or finds that it is gone.
@@ -74,6 +81,46 @@ void peer_link::ask_remove(std::uint64_t node, std::string_view key) {
   replica_effects fx;
   replica_->ask_remove(node, key, fx);
   send(fx);
+}
+
+void peer_link::send_to_group(std::span<const std::uint64_t> nodes, std::string_view group, const signal& s,
+                              std::vector<peer_fate>& became) {
+  std::vector<peer> to;
+  to.reserve(nodes.size());
+  {
+    const std::lock_guard lock(log_);
+    for (const std::uint64_t n : nodes) to.push_back({n, replica_->incarnation_of(n)});
+  }
+  std::vector<std::byte> head{for_group};
+  const auto* const name = reinterpret_cast<const std::byte*>(group.data());
+  head.insert(head.end(), name, name + group.size());
+  became.resize(to.size());
+  channel_->send_signal(to, head, s, became);
+}
+
+peer_fate peer_link::send_to_cell(std::uint64_t node, std::uint64_t number, const signal& s) noexcept {
+  peer to{node, 0};
+  {
+    const std::lock_guard lock(log_);
+    to.incarnation = replica_->incarnation_of(node);
+  }
+  std::byte head[9]{for_cell};
+  for (std::size_t i = 0; i < 8; ++i) head[1 + i] = static_cast<std::byte>(number >> (8 * i));
+  peer_fate fate = peer_fate::closed;
+  channel_->send_signal({&to, 1}, head, s, {&fate, 1});
+  return fate;
+}
+
+void peer_link::signal_received(const peer&, std::span<const std::byte> head, arrived_signal& s) {
+  if (!head.empty() && head[0] == for_group) {
+    return sink_.signal_for_group({reinterpret_cast<const char*>(head.data()) + 1, head.size() - 1}, s);
+  }
+  if (head.size() == 9 && head[0] == for_cell) {
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < 8; ++i) number |= std::to_integer<std::uint64_t>(head[1 + i]) << (8 * i);
+    return sink_.signal_for_cell(number, s);
+  }
+  ++s.undelivered;
 }
 
 template <class Event>

@@ -119,6 +119,11 @@ public:
   /// What is known of a node; null if it is not up.
   [[nodiscard]] const entries* of(std::uint64_t node) const noexcept;
   [[nodiscard]] std::size_t peers() const noexcept { return peers_.size(); }
+  /// 0 if it is not up.
+  [[nodiscard]] std::uint64_t incarnation_of(std::uint64_t node) const noexcept {
+    const auto found = peers_.find(node);
+    return found != peers_.end() ? found->second.incarnation : 0;
+  }
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_; }
 
 private:

@@ -482,6 +482,12 @@ node_stats node_core::stats() const {
     s.service_received = read(c.received);
     s.service_dropped = read(c.dropped);
     s.service_failures = read(c.failed);
+    s.scope_sent = read(c.signals_sent);
+    s.scope_refused = read(c.signals_refused);
+    s.scope_received = read(c.signals_received);
+    s.scope_lost = read(c.signals_lost);
+    s.scope_delivered = read(c.delivered);
+    s.scope_undelivered = read(c.undelivered);
   }
   return s;
 }

@@ -74,6 +74,14 @@ struct node_stats {
   std::uint64_t service_received = 0;
   std::uint64_t service_dropped = 0;   ///< beyond what waits at most, of a link that is over, or not well-formed
   std::uint64_t service_failures = 0;  ///< calls that threw (no memory)
+
+  // Of these frames, those with a signal that was sent to a group, or to one that was found by a group or a name.
+  std::uint64_t scope_sent = 0;       ///< one a node, however many members it has
+  std::uint64_t scope_refused = 0;    ///< at the send: not connected, no room, too large, or not declared
+  std::uint64_t scope_received = 0;   ///< from other nodes
+  std::uint64_t scope_lost = 0;       ///< of them: beyond what waits at most, too late, not declared here or unreadable
+  std::uint64_t scope_delivered = 0;  ///< to cells here, in their mailboxes
+  std::uint64_t scope_undelivered = 0;  ///< to cells here that have ended, are full, or do not accept the type
 };
 
 /// Another node, as this one knows it.
