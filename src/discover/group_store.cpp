@@ -436,8 +436,11 @@ result<void> group_store::unwatch(const cell_ref& who, watch_id which) {
 
 // ---- other nodes ---------------------------------------------------------------------------------------------------
 
-void group_store::remote_changed(std::span<const replica_change> changes) {
-  for (const replica_change& change : changes) apply(change);
+void group_store::remote_changed(std::span<const replica_change> changes, std::size_t& done) {
+  for (const replica_change& change : changes) {
+    apply(change);
+    ++done;
+  }
 }
 
 void group_store::apply(const replica_change& change) {
@@ -448,20 +451,24 @@ void group_store::apply(const replica_change& change) {
   if (closed_) return;
   group_entry* const g = change.added ? &find_or_add(s, change.key, hash) : find_entry(s, change.key, hash);
   if (g == nullptr) return;
+  std::vector<member> same;     // for who watches
+  const auto make_same = [&] {  // first: if it throws, nothing has changed
+    if (g->watchers.empty() && s.watchers.empty()) return;
+    same.assign(change.times, member_access::elsewhere(change.node, change.member, *this));
+  };
   if (change.added) {
     try {
+      make_same();
       g->remote.add(change.node, change.member, change.times);
     } catch (const std::bad_alloc&) {
       drop_if_idle(s, *g);
       throw;
     }
-  } else if (!g->remote.remove(change.node, change.member, change.times)) {
-    return;
+  } else {
+    make_same();
+    if (!g->remote.remove(change.node, change.member, change.times)) return;
   }
-  if (!g->watchers.empty() || !s.watchers.empty()) {
-    const std::vector<member> same(change.times, member_access::elsewhere(change.node, change.member, *this));
-    tell(s, *g, change.added, same.data(), same.size());
-  }
+  if (!same.empty()) tell(s, *g, change.added, same.data(), same.size());
   drop_if_idle(s, *g);
 }
 

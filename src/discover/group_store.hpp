@@ -78,7 +78,7 @@ public:
   void stop();
 
   void cell_left(membership& m) noexcept override;
-  void remote_changed(std::span<const replica_change> changes) override;
+  void remote_changed(std::span<const replica_change> changes, std::size_t& done) override;
   void asked_to_remove(std::uint64_t, std::string_view) override {}
   void signal_for_group(std::string_view group, arrived_signal& s) override;
   void signal_for_cell(std::uint64_t number, arrived_signal& s) override { directory_.deliver(*this, number, s); }

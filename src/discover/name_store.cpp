@@ -215,9 +215,17 @@ void name_store::heard(std::uint64_t time) noexcept {
   }
 }
 
-void name_store::remote_changed(std::span<const replica_change> changes) {
+void name_store::remote_changed(std::span<const replica_change> changes, std::size_t& done) {
   std::vector<conflict> conflicts;
-  for (const replica_change& change : changes) apply(change, conflicts);
+  try {
+    for (const replica_change& change : changes) {
+      apply(change, conflicts);
+      ++done;
+    }
+  } catch (const std::bad_alloc&) {
+    for (const conflict& c : conflicts) resolve(c);
+    throw;
+  }
   for (const conflict& c : conflicts) resolve(c);
 }
 

@@ -77,7 +77,7 @@ public:
   void stop();
 
   void cell_left(membership& m) noexcept override;
-  void remote_changed(std::span<const replica_change> changes) override;
+  void remote_changed(std::span<const replica_change> changes, std::size_t& done) override;
   void asked_to_remove(std::uint64_t by, std::string_view key) override;
   void signal_for_group(std::string_view, arrived_signal& s) override { ++s.undelivered; }  // names are no groups
   void signal_for_cell(std::uint64_t number, arrived_signal& s) override { directory_.deliver(*this, number, s); }

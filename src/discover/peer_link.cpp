@@ -1,6 +1,7 @@
 #include "discover/peer_link.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -126,14 +127,39 @@ void peer_link::signal_received(const peer&, std::span<const std::byte> head, ar
 template <class Event>
 void peer_link::take(Event&& event) {
   replica_effects fx;
-  {
+  // Also where the event throws: what the replica has taken, the table must have.
+  const auto own = [&] {
+    if (owed_.empty()) {
+      owed_ = std::move(fx.changes);
+    } else {
+      owed_.insert(owed_.end(), std::make_move_iterator(fx.changes.begin()), std::make_move_iterator(fx.changes.end()));
+    }
+  };
+  try {
     const std::lock_guard lock(log_);
     if (replica_ == nullptr || channel_ == nullptr) return;  // the network had no place for it, or the link ends
     event(fx);
     send(fx);
+  } catch (...) {
+    own();
+    throw;
   }
-  if (!fx.changes.empty()) sink_.remote_changed(fx.changes);
+  own();
+  hand_over();
   for (const replica_effects::request& r : fx.requests) sink_.asked_to_remove(r.node, r.key);
+}
+
+/// What the table has no memory for now is handed over with the next event, a tick at the latest.
+void peer_link::hand_over() {
+  if (owed_.empty()) return;
+  std::size_t done = 0;
+  try {
+    sink_.remote_changed(owed_, done);
+  } catch (...) {
+    owed_.erase(owed_.begin(), owed_.begin() + static_cast<std::ptrdiff_t>(done));
+    throw;
+  }
+  owed_.clear();
 }
 
 void peer_link::peer_up(const peer& who) {

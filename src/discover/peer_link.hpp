@@ -17,8 +17,9 @@ namespace karyon::detail {
 /// Whose changes go over a link, and who learns of others'.
 class peer_sink {
 public:
-  /// One call at a time, holding no lock.
-  virtual void remote_changed(std::span<const replica_change> changes) = 0;
+  /// One call at a time, holding no lock. Counts up `done` with each that is in the table: if it throws, it is called with the others
+  /// again.
+  virtual void remote_changed(std::span<const replica_change> changes, std::size_t& done) = 0;
   virtual void asked_to_remove(std::uint64_t by, std::string_view key) = 0;
   /// Of another node, for all members of a group here.
   virtual void signal_for_group(std::string_view group, arrived_signal& s) = 0;
@@ -65,9 +66,11 @@ private:
   template <class Event>
   void take(Event&& event);
   void send(const replica_effects& fx) noexcept;
+  void hand_over();
 
   peer_sink& sink_;
-  std::shared_mutex in_use_;  // before log_
+  std::vector<replica_change> owed_;  // of the listener's calls: what the table has not taken yet
+  std::shared_mutex in_use_;          // before log_
   std::mutex log_;
   std::unique_ptr<replica> replica_;  // log_
   std::unique_ptr<peer_channel>

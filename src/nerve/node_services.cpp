@@ -98,7 +98,7 @@ node_services::~node_services() {
 
 bool node_services::attach(service_port& port) {
   const std::unique_lock lock(port_mutex_);
-  if (port_ != nullptr || port.payload_bytes_max() < 512 + hash_bytes) return false;
+  if (port_ != nullptr || port.payload_bytes_max() < frame_bytes_least) return false;
   port_ = &port;
   self_ = port.self();
   payload_bytes_max_ = port.payload_bytes_max();
@@ -298,14 +298,17 @@ void node_services::say_absent(const peer_id& to, std::uint64_t hash) noexcept {
 
 // ---- the thread ----------------------------------------------------------------------------------------------------
 
-/// What a listener throws (std::bad_alloc, or the user's) costs what it was told, and nothing else.
+/// What a listener throws (std::bad_alloc, or the user's) costs what it was told, and nothing else: false then. Who is up or down it is
+/// told again.
 template <class F>
-void node_services::call(F&& f) noexcept {
+bool node_services::call(F&& f) noexcept {
   try {
     f();
+    return true;
   } catch (...) {
     counts_.failed.fetch_add(1, std::memory_order_relaxed);
     log(log_level::err, "a service between nodes has thrown, and goes on");
+    return false;
   }
 }
 
@@ -332,8 +335,12 @@ void node_services::serve() {
       opened_ = false;
       const services all = services_;
       lock.unlock();
-      for (const auto& [hash, s] : all) reconcile(*s);
+      bool all_told = true;
+      for (const auto& [hash, s] : all) all_told = reconcile(*s) && all_told;
       lock.lock();
+      if (all_told) continue;
+      static_cast<void>(changed_.wait_for(lock, std::chrono::milliseconds(50), [this] { return stopping_; }));
+      opened_ = true;
     } else if (!waiting_.empty()) {
       const arrival a = std::move(waiting_.front());
       waiting_.pop_front();
@@ -361,14 +368,15 @@ void node_services::serve() {
 }
 
 /// The listener knows those that are up, as of now.
-void node_services::reconcile(service& s) {
+bool node_services::reconcile(service& s) {
   presences now;
   {
     const std::lock_guard lock(mutex_);
     now = up_;
   }
   const std::lock_guard calling(s.calling);
-  if (s.closed) return;
+  if (s.closed) return true;
+  bool all_told = true;
   for (auto i = s.known.begin(); i != s.known.end();) {
     const auto found = now.find(i->first);
     if (found != now.end() && found->second == i->second) {
@@ -376,14 +384,20 @@ void node_services::reconcile(service& s) {
       continue;
     }
     const peer gone{i->first, i->second.incarnation};
-    const bool told = i->second.told;
+    if (i->second.told && !call([&] { s.listener->peer_down(gone); })) {
+      all_told = false;
+      ++i;
+      continue;
+    }
     i = s.known.erase(i);
-    if (told) call([&] { s.listener->peer_down(gone); });
   }
   for (const auto& [node, there] : now) {
-    if (!s.known.emplace(node, there).second) continue;
-    call([&, n = node, life = there.incarnation] { s.listener->peer_up({n, life}); });
+    const auto [place, fresh] = s.known.emplace(node, there);
+    if (!fresh || call([&, n = node, life = there.incarnation] { s.listener->peer_up({n, life}); })) continue;
+    s.known.erase(place);
+    all_told = false;
   }
+  return all_told;
 }
 
 void node_services::deliver(const arrival& a) {
@@ -407,12 +421,16 @@ void node_services::deliver(const arrival& a) {
   bool& told = found->second.told;
   const peer from = as_peer(a.from);
   if (a.absent) {
-    if (std::exchange(told, false)) call([&] { s->listener->peer_down(from); });
+    if (told) told = !call([&] { s->listener->peer_down(from); });
     return;
   }
-  if (!std::exchange(told, true)) call([&] { s->listener->peer_up(from); });
-  if (a.is_signal) return call([&] { deliver_signal(*s, a); });
-  call([&] { s->listener->received(from, a.bytes); });
+  if (!told) told = call([&] { s->listener->peer_up(from); });
+  if (!told) return lose(a);  // its next frame tries again
+  if (!a.is_signal) {
+    call([&] { s->listener->received(from, a.bytes); });
+  } else if (!call([&] { deliver_signal(*s, a); })) {
+    counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
+  }
 }
 
 /// Once for all cells of this node that it is for.

@@ -107,6 +107,8 @@ public:
   };
   [[nodiscard]] const counts& stats() const noexcept { return counts_; }
 
+  /// Services rely on 512 bytes a frame.
+  static constexpr std::size_t frame_bytes_least = 512 + 8;
   static constexpr std::size_t queue_bytes_max = std::size_t{16} << 20u;
   /// Of one peer, so that there is room for others.
   static constexpr std::size_t queue_bytes_of_one = queue_bytes_max / 2;
@@ -148,8 +150,9 @@ private:
   /// Until the end. Throws std::bad_alloc.
   void serve();
   template <class F>
-  void call(F&& f) noexcept;
-  void reconcile(service& s);
+  bool call(F&& f) noexcept;
+  /// False if the listener could not be told all; it is to be told again.
+  [[nodiscard]] bool reconcile(service& s);
   void deliver(const arrival& a);
   void deliver_signal(service& to, const arrival& a);
   void lose(const arrival& a) noexcept;
@@ -159,10 +162,10 @@ private:
   void send_signal(std::span<const peer> to, std::uint64_t hash, std::span<const std::byte> head, const signal& s,
                    std::span<peer_fate> became) noexcept;
 
-  mutable std::shared_mutex port_mutex_;     // shared while the port is used; never held while mutex_ is taken
-  service_port* port_ = nullptr;             // port_mutex_
-  peer_id self_;                             // port_mutex_; the last node's
-  std::size_t payload_bytes_max_ = 512 + 8;  // port_mutex_
+  mutable std::shared_mutex port_mutex_;  // shared while the port is used; never held while mutex_ is taken
+  service_port* port_ = nullptr;          // port_mutex_
+  peer_id self_;                          // port_mutex_; the last node's
+  std::size_t payload_bytes_max_ = frame_bytes_least;  // port_mutex_
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -27,7 +27,8 @@ struct node_options {
   std::string name;
   /// Where it listens, whom it calls, and whom it lets in. By default nothing listens and nobody is called.
   synapse_options synapse{};
-  /// The largest frame, header not included (and not above synapse_options::frame_bytes_max); what is larger is refused (`too_large`).
+  /// The largest frame, header not included (and not above synapse_options::frame_bytes_max); what is larger is refused (`too_large`). Both
+  /// are 520 at least, which groups and names between nodes need: invalid_argument otherwise.
   std::size_t frame_bytes_max = std::size_t{1} << 20U;
   /// How long a signal may take to its node before it is dropped and counted (`expired`). 0: without limit.
   std::chrono::microseconds time_to_live{0};

@@ -343,6 +343,67 @@ TEST_CASE("a cell that was found by its name on another node can be sent to, in 
   CHECK(eventually([&] { return ok(m.send(rumour{"second life", {}})) && t.heard_b.rumours > 1; }));
 }
 
+TEST_CASE("a node is not made with frames too small for groups and names: the error names the field") {
+  runtime rt(quiet(1));
+  const auto why = [&rt](const node_options& o) -> std::string {
+    try {
+      const node made(rt, o);
+    } catch (const runtime_error& e) {
+      return e.why().code() == errc::invalid_argument ? e.why().message() : "another error";
+    }
+    return "none";
+  };
+  CHECK(why({.name = "a", .frame_bytes_max = 519}).find("node_options::frame_bytes_max") != std::string::npos);
+  CHECK(why({.name = "a", .frame_bytes_max = 520}) == "none");
+  node_options listens{.name = "a"};
+  temporary_tree tree;
+  listens.synapse.listen = {"ipc://" + tree.path("n/a")};
+  listens.synapse.frame_bytes_max = 519;
+  CHECK(why(listens).find("synapse_options::frame_bytes_max") != std::string::npos);
+}
+
+TEST_CASE("a service that could not take in who is up or down is told again") {
+  struct no_port final : detail::service_port {
+    [[nodiscard]] detail::peer_id self() const noexcept override { return {1, 1}; }
+    [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return 4096; }
+    [[nodiscard]] std::vector<std::string> endpoints() const override { return {}; }
+    void call(const std::string&) override {}
+    [[nodiscard]] detail::frame_fate send_service(const detail::peer_id&, std::uint8_t,
+                                                  std::span<const std::byte>) noexcept override {
+      return detail::frame_fate::no_route;
+    }
+    void send_service_signal(std::span<const detail::peer>, std::uint8_t, std::span<const std::byte>,
+                             const detail::signal&, std::span<detail::peer_fate>) override {}
+    [[nodiscard]] detail::signal* read_service_signal(const detail::peer_id&, std::uint16_t, std::span<const std::byte>,
+                                                      const detail::wire_type*&) override {
+      return nullptr;
+    }
+  } port;
+  struct hard_of_hearing final : detail::peer_listener {
+    void peer_up(const detail::peer&) override { hear(up); }
+    void peer_down(const detail::peer&) override { hear(down); }
+    void received(const detail::peer&, std::span<const std::byte>) override {}
+    void tick(std::uint64_t) override {}
+    void hear(std::atomic<int>& what) {
+      if (failures-- > 0) throw std::bad_alloc();
+      ++what;
+    }
+    std::atomic<int> failures{2};
+    std::atomic<int> up{0};
+    std::atomic<int> down{0};
+  } listener;
+  detail::node_services services;
+  REQUIRE(services.attach(port));
+  const auto channel = services.open("hearing", listener);
+  services.link_up({2, 1});
+  CHECK(eventually([&] { return listener.up == 1; }));
+  listener.failures = 2;
+  services.link_down({2, 1});
+  CHECK(eventually([&] { return listener.down == 1; }));
+  CHECK(listener.up == 1);
+  services.detach();
+}
+
 TEST_CASE("what comes for a group is counted where nobody can take it, and harms nothing") {
   gossips t;
   t.join_b("eyes");
