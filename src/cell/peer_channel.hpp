@@ -22,6 +22,27 @@ enum class peer_fate : std::uint8_t {
   down,       ///< The peer is not there, or has another incarnation.
   too_large,  ///< More than bytes_max(): it never will.
   closed,     ///< This end is shutting down.
+  undeclared  ///< A signal whose type is not declared (KARYON_SIGNAL) here, or not the same way there.
+};
+
+struct class_info;
+struct signal;
+
+/// A signal that has come from another node for cells that the listener knows: read once, made for each of them.
+class arrived_signal {
+public:
+  arrived_signal() = default;
+  arrived_signal(const arrived_signal&) = delete;
+  arrived_signal& operator=(const arrived_signal&) = delete;
+
+  /// One more, for a receiver of this class; null if that does not accept its type. Throws std::bad_alloc, and what copying it throws.
+  [[nodiscard]] virtual signal* make_for(const class_info& receiver) = 0;
+
+  std::size_t delivered = 0;    ///< that mailboxes have taken
+  std::size_t undelivered = 0;  ///< cells that did not: dead, restarting, full, or without a handler
+
+protected:
+  ~arrived_signal() = default;
 };
 
 /// What a service between nodes is told. All calls come one at a time, on a thread of the network's; they must not block for long,
@@ -38,6 +59,11 @@ public:
   virtual void peer_down(const peer& who) = 0;
   /// Between peer_up and peer_down; the bytes are the network's again when the call returns.
   virtual void received(const peer& from, std::span<const std::byte> bytes) = 0;
+  /// As received; `head` is what the sender has put before it, and says whom it is for. Counts in it what becomes of it.
+  virtual void signal_received([[maybe_unused]] const peer& from, [[maybe_unused]] std::span<const std::byte> head,
+                               arrived_signal& s) {
+    ++s.undelivered;
+  }
   /// About once a second, for what is repeated.
   virtual void tick(std::uint64_t now_ns) = 0;
 
@@ -59,6 +85,12 @@ public:
   [[nodiscard]] virtual std::size_t bytes_max() const noexcept = 0;
   /// Any thread; does not block. What one thread sends to a peer arrives in order.
   [[nodiscard]] virtual peer_fate send(const peer& to, std::span<const std::byte> bytes) noexcept = 0;
+  /// A signal of the user's, written once and sent to each of these; `head`: 1 to 300 bytes. It stays the caller's. `became` has as many
+  /// places as `to`. A network that carries bytes alone says `undeclared`.
+  virtual void send_signal([[maybe_unused]] std::span<const peer> to, [[maybe_unused]] std::span<const std::byte> head,
+                           [[maybe_unused]] const signal& s, std::span<peer_fate> became) noexcept {
+    for (peer_fate& one : became) one = peer_fate::undeclared;
+  }
 };
 
 /// What the nervous system gives to a runtime (runtime_core::install_network): the rooms that need other nodes reach them by this

@@ -122,8 +122,10 @@ cell_record* directory::note(shard& s, const member& m) {
   const address& a = member_access::at(m);
   if (cell_record* known = find(s, a, m.role())) return known;
   s.slots.make_room();
-  cell_record& r =
-      s.pool.make(a.slot, a.number, m.role(), last_id_.fetch_add(1, std::memory_order_relaxed) + 1, nullptr, nullptr);
+  if (s.numbered) s.numbers.make_room();
+  const std::uint64_t id = (last_id_.fetch_add(1, std::memory_order_relaxed) + 1) * shard_count + shard_index(a.slot);
+  cell_record& r = s.pool.make(a.slot, a.number, m.role(), id, nullptr, nullptr);
+  if (s.numbered) s.numbers.add(mixed_bits(id), r);
   const std::uint64_t hash = hash_of_slot(a.slot);
   if (cell_record* head = s.slots.find(hash, [&a](const cell_record& c) { return c.slot == a.slot; })) {
     r.next_of_slot = std::exchange(head->next_of_slot, &r);
@@ -136,11 +138,47 @@ cell_record* directory::note(shard& s, const member& m) {
   return nullptr;
 }
 
+cell_record* directory::find(shard& s, std::uint64_t id) {
+  if (!s.numbered) {
+    flat_index<cell_record> all;
+    s.slots.for_each([&all](cell_record& first) {
+      for (cell_record* r = &first; r != nullptr; r = r->next_of_slot) {
+        all.make_room();
+        all.add(mixed_bits(r->id), *r);
+      }
+    });
+    s.numbers = std::move(all);
+    s.numbered = true;
+  }
+  return s.numbers.find(mixed_bits(id), [id](const cell_record& r) { return r.id == id; });
+}
+
+void directory::deliver(const membership_owner& scope, std::uint64_t id, arrived_signal& s) {
+  shard& where = shards_[id % shard_count];
+  address at;
+  bool role = false;
+  {
+    const std::lock_guard lock(where.mutex);
+    if (const cell_record* const r = find(where, id)) {
+      const membership* m = r->first;
+      while (m != nullptr && m->owner != &scope) m = m->next;
+      if (m != nullptr) at = {r->slot, r->number};
+      role = r->role;
+    }
+  }
+  const class_info* const info = class_of(at, role);
+  signal* const made = info != nullptr ? s.make_for(*info) : nullptr;
+  const bool taken = made != nullptr && ok(role ? deliver_to_role(at.slot, at.number, made)
+                                                : karyon::detail::deliver(at.slot, at.number, made));
+  ++(taken ? s.delivered : s.undelivered);
+}
+
 void directory::drop_if_idle(shard& s, cell_record& r) noexcept {
   if (r.first == nullptr) drop(s, r);
 }
 
 void directory::drop(shard& s, cell_record& r) noexcept {
+  if (s.numbered) s.numbers.remove(mixed_bits(r.id), r);
   const std::uint64_t hash = hash_of_slot(r.slot);
   cell_record* head = s.slots.find(hash, [&r](const cell_record& c) { return c.slot == r.slot; });
   if (head != &r) {

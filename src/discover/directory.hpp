@@ -14,6 +14,7 @@
 #include <karyon/discover/member.hpp>
 #include <karyon/discover/registry.hpp>
 
+#include "cell/peer_channel.hpp"
 #include "cell/runtime_core.hpp"
 #include "discover/flat_index.hpp"
 
@@ -53,7 +54,8 @@ struct cell_record {
   cell_slot* slot;
   std::uint32_t number;
   bool role;
-  std::uint64_t id;  // among all records of the runtime; what other nodes know the cell by
+  std::uint64_t
+      id;  // among all records of the runtime, with its shard in the low bits; what other nodes know the cell by
   cell_record* next_of_slot = nullptr;
   membership* first = nullptr;
 
@@ -76,7 +78,9 @@ class directory final : public runtime_service {
 public:
   struct alignas(64) shard {
     std::mutex mutex;
-    flat_index<cell_record> slots;  // the first record of each slot
+    flat_index<cell_record> slots;    // the first record of each slot
+    flat_index<cell_record> numbers;  // all of them by id, from the first time on that another node sends to one
+    bool numbered = false;
     object_pool<cell_record> pool;
   };
 
@@ -105,8 +109,13 @@ public:
   /// The cell's record, made if there is none; null if the cell is dead. Throws std::bad_alloc.
   [[nodiscard]] cell_record* note(shard& s, const member& m);
   [[nodiscard]] static cell_record* find(const shard& s, const address& a, bool role) noexcept;
+  /// By what other nodes know it by. The first time costs O(records of the shard), and throws std::bad_alloc.
+  [[nodiscard]] static cell_record* find(shard& s, std::uint64_t id);
   /// Forgets it if it has nothing.
   void drop_if_idle(shard& s, cell_record& r) noexcept;
+
+  /// Without a lock: a signal of another node for a cell that has something in that scope.
+  void deliver(const membership_owner& scope, std::uint64_t id, arrived_signal& s);
 
   void incarnation_ended(const address& which) noexcept override { ended(which, false); }
   void role_ended(const address& which) noexcept override { ended(which, true); }

@@ -37,9 +37,9 @@ void group_store::append_members(const group_entry& g, bool local_only, std::vec
   to.reserve(to.size() + g.local.size() + (local_only ? 0 : g.remote.size()));
   for (const place& p : g.local) to.push_back(p.as_member());
   if (local_only) return;
-  for (const auto& [who, times] : g.remote) {
-    for (std::uint32_t i = 0; i < times; ++i) to.push_back(member_access::elsewhere(who.first, who.second));
-  }
+  g.remote.for_each([&](const remote_members::place& p) {
+    for (std::uint32_t i = 0; i < p.times; ++i) to.push_back(member_access::elsewhere(p.node, p.number, *this));
+  });
 }
 
 result<void> group_store::check_open() const {
@@ -218,20 +218,30 @@ std::vector<std::string> group_store::groups(bool local_only) {
   return all;
 }
 
-result<member> group_store::pick(std::string_view group, pick_by how) {
+result<member> group_store::pick(std::string_view group, pick_by how, bool local_only) {
   const std::uint64_t hash = hash_of(group);
   shard& s = shard_of(hash);
   const std::lock_guard lock(s.mutex);
   group_entry* const g = find_entry(s, group, hash);
-  if (g == nullptr || g->local.empty()) {
-    return fail(errc::not_found, "the group " + std::string(group) + " has no member on this node");
+  if (g == nullptr || (g->local.empty() && (local_only || g->remote.empty()))) {
+    return fail(errc::not_found, "the group " + std::string(group) + " has no member" +
+                                     (local_only ? " on this node" : " that is known here"));
   }
-  return choose(s, *g, how);
+  return choose(s, *g, how, local_only);
 }
 
-member group_store::choose(shard& s, group_entry& g, pick_by how) const noexcept {
-  const std::size_t n = g.local.size();
+member group_store::choose(shard& s, group_entry& g, pick_by how, bool local_only) noexcept {
+  const std::size_t locals = g.local.size();
+  // Of those elsewhere neither load nor distance is known: who asks for these gets one here, if there is one.
+  const bool all = !local_only && (locals == 0 || how == pick_by::random || how == pick_by::round_robin);
+  const std::size_t n = all ? locals + g.remote.size() : locals;
   const auto throw_dice = [&] { return static_cast<std::size_t>(mixed_bits(++s.dice) % n); };
+  if (all) {
+    const std::size_t chosen = how == pick_by::round_robin ? g.turn++ % n : throw_dice();
+    if (chosen < locals) return g.local[chosen].as_member();
+    const remote_members::place& far = g.remote.at(chosen - locals);
+    return member_access::elsewhere(far.node, far.number, *this);
+  }
   const std::size_t start = throw_dice();
   std::size_t best = start;
   switch (how) {
@@ -264,6 +274,53 @@ member group_store::choose(shard& s, group_entry& g, pick_by how) const noexcept
     }
   }
   return g.local[best].as_member();
+}
+
+// ---- sending -------------------------------------------------------------------------------------------------------
+
+std::vector<member> group_store::receivers(std::string_view group, bool& elsewhere) {
+  std::vector<member> all;
+  const std::uint64_t hash = hash_of(group);
+  shard& s = shard_of(hash);
+  const std::lock_guard lock(s.mutex);
+  if (const group_entry* g = find_entry(s, group, hash)) {
+    append_members(*g, true, all);
+    elsewhere = !g->remote.empty();
+  }
+  return all;
+}
+
+void group_store::send_elsewhere(std::string_view group, const signal& s, group_sent& sent) {
+  const std::uint64_t hash = hash_of(group);
+  shard& where = shard_of(hash);
+  std::vector<std::uint64_t> nodes;
+  std::shared_lock<std::shared_mutex> stays;
+  peer_link* by = nullptr;
+  {
+    const std::lock_guard lock(where.mutex);
+    if (const group_entry* g = find_entry(where, group, hash)) nodes = g->remote.nodes();
+    if (nodes.empty() || link_ == nullptr) return;
+    by = link_.get();
+    stays = by->stay();
+  }
+  std::vector<peer_fate> became;
+  by->send_to_group(nodes, group, s, became);
+  for (const peer_fate f : became) ++(f == peer_fate::sent ? sent.nodes_accepted : sent.nodes_refused);
+}
+
+/// What has come for a group is for those that are its members now; they are sent to without the lock, as by process_groups::send.
+void group_store::signal_for_group(std::string_view group, arrived_signal& s) {
+  bool elsewhere = false;
+  const std::vector<member> to = receivers(group, elsewhere);
+  if (to.empty()) ++s.undelivered;  // they have left meanwhile
+  bulk_sender sender;
+  constexpr std::size_t ahead = 12;
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (i + ahead < to.size()) bulk_sender::fetch(member_access::at(to[i + ahead]).slot);
+    signal* const made = s.make_for(*member_access::class_of(to[i]));
+    const bool taken = made != nullptr && ok(sender.send(member_access::at(to[i]), to[i].role(), made));
+    ++(taken ? s.delivered : s.undelivered);
+  }
 }
 
 // ---- watching ------------------------------------------------------------------------------------------------------
@@ -379,31 +436,39 @@ result<void> group_store::unwatch(const cell_ref& who, watch_id which) {
 
 // ---- other nodes ---------------------------------------------------------------------------------------------------
 
-void group_store::remote_changed(std::span<const replica_change> changes) {
-  for (const replica_change& change : changes) apply(change);
+void group_store::remote_changed(std::span<const replica_change> changes, std::size_t& done) {
+  for (const replica_change& change : changes) {
+    apply(change);
+    ++done;
+  }
 }
 
 void group_store::apply(const replica_change& change) {
   const std::uint64_t hash = hash_of(change.key);
   shard& s = shard_of(hash);
-  const std::pair who{change.node, change.member};
   deferred_discards after_unlock;
   const std::lock_guard lock(s.mutex);
   if (closed_) return;
   group_entry* const g = change.added ? &find_or_add(s, change.key, hash) : find_entry(s, change.key, hash);
   if (g == nullptr) return;
+  std::vector<member> same;     // for who watches
+  const auto make_same = [&] {  // first: if it throws, nothing has changed
+    if (g->watchers.empty() && s.watchers.empty()) return;
+    same.assign(change.times, member_access::elsewhere(change.node, change.member, *this));
+  };
   if (change.added) {
-    g->remote[who] += change.times;
+    try {
+      make_same();
+      g->remote.add(change.node, change.member, change.times);
+    } catch (const std::bad_alloc&) {
+      drop_if_idle(s, *g);
+      throw;
+    }
   } else {
-    const auto found = g->remote.find(who);
-    if (found == g->remote.end()) return;
-    found->second -= std::min(found->second, change.times);
-    if (found->second == 0) g->remote.erase(found);
+    make_same();
+    if (!g->remote.remove(change.node, change.member, change.times)) return;
   }
-  if (!g->watchers.empty() || !s.watchers.empty()) {
-    const std::vector<member> same(change.times, member_access::elsewhere(change.node, change.member));
-    tell(s, *g, change.added, same.data(), same.size());
-  }
+  if (!same.empty()) tell(s, *g, change.added, same.data(), same.size());
   drop_if_idle(s, *g);
 }
 

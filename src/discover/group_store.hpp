@@ -3,16 +3,15 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <karyon/discover/groups.hpp>
 
 #include "discover/directory.hpp"
+#include "discover/remote_members.hpp"
 #include "discover/scope_table.hpp"
 
 namespace karyon::detail {
@@ -35,7 +34,7 @@ struct group_entry {
   const std::uint64_t hash;
   const std::string name;
   std::vector<group_place> local;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> remote;  // {node, number}: how often
+  remote_members remote;
   std::vector<group_watcher> watchers;
   std::uint32_t turn = 0;
   [[nodiscard]] bool idle() const noexcept { return local.empty() && remote.empty() && watchers.empty(); }
@@ -52,6 +51,7 @@ struct group_shard_extras {
 /// hole and is O(1). A group exists while it has members or watchers. docs/internals/groups-and-registry.md
 class group_store final : public membership_owner,
                           public peer_sink,
+                          public far_port,
                           private scope_table<group_entry, group_shard_extras> {
 public:
   group_store(directory& d, std::string name);
@@ -70,26 +70,35 @@ public:
   result<group_snapshot> watch(std::string_view group, const member& who, const signal_ops* ops);
   result<group_snapshot> watch_all(const member& who, const signal_ops* ops);
   result<void> unwatch(const cell_ref& who, watch_id which);
-  [[nodiscard]] result<member> pick(std::string_view group, pick_by how);
+  /// The local members, and whether there are others.
+  [[nodiscard]] std::vector<member> receivers(std::string_view group, bool& elsewhere);
+  /// One frame for each node that has members.
+  void send_elsewhere(std::string_view group, const signal& s, group_sent& sent);
+  [[nodiscard]] result<member> pick(std::string_view group, pick_by how, bool local_only);
   void stop();
 
   void cell_left(membership& m) noexcept override;
-  void remote_changed(std::span<const replica_change> changes) override;
+  void remote_changed(std::span<const replica_change> changes, std::size_t& done) override;
   void asked_to_remove(std::uint64_t, std::string_view) override {}
+  void signal_for_group(std::string_view group, arrived_signal& s) override;
+  void signal_for_cell(std::uint64_t number, arrived_signal& s) override { directory_.deliver(*this, number, s); }
+  [[nodiscard]] send_result send_far(std::uint64_t node, std::uint64_t number, const signal& s) noexcept override {
+    return send_by_link(node, number, s);
+  }
 
 private:
   using place = group_place;
   using watcher = group_watcher;
 
   static void take_out(group_entry& g, const membership& m) noexcept;
-  static void append_members(const group_entry& g, bool local_only, std::vector<member>& to);
+  void append_members(const group_entry& g, bool local_only, std::vector<member>& to);
   void tell(const shard& s, const group_entry& g, bool joined, const member* first, std::size_t n) const noexcept;
   void replicate(const group_entry& g, bool add, const std::uint64_t* first, std::size_t n) noexcept;
   void apply(const replica_change& change);
   [[nodiscard]] result<void> check_open() const;
   void end_watch(membership& m) noexcept;
   [[nodiscard]] bool stop_one(shard& s, std::size_t& from) noexcept;
-  [[nodiscard]] member choose(shard& s, group_entry& g, pick_by how) const noexcept;
+  [[nodiscard]] member choose(shard& s, group_entry& g, pick_by how, bool local_only) noexcept;
 
   directory& directory_;
   const std::string name_;

@@ -51,7 +51,16 @@ result<group_snapshot> process_groups::watch_scope(const member& who, const deta
 }
 result<void> process_groups::unwatch(const cell_ref& who, watch_id which) { return opened(store_).unwatch(who, which); }
 result<member> process_groups::pick(std::string_view group, pick_by how) const {
-  return opened(store_).pick(group, how);
+  return opened(store_).pick(group, how, false);
+}
+result<member> process_groups::pick_local(std::string_view group, pick_by how) const {
+  return opened(store_).pick(group, how, true);
+}
+std::vector<member> process_groups::receivers(std::string_view group, bool& elsewhere) const {
+  return opened(store_).receivers(group, elsewhere);
+}
+void process_groups::send_elsewhere(std::string_view group, const detail::signal& s, group_sent& sent) const {
+  opened(store_).send_elsewhere(group, s, sent);
 }
 void process_groups::stop() { opened(store_).stop(); }
 

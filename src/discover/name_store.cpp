@@ -164,7 +164,7 @@ result<member> name_store::find(std::string_view name) {
     const bool here = e->owned();
     if (here && (best == nullptr || claim_wins(e->time, link_ != nullptr ? link_->node() : 0, best->time, best->node)))
       return e->owner();
-    if (best != nullptr) return member_access::elsewhere(best->node, best->number);
+    if (best != nullptr) return member_access::elsewhere(best->node, best->number, *this);
   }
   return fail(errc::not_found, "the name " + std::string(name) + " is nobody's");
 }
@@ -215,9 +215,17 @@ void name_store::heard(std::uint64_t time) noexcept {
   }
 }
 
-void name_store::remote_changed(std::span<const replica_change> changes) {
+void name_store::remote_changed(std::span<const replica_change> changes, std::size_t& done) {
   std::vector<conflict> conflicts;
-  for (const replica_change& change : changes) apply(change, conflicts);
+  try {
+    for (const replica_change& change : changes) {
+      apply(change, conflicts);
+      ++done;
+    }
+  } catch (const std::bad_alloc&) {
+    for (const conflict& c : conflicts) resolve(c);
+    throw;
+  }
   for (const conflict& c : conflicts) resolve(c);
 }
 
@@ -276,7 +284,8 @@ void name_store::resolve(const conflict& c) {
     at = e->at;
     role = e->role;
   }
-  const name_claim theirs{member_access::elsewhere(c.theirs.node, c.theirs.number), {c.theirs.node}, c.theirs.time};
+  const name_claim theirs{
+      member_access::elsewhere(c.theirs.node, c.theirs.number, *this), {c.theirs.node}, c.theirs.time};
   conflicts_.fetch_add(1, std::memory_order_relaxed);
   // In one order on both nodes.
   const bool first = mine.node < theirs.node;

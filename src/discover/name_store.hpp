@@ -55,7 +55,10 @@ struct nothing_more {};
 
 /// A scope of names behind its handles. An entry holds this node's claim, if there is one, and those that other nodes have told of;
 /// mostly there is one in all. docs/internals/groups-and-registry.md
-class name_store final : public membership_owner, public peer_sink, private scope_table<name_entry, nothing_more> {
+class name_store final : public membership_owner,
+                         public peer_sink,
+                         public far_port,
+                         private scope_table<name_entry, nothing_more> {
 public:
   name_store(directory& d, std::string name, registry_options options);
   ~name_store();
@@ -74,8 +77,13 @@ public:
   void stop();
 
   void cell_left(membership& m) noexcept override;
-  void remote_changed(std::span<const replica_change> changes) override;
+  void remote_changed(std::span<const replica_change> changes, std::size_t& done) override;
   void asked_to_remove(std::uint64_t by, std::string_view key) override;
+  void signal_for_group(std::string_view, arrived_signal& s) override { ++s.undelivered; }  // names are no groups
+  void signal_for_cell(std::uint64_t number, arrived_signal& s) override { directory_.deliver(*this, number, s); }
+  [[nodiscard]] send_result send_far(std::uint64_t node, std::uint64_t number, const signal& s) noexcept override {
+    return send_by_link(node, number, s);
+  }
 
 private:
   struct conflict {

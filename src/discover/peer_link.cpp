@@ -1,6 +1,7 @@
 #include "discover/peer_link.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -13,6 +14,12 @@ namespace {
 std::size_t frame_bytes_of(const peer_channel& c) noexcept {
   return std::clamp<std::size_t>(c.bytes_max(), 512, replica_limits{}.frame_bytes);
 }
+
+// What stands before a signal of the user's: one byte, and
+//   1  the name of a group: for all its members of the receiving node
+//   2  the number of a cell, 8 bytes, little-endian
+constexpr std::byte for_group{1};
+constexpr std::byte for_cell{2};
 
 }  // namespace
 
@@ -33,6 +40,7 @@ std::unique_ptr<peer_link> peer_link::open(peer_network& network, std::string_vi
 }
 
 peer_link::~peer_link() {
+  { const std::unique_lock last(in_use_); }  // who sends by it; nobody begins to
   std::unique_ptr<peer_channel> ends;
   {
     // A call of the listener that runs now sends by it, or finds that it is gone.
@@ -76,17 +84,82 @@ void peer_link::ask_remove(std::uint64_t node, std::string_view key) {
   send(fx);
 }
 
+void peer_link::send_to_group(std::span<const std::uint64_t> nodes, std::string_view group, const signal& s,
+                              std::vector<peer_fate>& became) {
+  std::vector<peer> to;
+  to.reserve(nodes.size());
+  {
+    const std::lock_guard lock(log_);
+    for (const std::uint64_t n : nodes) to.push_back({n, replica_->incarnation_of(n)});
+  }
+  std::vector<std::byte> head{for_group};
+  const auto* const name = reinterpret_cast<const std::byte*>(group.data());
+  head.insert(head.end(), name, name + group.size());
+  became.resize(to.size());
+  channel_->send_signal(to, head, s, became);
+}
+
+peer_fate peer_link::send_to_cell(std::uint64_t node, std::uint64_t number, const signal& s) noexcept {
+  peer to{node, 0};
+  {
+    const std::lock_guard lock(log_);
+    to.incarnation = replica_->incarnation_of(node);
+  }
+  std::byte head[9]{for_cell};
+  for (std::size_t i = 0; i < 8; ++i) head[1 + i] = static_cast<std::byte>(number >> (8 * i));
+  peer_fate fate = peer_fate::closed;
+  channel_->send_signal({&to, 1}, head, s, {&fate, 1});
+  return fate;
+}
+
+void peer_link::signal_received(const peer&, std::span<const std::byte> head, arrived_signal& s) {
+  if (!head.empty() && head[0] == for_group) {
+    return sink_.signal_for_group({reinterpret_cast<const char*>(head.data()) + 1, head.size() - 1}, s);
+  }
+  if (head.size() == 9 && head[0] == for_cell) {
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < 8; ++i) number |= std::to_integer<std::uint64_t>(head[1 + i]) << (8 * i);
+    return sink_.signal_for_cell(number, s);
+  }
+  ++s.undelivered;
+}
+
 template <class Event>
 void peer_link::take(Event&& event) {
   replica_effects fx;
-  {
+  // Also where the event throws: what the replica has taken, the table must have.
+  const auto own = [&] {
+    if (owed_.empty()) {
+      owed_ = std::move(fx.changes);
+    } else {
+      owed_.insert(owed_.end(), std::make_move_iterator(fx.changes.begin()), std::make_move_iterator(fx.changes.end()));
+    }
+  };
+  try {
     const std::lock_guard lock(log_);
     if (replica_ == nullptr || channel_ == nullptr) return;  // the network had no place for it, or the link ends
     event(fx);
     send(fx);
+  } catch (...) {
+    own();
+    throw;
   }
-  if (!fx.changes.empty()) sink_.remote_changed(fx.changes);
+  own();
+  hand_over();
   for (const replica_effects::request& r : fx.requests) sink_.asked_to_remove(r.node, r.key);
+}
+
+/// What the table has no memory for now is handed over with the next event, a tick at the latest.
+void peer_link::hand_over() {
+  if (owed_.empty()) return;
+  std::size_t done = 0;
+  try {
+    sink_.remote_changed(owed_, done);
+  } catch (...) {
+    owed_.erase(owed_.begin(), owed_.begin() + static_cast<std::ptrdiff_t>(done));
+    throw;
+  }
+  owed_.clear();
 }
 
 void peer_link::peer_up(const peer& who) {

@@ -25,6 +25,7 @@ namespace {
 enum class frame_kind : std::uint8_t { discover = 1, sync, delta, digest, bye, remove, more };
 constexpr std::uint8_t frame_version = 2;
 constexpr std::size_t entry_head_bytes = 4 + 8 + 8 + 1;
+constexpr std::size_t delta_bytes_least = 1 + 8 + 8 + 1 + 1;
 
 class writer {
 public:
@@ -109,16 +110,21 @@ const replica::entries* replica::of(std::uint64_t node) const noexcept {
   return found != peers_.end() ? &found->second.view : nullptr;
 }
 
-bool replica::apply(entries& to, const replica_op& op) {
+bool replica::apply(entries& to, const replica_op& op, std::size_t& bytes) {
   if (op.add) {
-    value& v = to[{op.key, op.member}];
+    const auto [place, fresh] = to.try_emplace({op.key, op.member});
+    if (fresh) bytes += bytes_of(op.key);
+    value& v = place->second;
     ++v.times;
     v.time = op.time;
     return true;
   }
   const auto found = to.find({op.key, op.member});
   if (found == to.end()) return false;
-  if (--found->second.times == 0) to.erase(found);
+  if (--found->second.times == 0) {
+    to.erase(found);
+    bytes -= bytes_of(op.key);
+  }
   return true;
 }
 
@@ -214,7 +220,7 @@ void replica::local(std::span<const replica_op> ops, replica_effects& fx) {
     for (; !ops.empty(); ops = ops.subspan(1)) {
       const replica_op& op = ops.front();
       if (count != 0 && out.size() + entry_head_bytes + op.key.size() > limits_.frame_bytes) break;
-      if (!apply(own_, op)) continue;
+      if (!apply(own_, op, own_bytes_)) continue;
       out.put(static_cast<std::uint8_t>(op.add ? 1 : 0));
       out.put_entry(op.key, op.member, op.time);
       ++count;
@@ -230,6 +236,7 @@ void replica::local(std::span<const replica_op> ops, replica_effects& fx) {
 
 void replica::leave(replica_effects& fx) {
   own_.clear();
+  own_bytes_ = 0;
   const auto bytes = writer(frame_kind::bye, epoch_, sequence_).take();
   for (const auto& [node, p] : peers_) fx.sends.push_back({{node, p.incarnation}, bytes});
 }
@@ -279,6 +286,7 @@ void replica::adopt(std::uint64_t node, known_peer& p, std::uint64_t epoch, repl
   p.sequence = 0;
   p.synced = false;
   p.view_count = 0;
+  p.view_bytes = 0;
   if (!waits) p.pulling.reset();
 }
 
@@ -306,11 +314,13 @@ void replica::take_sync(const peer& from, known_peer& p, frame_in& in, replica_e
     const auto member = in.get<std::uint64_t>();
     const auto time = in.get<std::uint64_t>();
     entry_key key(in.get_key(), member);
+    const std::size_t bytes = bytes_of(key.first);
     in.fine = in.fine && times != 0 && times <= limits_.entries_max - got.count && time <= limits_.time_max &&
-              (!got.begun || got.last < key);
+              got.bytes + bytes <= limits_.bytes_max && (!got.begun || got.last < key);
     if (!in.fine) return p.pulling.reset();
     got.incoming.emplace_hint(got.incoming.end(), key, value{times, time});
     got.count += times;
+    got.bytes += bytes;
     got.last = std::move(key);
     got.begun = true;
   }
@@ -323,6 +333,7 @@ void replica::take_sync(const peer& from, known_peer& p, frame_in& in, replica_e
   }
   replace(from.node, p, std::move(got.incoming), fx);
   p.view_count = got.count;
+  p.view_bytes = got.bytes;
   p.sequence = got.sequence;
   p.synced = true;
   p.asked = false;
@@ -343,14 +354,16 @@ void replica::take_delta(const peer& from, known_peer& p, frame_in& in, replica_
   if (p.pulling && p.pulling->begun) return take_delta_of_pull(from, p, in, fx);
   if (p.synced && in.sequence <= p.sequence) return;
   if (!p.synced || in.sequence != p.sequence + 1) return compare(from, p, in.sequence, fx);
+  // So that what is applied is said as well.
+  fx.changes.reserve(fx.changes.size() + std::min<std::size_t>(in.count, in.rest.size() / delta_bytes_least));
   for (std::uint32_t i = 0; i < in.count; ++i) {
     replica_op op = next_op(in);
-    in.fine = in.fine && op.time <= limits_.time_max && (!op.add || p.view_count < limits_.entries_max);
+    in.fine = in.fine && fits(op, p.view_count, p.view_bytes);
     if (!in.fine) {
       p.synced = false;  // a part of it may have been applied
       return;
     }
-    if (!apply(p.view, op)) continue;
+    if (!apply(p.view, op, p.view_bytes)) continue;
     p.view_count = op.add ? p.view_count + 1 : p.view_count - 1;
     fx.changes.push_back({from.node, op.add, std::move(op.key), op.member, op.time, 1});
   }
@@ -363,9 +376,9 @@ void replica::take_delta_of_pull(const peer& from, known_peer& p, frame_in& in, 
   if (in.sequence != got.sequence + 1) return discover(from, p, fx);
   for (std::uint32_t i = 0; i < in.count; ++i) {
     const replica_op op = next_op(in);
-    in.fine = in.fine && op.time <= limits_.time_max && (!op.add || got.count < limits_.entries_max);
+    in.fine = in.fine && fits(op, got.count, got.bytes);
     if (!in.fine) return p.pulling.reset();
-    if (got.last < entry_key(op.key, op.member) || !apply(got.incoming, op)) continue;
+    if (got.last < entry_key(op.key, op.member) || !apply(got.incoming, op, got.bytes)) continue;
     got.count = op.add ? got.count + 1 : got.count - 1;
   }
   got.sequence = in.sequence;
@@ -378,6 +391,12 @@ void replica::replace(std::uint64_t node, known_peer& p, entries fresh, replica_
   const auto say = [&](bool added, const entries::value_type& e, std::uint32_t times) {
     fx.changes.push_back({node, added, e.first.first, e.first.second, e.second.time, times});
   };
+  // All of it is said, or nothing.
+  struct unless_done {
+    std::vector<replica_change>& changes;
+    std::size_t as_before;
+    ~unless_done() { changes.resize(std::min(changes.size(), as_before)); }
+  } said{fx.changes, fx.changes.size()};
   while (before != p.view.end() || after != fresh.end()) {
     if (after == fresh.end() || (before != p.view.end() && before->first < after->first)) {
       say(false, *before, before->second.times);
@@ -400,6 +419,7 @@ void replica::replace(std::uint64_t node, known_peer& p, entries fresh, replica_
       ++after;
     }
   }
+  said.as_before = fx.changes.size();
   p.view = std::move(fresh);
 }
 

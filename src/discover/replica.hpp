@@ -52,6 +52,7 @@ struct replica_effects {
 struct replica_limits {
   std::size_t frame_bytes = 32'768;      ///< 512 at least
   std::size_t entries_max = 16'000'000;  ///< that are kept of one peer; one that is there n times counts n times
+  std::size_t bytes_max = std::size_t{1} << 30u;     ///< that entries of one peer take at most, by replica::bytes_of
   std::uint64_t time_max = ~std::uint64_t{0} >> 1u;  ///< a frame with a later time is malformed
 };
 
@@ -115,10 +116,20 @@ public:
   /// Asks a peer to remove a key.
   void ask_remove(std::uint64_t node, std::string_view key, replica_effects& fx);
 
+  /// What an entry takes in memory, about: a node of the map, and its key.
+  [[nodiscard]] static std::size_t bytes_of(std::string_view key) noexcept {
+    return sizeof(entries::value_type) + 4 * sizeof(void*) + key.size();
+  }
+
   [[nodiscard]] const entries& own() const noexcept { return own_; }
   /// What is known of a node; null if it is not up.
   [[nodiscard]] const entries* of(std::uint64_t node) const noexcept;
   [[nodiscard]] std::size_t peers() const noexcept { return peers_.size(); }
+  /// 0 if it is not up.
+  [[nodiscard]] std::uint64_t incarnation_of(std::uint64_t node) const noexcept {
+    const auto found = peers_.find(node);
+    return found != peers_.end() ? found->second.incarnation : 0;
+  }
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_; }
 
 private:
@@ -129,7 +140,8 @@ private:
     bool moved = false;         // one has come since the last tick
     entries incoming;
     std::size_t count = 0;  // with how often each is there
-    entry_key last;         // of what has come
+    std::size_t bytes = 0;
+    entry_key last;  // of what has come
     std::uint64_t sequence = 0;
   };
   struct known_peer {
@@ -141,6 +153,7 @@ private:
     bool behind = false;  // something is missing, and nobody has been asked for it
     entries view;
     std::size_t view_count = 0;  // with how often each is there
+    std::size_t view_bytes = 0;
     std::optional<pull> pulling;
   };
   struct frame_in;
@@ -156,13 +169,18 @@ private:
   [[nodiscard]] static replica_op next_op(frame_in& in);
   void adopt(std::uint64_t node, known_peer& p, std::uint64_t epoch, replica_effects& fx) const;
   static void replace(std::uint64_t node, known_peer& p, entries fresh, replica_effects& fx);
-  [[nodiscard]] static bool apply(entries& to, const replica_op& op);
+  [[nodiscard]] static bool apply(entries& to, const replica_op& op, std::size_t& bytes);
+  [[nodiscard]] bool fits(const replica_op& op, std::size_t count, std::size_t bytes) const noexcept {
+    return op.time <= limits_.time_max &&
+           (!op.add || (count < limits_.entries_max && bytes + bytes_of(op.key) <= limits_.bytes_max));
+  }
 
   const std::uint64_t epoch_;
   replica_limits limits_;
   std::uint64_t sequence_ = 0;
   std::uint32_t requests_;  // the last one; begins elsewhere in each life, so that answers to the one before fit none
   entries own_;
+  std::size_t own_bytes_ = 0;  // not limited
   std::map<std::uint64_t, known_peer> peers_;
   std::uint64_t malformed_ = 0;
 };

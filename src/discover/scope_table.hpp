@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -97,6 +98,26 @@ protected:
       link->local(ops);
     }
     link_ = std::move(link);
+  }
+  /// To a cell of another node. Holds no lock of the table while it sends.
+  [[nodiscard]] send_result send_by_link(std::uint64_t node, std::uint64_t number, const signal& s) noexcept {
+    std::shared_lock<std::shared_mutex> stays;
+    peer_link* by = nullptr;
+    {
+      const std::lock_guard lock(shard_of(mixed_bits(number)).mutex);
+      if (link_ == nullptr) return closed_ ? send_result::closed : send_result::no_route;
+      by = link_.get();
+      stays = by->stay();
+    }
+    switch (by->send_to_cell(node, number, s)) {
+      case peer_fate::sent: return send_result::accepted;
+      case peer_fate::full: return send_result::no_credit;
+      case peer_fate::down: return send_result::peer_down;
+      case peer_fate::too_large: return send_result::too_large;
+      case peer_fate::undeclared: return send_result::not_declared;
+      case peer_fate::closed: break;
+    }
+    return send_result::closed;
   }
   /// No call comes from the network any more, and none goes there. Without any lock.
   void disconnect_all() noexcept {

@@ -56,9 +56,12 @@ void hyparview::start(std::uint64_t now_ns, overlay_random& random, overlay_effe
 void hyparview::receive(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_random& random,
                         overlay_effects& effects) {
   if (from.node == self_.node) return;
-  forget_earlier_life(from, effects);
-  for (neighbor_state& n : active_) {
-    if (n.id == from) n.heard_ns = now_ns;
+  const auto known =
+      std::find_if(active_.begin(), active_.end(), [&](const neighbor_state& n) { return n.id == from; });
+  if (known != active_.end()) {
+    known->heard_ns = now_ns;
+  } else {
+    forget_earlier_life(from, effects);
   }
   switch (m.what) {
     case kind::join: return on_join(from, now_ns, random, effects);
@@ -69,14 +72,16 @@ void hyparview::receive(const peer_id& from, const overlay_message& m, std::uint
       const auto found = std::find_if(active_.begin(), active_.end(), [&](const auto& n) { return n.id == from; });
       if (found != active_.end()) drop_neighbor(static_cast<std::size_t>(found - active_.begin()), effects);
       if (m.flag) {
-        remember(from, random);
+        remember_neighbor(from, random);
       } else {
         forget(from);
       }
       return fill(now_ns, random, effects);
     }
     case kind::shuffle: return on_shuffle(from, m, random, effects);
-    case kind::shuffle_reply: return remember_all(m.peers, last_sample_, random);
+    case kind::shuffle_reply:
+      if (!last_sample_.empty()) remember_all(m.peers, std::exchange(last_sample_, {}), random);
+      return;
     case kind::heartbeat:
       // It takes us for a neighbour, and is none of ours: it lost a disconnect, or we do not hear it often enough.
       if (!is_neighbor(from)) effects.send(from, message(kind::disconnect, true));
@@ -124,7 +129,31 @@ void hyparview::leave(overlay_effects& effects) {
 
 // ---- joining -------------------------------------------------------------------------------------------------------
 
+bool hyparview::may_enter(const peer_id& by, std::uint64_t now_ns) {
+  return active_.size() < options_.active_max || is_neighbor(by) || may_force(by, now_ns);
+}
+
+/// A bounded number of peers is kept in mind; the one that is soonest forgiven goes first, so that no crowd shields who forces often.
+bool hyparview::may_force(const peer_id& by, std::uint64_t now_ns) {
+  auto found = std::find_if(forced_.begin(), forced_.end(), [&](const forcing_peer& f) { return f.node == by.node; });
+  if (found == forced_.end()) {
+    constexpr std::size_t forced_max = 64;
+    if (forced_.size() < forced_max) {
+      found = forced_.insert(forced_.end(), {by.node, 0});
+    } else {
+      found = std::min_element(forced_.begin(), forced_.end(),
+                               [](const forcing_peer& x, const forcing_peer& y) { return x.paid_ns < y.paid_ns; });
+      *found = {by.node, 0};
+    }
+  }
+  const std::uint64_t from_ns = std::max(found->paid_ns, now_ns);
+  if (from_ns - now_ns >= options_.force_at_once * options_.force_every_ns) return false;
+  found->paid_ns = from_ns + options_.force_every_ns;
+  return true;
+}
+
 void hyparview::on_join(const peer_id& from, std::uint64_t now_ns, overlay_random& random, overlay_effects& effects) {
+  if (!may_enter(from, now_ns)) return effects.send(from, message(kind::neighbor_answer, false));
   add_neighbor(from, now_ns, random, effects);
   effects.send(from, message(kind::neighbor_answer, true));
   overlay_message walk = message(kind::forward_join);
@@ -137,38 +166,49 @@ void hyparview::on_join(const peer_id& from, std::uint64_t now_ns, overlay_rando
 
 void hyparview::on_forward_join(const peer_id& from, const overlay_message& m, std::uint64_t now_ns,
                                 overlay_random& random, overlay_effects& effects) {
-  if (m.who.node == self_.node) return;
-  forget_earlier_life(m.who, effects);
-  if (m.ttl == 0 || active_.size() <= 1) {
-    if (!is_neighbor(m.who)) ask(m.who, true, now_ns, effects);
-    return;
-  }
+  if (m.who.node == self_.node || is_neighbor(m.who) || !is_neighbor(from)) return;
+  if (m.ttl == 0 || active_.size() <= 1) return invite(m.who, from, now_ns, random, effects);
   if (m.ttl == options_.passive_walk) remember(m.who, random);
-  std::vector<peer_id> next;
-  for (const neighbor_state& n : active_) {
-    if (!(n.id == from) && !(n.id == m.who)) next.push_back(n.id);
-  }
-  if (next.empty()) {
-    if (!is_neighbor(m.who)) ask(m.who, true, now_ns, effects);
-    return;
-  }
+  const peer_id* const next = step(from, m.who, random);
+  if (next == nullptr) return invite(m.who, from, now_ns, random, effects);
   overlay_message walk = m;
   walk.ttl = static_cast<std::uint8_t>(std::min<int>(m.ttl - 1, options_.active_walk));  // m's is a peer's word
-  effects.send(next[random.below(next.size())], walk);
+  effects.send(*next, walk);
+}
+
+/// Where a walk goes on: not back, and not to whose it is. Null if there is nowhere.
+const peer_id* hyparview::step(const peer_id& from, const peer_id& who, overlay_random& random) const {
+  const auto fits = [&](const neighbor_state& n) { return !(n.id == from) && !(n.id == who); };
+  const auto n = static_cast<std::size_t>(std::count_if(active_.begin(), active_.end(), fits));
+  if (n == 0) return nullptr;
+  std::size_t skip = random.below(n);
+  auto i = std::find_if(active_.begin(), active_.end(), fits);
+  for (; skip > 0; --skip) i = std::find_if(i + 1, active_.end(), fits);
+  return &i->id;
+}
+
+/// The newcomer has room, so it is not forced: one that has none is no newcomer. `from` pays for the place that it may take.
+void hyparview::invite(const peer_id& who, const peer_id& from, std::uint64_t now_ns, overlay_random& random,
+                       overlay_effects& effects) {
+  if (may_force(from, now_ns)) {
+    ask(who, false, now_ns, effects, true);
+  } else {
+    remember(who, random);
+  }
 }
 
 // ---- neighbours ----------------------------------------------------------------------------------------------------
 
 void hyparview::on_neighbor(const peer_id& from, bool must, std::uint64_t now_ns, overlay_random& random,
                             overlay_effects& effects) {
-  const bool agreed = must || is_neighbor(from) || active_.size() < options_.active_max;
+  const bool agreed = is_neighbor(from) || (must ? may_enter(from, now_ns) : active_.size() < options_.active_max);
   if (agreed) add_neighbor(from, now_ns, random, effects);
   effects.send(from, message(kind::neighbor_answer, agreed));
 }
 
 void hyparview::on_answer(const peer_id& from, bool agreed, std::uint64_t now_ns, overlay_random& random,
                           overlay_effects& effects) {
-  std::erase_if(asked_, [&](const asked_peer& a) { return a.id.node == from.node; });
+  if (std::erase_if(asked_, [&](const asked_peer& a) { return a.id.node == from.node; }) == 0) return;
   if (agreed) {
     add_neighbor(from, now_ns, random, effects);
   } else if (active_.empty()) {
@@ -184,7 +224,7 @@ void hyparview::add_neighbor(const peer_id& peer, std::uint64_t now_ns, overlay_
     const peer_id dropped = active_[victim].id;
     drop_neighbor(victim, effects);
     effects.send(dropped, message(kind::disconnect, true));
-    remember(dropped, random);
+    remember_neighbor(dropped, random);
   }
   forget(peer);
   active_.push_back({peer, now_ns});
@@ -196,25 +236,42 @@ void hyparview::drop_neighbor(std::size_t index, overlay_effects& effects) {
   active_.erase(active_.begin() + static_cast<std::ptrdiff_t>(index));
 }
 
-void hyparview::ask(const peer_id& peer, bool must, std::uint64_t now_ns, overlay_effects& effects) {
-  if (std::any_of(asked_.begin(), asked_.end(), [&](const asked_peer& a) { return a.id == peer; })) return;
-  asked_.push_back({peer, now_ns + options_.answer_ns});
+void hyparview::ask(const peer_id& peer, bool must, std::uint64_t now_ns, overlay_effects& effects, bool invited) {
+  if (is_asked(peer)) return;
+  asked_.push_back({peer, now_ns + options_.answer_ns, invited});
   effects.send(peer, message(kind::neighbor, must));
+}
+
+bool hyparview::is_asked(const peer_id& peer) const noexcept {
+  return std::any_of(asked_.begin(), asked_.end(), [&](const asked_peer& a) { return a.id == peer; });
+}
+
+/// Of those that have been neighbours as likely as of those that others tell of, whoever they are.
+const peer_id* hyparview::candidate(overlay_random& random) const {
+  const auto one_of = [&](const std::vector<peer_id>& from) -> const peer_id* {
+    const std::size_t start = from.empty() ? 0 : random.below(from.size());
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const peer_id& p = from[(start + i) % from.size()];
+      if (!is_asked(p)) return &p;
+    }
+    return nullptr;
+  };
+  const bool former_first = !former_.empty() && random.chance(0.5);
+  const peer_id* const first = one_of(former_first ? former_ : passive_);
+  return first != nullptr ? first : one_of(former_first ? passive_ : former_);
 }
 
 void hyparview::fill(std::uint64_t now_ns, overlay_random& random, overlay_effects& effects) {
   const std::size_t at_once = active_.empty() ? options_.active_max : 2;
-  while (active_.size() + asked_.size() < options_.active_max && asked_.size() < at_once) {
-    std::vector<peer_id> candidates;
-    for (const peer_id& p : passive_) {
-      if (std::none_of(asked_.begin(), asked_.end(), [&](const asked_peer& a) { return a.id == p; })) {
-        candidates.push_back(p);
-      }
-    }
-    if (candidates.empty()) break;
-    ask(candidates[random.below(candidates.size())], active_.empty(), now_ns, effects);
+  // Who was only invited counts for nothing: it may be nobody.
+  auto asked = static_cast<std::size_t>(
+      std::count_if(asked_.begin(), asked_.end(), [](const asked_peer& a) { return !a.invited; }));
+  for (; active_.size() + asked < options_.active_max && asked < at_once; ++asked) {
+    const peer_id* const next = candidate(random);
+    if (next == nullptr) break;
+    ask(peer_id(*next), active_.empty(), now_ns, effects);
   }
-  if (!active_.empty() || !asked_.empty() || now_ns < next_join_ns_ || contacts_.empty()) return;
+  if (!active_.empty() || asked != 0 || now_ns < next_join_ns_ || contacts_.empty()) return;
   next_join_ns_ = now_ns + options_.rejoin_ns / 2 + random.below(options_.rejoin_ns);
   const peer_id& contact = contacts_[random.below(contacts_.size())];
   asked_.push_back({contact, now_ns + options_.answer_ns});
@@ -225,22 +282,45 @@ void hyparview::fill(std::uint64_t now_ns, overlay_random& random, overlay_effec
 
 void hyparview::remember(const peer_id& peer, overlay_random& random) {
   if (peer.node == self_.node || is_neighbor(peer)) return;
+  for (const peer_id& p : former_) {
+    if (p.node == peer.node) return;
+  }
   for (peer_id& p : passive_) {
     if (p.node != peer.node) continue;
     p.incarnation = std::max(p.incarnation, peer.incarnation);
     return;
   }
-  if (passive_.size() >= options_.passive_max) {
-    passive_[random.below(passive_.size())] = peer;
-  } else {
+  if (passive_.size() + former_.size() < options_.passive_max) {
     passive_.push_back(peer);
+  } else if (!passive_.empty()) {
+    passive_[random.below(passive_.size())] = peer;
   }
 }
 
+/// It has been there itself: no hearsay takes its place.
+void hyparview::remember_neighbor(const peer_id& peer, overlay_random& random) {
+  if (peer.node == self_.node || is_neighbor(peer)) return;
+  std::erase_if(passive_, [&](const peer_id& p) { return p.node == peer.node; });
+  for (peer_id& p : former_) {
+    if (p.node != peer.node) continue;
+    p.incarnation = std::max(p.incarnation, peer.incarnation);
+    return;
+  }
+  if (former_.size() >= options_.passive_max / 2) {
+    former_[random.below(former_.size())] = peer;
+    return;
+  }
+  former_.push_back(peer);
+  if (passive_.size() + former_.size() <= options_.passive_max) return;
+  std::swap(passive_[random.below(passive_.size())], passive_.back());
+  passive_.pop_back();
+}
+
 void hyparview::remember_all(std::span<const peer_id> peers, std::span<const peer_id> sent, overlay_random& random) {
-  for (const peer_id& p : peers) {
+  // A shuffle has no more: who sends more makes them up.
+  for (const peer_id& p : peers.first(std::min(peers.size(), 1 + options_.shuffle_active + options_.shuffle_passive))) {
     // What the other has got of ours goes first.
-    if (passive_.size() >= options_.passive_max) {
+    if (passive_.size() + former_.size() >= options_.passive_max) {
       const auto given = std::find_if(passive_.begin(), passive_.end(), [&](const peer_id& mine) {
         return std::find(sent.begin(), sent.end(), mine) != sent.end();
       });
@@ -250,13 +330,18 @@ void hyparview::remember_all(std::span<const peer_id> peers, std::span<const pee
   }
 }
 
-void hyparview::forget(const peer_id& peer) noexcept { std::erase(passive_, peer); }
+void hyparview::forget(const peer_id& peer) noexcept {
+  std::erase(passive_, peer);
+  std::erase(former_, peer);
+}
 
 void hyparview::forget_earlier_life(const peer_id& peer, overlay_effects& effects) {
   for (std::size_t i = active_.size(); i-- > 0;) {
     if (active_[i].id.node == peer.node && active_[i].id.incarnation < peer.incarnation) drop_neighbor(i, effects);
   }
-  std::erase_if(passive_, [&](const peer_id& p) { return p.node == peer.node && p.incarnation < peer.incarnation; });
+  const auto earlier = [&](const peer_id& p) { return p.node == peer.node && p.incarnation < peer.incarnation; };
+  std::erase_if(passive_, earlier);
+  std::erase_if(former_, earlier);
   for (peer_id& c : contacts_) {
     // 0 stands for whichever life it lives, also the one after this.
     if (c.node == peer.node && c.incarnation != 0) c.incarnation = std::max(c.incarnation, peer.incarnation);
@@ -264,30 +349,36 @@ void hyparview::forget_earlier_life(const peer_id& peer, overlay_effects& effect
 }
 
 std::vector<peer_id> hyparview::sample(overlay_random& random) const {
-  std::vector<peer_id> out{self_};
-  const auto take = [&](std::vector<peer_id> from, std::size_t n) {
-    for (; n > 0 && !from.empty(); --n) {
-      const std::size_t i = random.below(from.size());
-      out.push_back(from[i]);
-      from[i] = from.back();
-      from.pop_back();
+  std::vector<peer_id> out;
+  out.reserve(1 + options_.shuffle_active + options_.shuffle_passive);
+  out.push_back(self_);
+  // n different ones of `size`, in turn from a random place on.
+  const auto take = [&](std::size_t size, std::size_t n, auto&& at) {
+    const std::size_t start = size != 0 ? random.below(size) : 0;
+    for (std::size_t left = size, i = start; n > 0 && left > 0; --left, i = (i + 1) % size) {
+      if (random.below(left) >= n) continue;
+      out.push_back(at(i));
+      --n;
     }
   };
-  take(neighbors(), options_.shuffle_active);
-  take(passive_, options_.shuffle_passive);
+  take(active_.size(), options_.shuffle_active, [&](std::size_t i) { return active_[i].id; });
+  take(passive_.size() + former_.size(), options_.shuffle_passive,
+       [&](std::size_t i) { return i < passive_.size() ? passive_[i] : former_[i - passive_.size()]; });
   return out;
 }
 
 void hyparview::shuffle(std::uint64_t now_ns, overlay_random& random, overlay_effects& effects) {
-  if (!passive_.empty() && random.chance(options_.rewire)) {
-    ask(passive_[random.below(passive_.size())], true, now_ns, effects);
+  // Who has found too few is perhaps on an island, where all that it knows are: it looks at a contact, and insists.
+  const bool too_few = active_.size() < options_.active_max;
+  if (too_few || random.chance(options_.rewire)) {
+    if (const peer_id* const next = candidate(random)) ask(peer_id(*next), true, now_ns, effects);
   }
   overlay_message m = message(kind::shuffle);
   m.who = self_;
   m.ttl = options_.shuffle_walk;
   m.peers = sample(random);
   last_sample_ = m.peers;
-  if (!contacts_.empty() && (active_.empty() || random.chance(options_.rewire))) {
+  if (!contacts_.empty() && (too_few || random.chance(options_.rewire))) {
     m.ttl = 0;
     effects.send(contacts_[random.below(contacts_.size())], std::move(m));
   } else if (!active_.empty()) {
@@ -297,16 +388,13 @@ void hyparview::shuffle(std::uint64_t now_ns, overlay_random& random, overlay_ef
 
 void hyparview::on_shuffle(const peer_id& from, const overlay_message& m, overlay_random& random,
                            overlay_effects& effects) {
-  if (m.who.node == self_.node) return;
+  // A walk comes from a neighbour; what comes to a contact, from whose it is.
+  if (m.who.node == self_.node || (!is_neighbor(from) && !(from == m.who))) return;
   if (m.ttl > 0 && active_.size() > 1) {
-    std::vector<peer_id> next;
-    for (const neighbor_state& n : active_) {
-      if (!(n.id == from) && !(n.id == m.who)) next.push_back(n.id);
-    }
-    if (!next.empty()) {
+    if (const peer_id* const next = step(from, m.who, random)) {
       overlay_message walk = m;
       walk.ttl = static_cast<std::uint8_t>(std::min<int>(m.ttl - 1, options_.shuffle_walk));
-      return effects.send(next[random.below(next.size())], std::move(walk));
+      return effects.send(*next, std::move(walk));
     }
   }
   overlay_message reply = message(kind::shuffle_reply);

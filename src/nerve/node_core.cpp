@@ -36,11 +36,16 @@ std::uint64_t next_incarnation() {
 node_options checked(node_options o) {
   const auto refuse = [](const char* what) { throw runtime_error(error(errc::invalid_argument, what)); };
   if (o.name.empty() || o.name.size() > 255) refuse("node_options::name has 1 to 255 characters");
-  if (o.frame_bytes_max == 0 || o.frame_bytes_max > 0xffffffffU)
-    refuse("node_options::frame_bytes_max is 1 to 2^32 - 1");
+  // What groups and names tell each other needs as much: less would leave them out in silence.
+  static_assert(node_services::frame_bytes_least == 520);
+  if (o.frame_bytes_max < node_services::frame_bytes_least || o.frame_bytes_max > 0xffffffffU)
+    refuse("node_options::frame_bytes_max is 520 to 2^32 - 1");
   if (o.time_to_live.count() < 0) refuse("node_options::time_to_live is not below 0");
   if (o.cells_max < 2 || o.cells_max > 0xffffffffU) refuse("node_options::cells_max is 2 to 2^32 - 1");
   if (!o.synapse.listen.empty() || !o.synapse.peers.empty()) {
+    if (o.synapse.frame_bytes_max < node_services::frame_bytes_least) {
+      refuse("synapse_options::frame_bytes_max of a node is 520 at least");
+    }
     o.frame_bytes_max = std::min<std::size_t>(o.frame_bytes_max, o.synapse.frame_bytes_max);
   }
   if (o.questions_max == 0) refuse("node_options::questions_max is 1 at least");
@@ -482,6 +487,12 @@ node_stats node_core::stats() const {
     s.service_received = read(c.received);
     s.service_dropped = read(c.dropped);
     s.service_failures = read(c.failed);
+    s.scope_sent = read(c.signals_sent);
+    s.scope_refused = read(c.signals_refused);
+    s.scope_received = read(c.signals_received);
+    s.scope_lost = read(c.signals_lost);
+    s.scope_delivered = read(c.delivered);
+    s.scope_undelivered = read(c.undelivered);
   }
   return s;
 }

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <karyon/nerve/node.hpp>
@@ -69,6 +70,10 @@ public:
   void call(const std::string& endpoint) override;
   [[nodiscard]] frame_fate send_service(const peer_id& to, std::uint8_t flags,
                                         std::span<const std::byte> payload) noexcept override;
+  void send_service_signal(std::span<const peer> to, std::uint8_t flags, std::span<const std::byte> before,
+                           const signal& s, std::span<peer_fate> became) override;
+  [[nodiscard]] signal* read_service_signal(const peer_id& from, std::uint16_t type, std::span<const std::byte> payload,
+                                            const wire_type*& what) override;
 
   // transport_sink
   void link_up(const peer_id& peer, std::span<const std::byte> greeting) noexcept override;
@@ -197,5 +202,15 @@ struct node_access {
 
 /// Whose frame this thread is reading; null if none.
 extern thread_local const peer_state* speaking;
+class while_speaking {
+public:
+  explicit while_speaking(const peer_state* of) noexcept : before_(std::exchange(speaking, of)) {}
+  ~while_speaking() { speaking = before_; }
+  while_speaking(const while_speaking&) = delete;
+  while_speaking& operator=(const while_speaking&) = delete;
+
+private:
+  const peer_state* before_;
+};
 
 }  // namespace karyon::detail

@@ -49,11 +49,7 @@ void node_core::received(const peer_id& peer, const frame_header& h, std::span<c
   if (p == nullptr || !p->up.load(std::memory_order_acquire) || payload.size() > options_.frame_bytes_max) {
     return node_counters::add(counters_.bad_frames);
   }
-  struct while_speaking {
-    explicit while_speaking(const peer_state* of) noexcept : before(std::exchange(speaking, of)) {}
-    ~while_speaking() { speaking = before; }
-    const peer_state* before;
-  } said_by(p);
+  const while_speaking said_by(p);
   switch (h.kind) {
     case frame_kind::signal:
     case frame_kind::ask: receive_signal(*p, h, payload); break;
@@ -109,6 +105,21 @@ node_core::arrival node_core::make_arrival(peer_state& p, const frame_header& h,
   a.lost = &counters_.unreadable_here;
   a.code = errc{};  // answered by the discard
   return a;
+}
+
+signal* node_core::read_service_signal(const peer_id& from, std::uint16_t type, std::span<const std::byte> payload,
+                                       const wire_type*& what) {
+  peer_state* const p = find_peer(from);
+  if (p == nullptr || !p->up.load(std::memory_order_acquire)) return nullptr;
+  what = p->types.load(std::memory_order_acquire)->from_them(type);
+  if (what == nullptr || what->copy == nullptr) return nullptr;
+  const while_speaking said_by(p);
+  payload_reader& r = thread_reader();
+  r.begin(payload, *this);
+  signal* const made = what->make(*what->bare, r, nullptr);
+  if (made == nullptr || r.complete()) return made;
+  made->ops->discard(made, errc::dead, {});
+  return nullptr;
 }
 
 void node_core::receive_signal(peer_state& p, const frame_header& h, std::span<const std::byte> payload) {

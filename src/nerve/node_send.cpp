@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <array>
 #include <utility>
+#include <vector>
 
 #include <karyon/nerve/send_within.hpp>
 
@@ -106,6 +108,39 @@ send_result node_core::forward_question(peer_state& p, frame_header& h, std::spa
     mine = p.questions.take(h.source);
   }
   return mine != nullptr ? refuse_remote(mine, r, down) : r;
+}
+
+void node_core::send_service_signal(std::span<const peer> to, std::uint8_t flags, std::span<const std::byte> before,
+                                    const signal& s, std::span<peer_fate> became) {
+  const auto all = [&](peer_fate f) { std::fill(became.begin(), became.end(), f); };
+  const remote_ops* const ops = s.ops->remote;
+  if (ops == nullptr) return all(peer_fate::undeclared);
+  if (before.size() >= options_.frame_bytes_max) return all(peer_fate::too_large);
+  payload_writer& w = thread_writer();
+  w.begin(*this, options_.frame_bytes_max - before.size());
+  ops->write(s, w);
+  const std::span<const std::byte> payload = w.finish();
+  if (w.failed()) return all(peer_fate::too_large);
+  // One frame at a time; nothing that sends calls this again.
+  static thread_local std::vector<std::byte> frame;
+  frame.assign(before.begin(), before.end());
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  const wire_type& type = ops->type();
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    peer_state* const p = find_peer({to[i].node, to[i].incarnation});
+    if (p == nullptr || !p->up.load(std::memory_order_acquire)) {
+      became[i] = peer_fate::down;
+    } else if (!p->types.load(std::memory_order_acquire)->they_have(type)) {
+      became[i] = peer_fate::undeclared;
+    } else {
+      frame_header h;
+      h.kind = frame_kind::service;
+      h.flags = flags;
+      h.type = type.number;
+      h.ttl_us = ttl_us();
+      became[i] = fate_of_service(send(*p, h, frame));
+    }
+  }
 }
 
 // ---- answers -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,9 @@
 #include <new>
 #include <utility>
 
+#include <karyon/cell/signals.hpp>
+
+#include "cell/backlog.hpp"
 #include "core/log.hpp"
 #include "nerve/wire_types.hpp"
 #include "sched/parker.hpp"
@@ -14,21 +17,11 @@ namespace karyon::detail {
 namespace {
 
 constexpr std::uint8_t flag_absent = 1;
+constexpr std::uint8_t flag_signal = 2;
 constexpr std::size_t hash_bytes = 8;
+constexpr std::size_t length_bytes = 2;
+constexpr std::size_t head_bytes_max = 300;
 constexpr std::chrono::seconds tick_every{1};
-
-peer_fate fate_of(frame_fate f) noexcept {
-  switch (f) {
-    case frame_fate::accepted: return peer_fate::sent;
-    case frame_fate::no_credit:
-    case frame_fate::expired: return peer_fate::full;
-    case frame_fate::no_route:
-    case frame_fate::peer_down: return peer_fate::down;
-    case frame_fate::too_large: return peer_fate::too_large;
-    case frame_fate::closed: return peer_fate::closed;
-  }
-  return peer_fate::closed;
-}
 
 void write_hash(std::uint64_t hash, std::byte* to) noexcept {
   for (std::size_t i = 0; i < hash_bytes; ++i) to[i] = static_cast<std::byte>(hash >> (8 * i));
@@ -60,11 +53,36 @@ public:
   [[nodiscard]] peer_fate send(const peer& to, std::span<const std::byte> bytes) noexcept override {
     return all_.send(to, hash_, bytes);
   }
+  void send_signal(std::span<const peer> to, std::span<const std::byte> head, const signal& s,
+                   std::span<peer_fate> became) noexcept override {
+    all_.send_signal(to, hash_, head, s, became);
+  }
 
 private:
   node_services& all_;
   const std::uint64_t hash_;
   const std::shared_ptr<service> service_;
+};
+
+/// One that was read, and is copied for each receiver.
+class node_services::read_signal final : public arrived_signal {
+public:
+  read_signal(signal& s, const wire_type& t) noexcept : signal_(s), type_(t) {}
+  /// After the call: the payload's destructor is the user's.
+  ~read_signal() { deferred_discards::discard(&signal_, errc::dead); }
+  [[nodiscard]] signal* make_for(const class_info& receiver) override {
+    if (&receiver != last_) {
+      last_ = &receiver;
+      ops_ = receiver.find_tell(type_.type);
+    }
+    return ops_ != nullptr ? type_.copy(*ops_, signal_) : nullptr;
+  }
+
+private:
+  signal& signal_;
+  const wire_type& type_;
+  const class_info* last_ = nullptr;
+  const signal_ops* ops_ = nullptr;
 };
 
 node_services::~node_services() {
@@ -80,7 +98,7 @@ node_services::~node_services() {
 
 bool node_services::attach(service_port& port) {
   const std::unique_lock lock(port_mutex_);
-  if (port_ != nullptr || port.payload_bytes_max() < 512 + hash_bytes) return false;
+  if (port_ != nullptr || port.payload_bytes_max() < frame_bytes_least) return false;
   port_ = &port;
   self_ = port.self();
   payload_bytes_max_ = port.payload_bytes_max();
@@ -96,7 +114,7 @@ void node_services::detach() noexcept {
     const std::lock_guard lock(mutex_);
     up_.clear();
     ++change_;
-    counts_.dropped.fetch_add(waiting_.size(), std::memory_order_relaxed);
+    for (const arrival& a : waiting_) lose(a);
     waiting_.clear();
     waiting_bytes_ = 0;
   }
@@ -130,6 +148,12 @@ void node_services::received(const peer_id& from, const frame_header& header, st
   counts_.received.fetch_add(1, std::memory_order_relaxed);
   arrival a{from, 0, read_hash(payload), (header.flags & flag_absent) != 0, {}};
   payload = payload.subspan(hash_bytes);
+  if ((header.flags & flag_signal) != 0) {
+    counts_.signals_received.fetch_add(1, std::memory_order_relaxed);
+    a.is_signal = true;
+    a.type = header.type;
+    if (header.ttl_us != 0) a.until_ns = monotonic_ns() + std::uint64_t{header.ttl_us} * 1000;
+  }
   bool nobody = false;
   bool taken = false;
   {
@@ -148,8 +172,16 @@ void node_services::received(const peer_id& from, const frame_header& header, st
     }
   }
   if (taken) return changed_.notify_one();
-  if (nobody && !a.absent) return say_absent(from, a.service);
+  if (nobody && !a.absent) {
+    if (a.is_signal) counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
+    return say_absent(from, a.service);
+  }
+  lose(a);
+}
+
+void node_services::lose(const arrival& a) noexcept {
   counts_.dropped.fetch_add(1, std::memory_order_relaxed);
+  if (a.is_signal) counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool node_services::decline(service_port& by, const peer_id& to, const frame_header& header,
@@ -222,13 +254,38 @@ peer_fate node_services::send(const peer& to, std::uint64_t hash, std::span<cons
     } else if (frame.size() > payload_bytes_max_) {
       fate = peer_fate::too_large;
     } else {
-      fate = fate_of(port_->send_service({to.node, to.incarnation}, 0, frame));
+      fate = fate_of_service(port_->send_service({to.node, to.incarnation}, 0, frame));
     }
   } catch (const std::bad_alloc&) {
     fate = peer_fate::full;
   }
   (fate == peer_fate::sent ? counts_.sent : counts_.refused).fetch_add(1, std::memory_order_relaxed);
   return fate;
+}
+
+void node_services::send_signal(std::span<const peer> to, std::uint64_t hash, std::span<const std::byte> head,
+                                const signal& s, std::span<peer_fate> became) noexcept {
+  std::fill(became.begin(), became.end(), peer_fate::closed);
+  std::byte before[hash_bytes + length_bytes + head_bytes_max];
+  const std::size_t length = std::min(head.size(), head_bytes_max);
+  write_hash(hash, before);
+  before[hash_bytes] = static_cast<std::byte>(length & 0xffU);
+  before[hash_bytes + 1] = static_cast<std::byte>(length >> 8U);
+  std::copy_n(head.begin(), length, before + hash_bytes + length_bytes);
+  try {
+    const std::shared_lock lock(port_mutex_);
+    if (port_ != nullptr) {
+      port_->send_service_signal(to, flag_signal, std::span(before).first(hash_bytes + length_bytes + length), s,
+                                 became);
+    }
+  } catch (const std::bad_alloc&) {
+    std::fill(became.begin(), became.end(), peer_fate::full);
+  }
+  for (const peer_fate fate : became) {
+    const bool sent = fate == peer_fate::sent;
+    (sent ? counts_.sent : counts_.refused).fetch_add(1, std::memory_order_relaxed);
+    (sent ? counts_.signals_sent : counts_.signals_refused).fetch_add(1, std::memory_order_relaxed);
+  }
 }
 
 void node_services::say_absent(const peer_id& to, std::uint64_t hash) noexcept {
@@ -241,14 +298,17 @@ void node_services::say_absent(const peer_id& to, std::uint64_t hash) noexcept {
 
 // ---- the thread ----------------------------------------------------------------------------------------------------
 
-/// What a listener throws (std::bad_alloc, or the user's) costs what it was told, and nothing else.
+/// What a listener throws (std::bad_alloc, or the user's) costs what it was told, and nothing else: false then. Who is up or down it is
+/// told again.
 template <class F>
-void node_services::call(F&& f) noexcept {
+bool node_services::call(F&& f) noexcept {
   try {
     f();
+    return true;
   } catch (...) {
     counts_.failed.fetch_add(1, std::memory_order_relaxed);
     log(log_level::err, "a service between nodes has thrown, and goes on");
+    return false;
   }
 }
 
@@ -275,8 +335,12 @@ void node_services::serve() {
       opened_ = false;
       const services all = services_;
       lock.unlock();
-      for (const auto& [hash, s] : all) reconcile(*s);
+      bool all_told = true;
+      for (const auto& [hash, s] : all) all_told = reconcile(*s) && all_told;
       lock.lock();
+      if (all_told) continue;
+      static_cast<void>(changed_.wait_for(lock, std::chrono::milliseconds(50), [this] { return stopping_; }));
+      opened_ = true;
     } else if (!waiting_.empty()) {
       const arrival a = std::move(waiting_.front());
       waiting_.pop_front();
@@ -304,14 +368,15 @@ void node_services::serve() {
 }
 
 /// The listener knows those that are up, as of now.
-void node_services::reconcile(service& s) {
+bool node_services::reconcile(service& s) {
   presences now;
   {
     const std::lock_guard lock(mutex_);
     now = up_;
   }
   const std::lock_guard calling(s.calling);
-  if (s.closed) return;
+  if (s.closed) return true;
+  bool all_told = true;
   for (auto i = s.known.begin(); i != s.known.end();) {
     const auto found = now.find(i->first);
     if (found != now.end() && found->second == i->second) {
@@ -319,14 +384,20 @@ void node_services::reconcile(service& s) {
       continue;
     }
     const peer gone{i->first, i->second.incarnation};
-    const bool told = i->second.told;
+    if (i->second.told && !call([&] { s.listener->peer_down(gone); })) {
+      all_told = false;
+      ++i;
+      continue;
+    }
     i = s.known.erase(i);
-    if (told) call([&] { s.listener->peer_down(gone); });
   }
   for (const auto& [node, there] : now) {
-    if (!s.known.emplace(node, there).second) continue;
-    call([&, n = node, life = there.incarnation] { s.listener->peer_up({n, life}); });
+    const auto [place, fresh] = s.known.emplace(node, there);
+    if (!fresh || call([&, n = node, life = there.incarnation] { s.listener->peer_up({n, life}); })) continue;
+    s.known.erase(place);
+    all_told = false;
   }
+  return all_told;
 }
 
 void node_services::deliver(const arrival& a) {
@@ -337,23 +408,57 @@ void node_services::deliver(const arrival& a) {
     if (found != services_.end()) s = found->second;
   }
   if (s == nullptr) {
+    if (a.is_signal) counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
     if (!a.absent) say_absent(a.from, a.service);
     return;
   }
+  deferred_discards after_the_call;  // what is pushed out of a mailbox may be the user's to destroy
   const std::lock_guard calling(s->calling);
   const auto found = s->known.find(a.from.node);
   if (s->closed || found == s->known.end() || !(found->second == presence{a.from.incarnation, a.turn})) {
-    counts_.dropped.fetch_add(1, std::memory_order_relaxed);  // of a link that is over
-    return;
+    return lose(a);  // of a link that is over
   }
   bool& told = found->second.told;
   const peer from = as_peer(a.from);
   if (a.absent) {
-    if (std::exchange(told, false)) call([&] { s->listener->peer_down(from); });
+    if (told) told = !call([&] { s->listener->peer_down(from); });
     return;
   }
-  if (!std::exchange(told, true)) call([&] { s->listener->peer_up(from); });
-  call([&] { s->listener->received(from, a.bytes); });
+  if (!told) told = call([&] { s->listener->peer_up(from); });
+  if (!told) return lose(a);  // its next frame tries again
+  if (!a.is_signal) {
+    call([&] { s->listener->received(from, a.bytes); });
+  } else if (!call([&] { deliver_signal(*s, a); })) {
+    counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+/// Once for all cells of this node that it is for.
+void node_services::deliver_signal(service& to, const arrival& a) {
+  if (a.until_ns != 0 && monotonic_ns() >= a.until_ns) return lose(a);
+  std::span<const std::byte> rest = a.bytes;
+  if (rest.size() < length_bytes) return lose(a);
+  const std::size_t length = std::to_integer<std::size_t>(rest[0]) | (std::to_integer<std::size_t>(rest[1]) << 8U);
+  rest = rest.subspan(length_bytes);
+  if (rest.size() < length) return lose(a);
+  const wire_type* type = nullptr;
+  signal* read = nullptr;
+  try {
+    const std::shared_lock lock(port_mutex_);
+    if (port_ != nullptr) read = port_->read_service_signal(a.from, a.type, rest.subspan(length), type);
+  } catch (...) {  // std::bad_alloc, or what a field throws
+  }
+  if (read == nullptr) return lose(a);
+  read_signal s(*read, *type);
+  struct counted {
+    const arrived_signal& of;
+    counts& to;
+    ~counted() {
+      to.delivered.fetch_add(of.delivered, std::memory_order_relaxed);
+      to.undelivered.fetch_add(of.undelivered, std::memory_order_relaxed);
+    }
+  } counts_what_became{s, counts_};
+  to.listener->signal_received(as_peer(a.from), rest.first(length), s);
 }
 
 }  // namespace karyon::detail

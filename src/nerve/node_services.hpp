@@ -21,6 +21,22 @@
 
 namespace karyon::detail {
 
+struct wire_type;
+
+/// What a service is told of what became of its frame.
+[[nodiscard]] constexpr peer_fate fate_of_service(frame_fate f) noexcept {
+  switch (f) {
+    case frame_fate::accepted: return peer_fate::sent;
+    case frame_fate::no_credit:
+    case frame_fate::expired: return peer_fate::full;
+    case frame_fate::no_route:
+    case frame_fate::peer_down: return peer_fate::down;
+    case frame_fate::too_large: return peer_fate::too_large;
+    case frame_fate::closed: return peer_fate::closed;
+  }
+  return peer_fate::closed;
+}
+
 /// What carries the frames of services: a node.
 class service_port {
 public:
@@ -31,6 +47,13 @@ public:
   /// Any thread; does not block.
   [[nodiscard]] virtual frame_fate send_service(const peer_id& to, std::uint8_t flags,
                                                 std::span<const std::byte> payload) noexcept = 0;
+  /// Likewise: a signal of the user's behind `before`, written once for all of them. Throws std::bad_alloc before anything is sent.
+  virtual void send_service_signal(std::span<const peer> to, std::uint8_t flags, std::span<const std::byte> before,
+                                   const signal& s, std::span<peer_fate> became) = 0;
+  /// What such a frame has behind that: with its type's bare ops, the caller's from then on. Null where it is no signal here. Throws
+  /// std::bad_alloc.
+  [[nodiscard]] virtual signal* read_service_signal(const peer_id& from, std::uint16_t type,
+                                                    std::span<const std::byte> payload, const wire_type*& what) = 0;
 
 protected:
   ~service_port() = default;
@@ -40,7 +63,9 @@ protected:
 /// node ends; the next node of that runtime goes on with it.
 ///
 /// A frame of kind `service` begins with the hash of the service's name (8 bytes, little-endian). A node that has no such service says
-/// so, by a frame without more and with flag 1: then its peer sends nothing until it hears of that service from there.
+/// so, by a frame without more and with flag 1: then its peer sends nothing until it hears of that service from there. With flag 2 it is a
+/// signal of the user's for cells that the service knows; its header has type and time to live, and behind the hash follow the length (2
+/// bytes) and the bytes of what the service has put before it, and the signal's own.
 ///
 /// Listeners are called by one thread of its own, not the transport's: what they do (merge what thousands of cells have joined, ask the
 /// user's callbacks) would hold up heartbeats. What has arrived waits for it in a bounded queue; what is too much is dropped and counted,
@@ -76,9 +101,14 @@ public:
 
   struct counts {
     std::atomic<std::uint64_t> sent{0}, refused{0}, received{0}, dropped{0}, failed{0};
+    // Of them, frames with a signal; and what the received ones became.
+    std::atomic<std::uint64_t> signals_sent{0}, signals_refused{0}, signals_received{0}, signals_lost{0}, delivered{0},
+        undelivered{0};
   };
   [[nodiscard]] const counts& stats() const noexcept { return counts_; }
 
+  /// Services rely on 512 bytes a frame.
+  static constexpr std::size_t frame_bytes_least = 512 + 8;
   static constexpr std::size_t queue_bytes_max = std::size_t{16} << 20u;
   /// Of one peer, so that there is room for others.
   static constexpr std::size_t queue_bytes_of_one = queue_bytes_max / 2;
@@ -110,23 +140,32 @@ private:
     std::uint64_t service = 0;
     bool absent = false;
     std::vector<std::byte> bytes;
+    bool is_signal = false;
+    std::uint16_t type = 0;
+    std::uint64_t until_ns = 0;  // of a signal with a time to live
   };
+  class read_signal;
 
   void run();
   /// Until the end. Throws std::bad_alloc.
   void serve();
   template <class F>
-  void call(F&& f) noexcept;
-  void reconcile(service& s);
+  bool call(F&& f) noexcept;
+  /// False if the listener could not be told all; it is to be told again.
+  [[nodiscard]] bool reconcile(service& s);
   void deliver(const arrival& a);
+  void deliver_signal(service& to, const arrival& a);
+  void lose(const arrival& a) noexcept;
   void say_absent(const peer_id& to, std::uint64_t service) noexcept;
   void close(std::uint64_t hash, const std::shared_ptr<service>& s) noexcept;
   [[nodiscard]] peer_fate send(const peer& to, std::uint64_t hash, std::span<const std::byte> bytes) noexcept;
+  void send_signal(std::span<const peer> to, std::uint64_t hash, std::span<const std::byte> head, const signal& s,
+                   std::span<peer_fate> became) noexcept;
 
-  mutable std::shared_mutex port_mutex_;     // shared while the port is used; never held while mutex_ is taken
-  service_port* port_ = nullptr;             // port_mutex_
-  peer_id self_;                             // port_mutex_; the last node's
-  std::size_t payload_bytes_max_ = 512 + 8;  // port_mutex_
+  mutable std::shared_mutex port_mutex_;  // shared while the port is used; never held while mutex_ is taken
+  service_port* port_ = nullptr;          // port_mutex_
+  peer_id self_;                          // port_mutex_; the last node's
+  std::size_t payload_bytes_max_ = frame_bytes_least;  // port_mutex_
 
   std::mutex mutex_;
   std::condition_variable changed_;

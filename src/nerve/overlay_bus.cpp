@@ -302,7 +302,8 @@ frame_fate overlay_bus::send(const peer_id& to, const frame_header& header, std:
     case peer_fate::full: return frame_fate::no_credit;
     case peer_fate::too_large: return frame_fate::too_large;
     case peer_fate::closed: return frame_fate::closed;
-    case peer_fate::down: break;
+    case peer_fate::down:
+    case peer_fate::undeclared: break;
   }
   // Only what makes neighbours waits for a connection; a broadcast is for those that there are.
   if (header.kind != frame_kind::gossip) return frame_fate::peer_down;

@@ -5,8 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
-#include <utility>
+#include <typeindex>
 #include <vector>
 
 #include <karyon/cell/broadcast.hpp>
@@ -46,18 +45,24 @@ struct group_snapshot {
   std::vector<group> groups;  ///< by name; of a watched group that is empty: none
 };
 
-/// By what process_groups::pick chooses.
+/// By what process_groups::pick chooses. A cell of another node that has joined twice counts once.
 enum class pick_by : std::uint8_t {
   random,
-  round_robin,   ///< one after the other, as they lie; members that come and go disturb the turn
-  least_loaded,  ///< of up to 8 at random, one that has nothing to do, else the one with the fewest signals waiting
-  nearest,       ///< one whose home is on the caller's NUMA node; if none of 64 is, any of these
+  round_robin,  ///< one after the other, as they lie; members that come and go disturb the turn
+  least_loaded,  ///< of up to 8 at random, one that has nothing to do, else the one with the fewest signals waiting; one of
+                 ///< another node, whose load is not known here, only if there is none on this one
+  nearest,  ///< one whose home is on the caller's NUMA node; if none of 64 is, any of these; then one of another node
 };
 
-/// How a send to a group went; the numbers are of its local members.
+/// How a send to a group went.
 struct group_sent {
-  std::size_t accepted = 0;
-  std::size_t refused = 0;  ///< dead, restarting, full, dropped, or without a handler for the type
+  std::size_t accepted = 0;  ///< of the local members
+  std::size_t refused = 0;   ///< of them: dead, restarting, full, dropped, or without a handler for the type
+  /// Other nodes that have members, and have been sent a frame for them. What becomes of it there is counted there
+  /// (node_stats::scope_delivered, scope_undelivered).
+  std::size_t nodes_accepted = 0;
+  /// Those that have not: no room, no link any more, a value larger than a frame, or a type that is not declared here or there.
+  std::size_t nodes_refused = 0;
 };
 
 /// Many cells under one name: so others find and address all who do the same work, without knowing any. Erlang's `pg`.
@@ -73,7 +78,7 @@ struct group_sent {
 ///
 /// A value that names the scope; copies name the same one. It lives as long as its runtime; a handle must not be used after that.
 /// Threads: any, cells too. Scopes share no lock: a group lies in one of 64 shards by its name, and a call holds one shard's lock
-/// for a bounded number of steps (members, send and watch: for a copy of the group). Only where other nodes are told, changes of one
+/// for a bounded number of steps (members, send and watch: for a copy of the group; send takes it again for the nodes that have members). Only where other nodes are told, changes of one
 /// scope go through one more short lock, which gives them their order.
 /// Names are UTF-8 of 1 to name_bytes_max bytes: invalid_argument otherwise. What allocates may throw std::bad_alloc, before
 /// anything has changed.
@@ -117,14 +122,46 @@ public:
   /// is no such watch of that cell.
   result<void> unwatch(const cell_ref& who, watch_id which);
 
-  /// Sends a copy of the value to each local member, those that join meanwhile left out: the members are copied under the lock,
-  /// and sent to outside of it, as by broadcast(). Throws what copying T throws, after having sent to a part.
+  /// Sends a copy of the value to each member on all nodes that are known here, those that join meanwhile left out. The local members are
+  /// copied under the lock, and sent to outside of it, as by broadcast(). Each other node that has members is sent one frame, which
+  /// goes or is refused at once, and sends to its members when the frame arrives; T has to be declared for that (KARYON_SIGNAL). Order:
+  /// what one thread sends to a group arrives in the order sent; towards other nodes that holds among sends to groups alone, not with
+  /// what goes by handles. Throws what copying T throws, after having sent to a part.
   template <class T>
   group_sent send(std::string_view group, const T& value) const {
+    bool elsewhere = false;
+    group_sent sent = send_to(receivers(group, elsewhere), value);
+    if (elsewhere) send_elsewhere(group, detail::payload_signal<T>(&detail::remote_only_ops<T>, value), sent);
+    return sent;
+  }
+  /// To the local members alone.
+  template <class T>
+  group_sent send_local(std::string_view group, const T& value) const {
+    return send_to(local_members(group), value);
+  }
+  /// One member, on whichever node; it can be sent to. not_found: the group has none. O(1) but for least_loaded (8 looks) and nearest
+  /// (64 at most).
+  [[nodiscard]] result<member> pick(std::string_view group, pick_by how = pick_by::random) const;
+  /// One of this node's.
+  [[nodiscard]] result<member> pick_local(std::string_view group, pick_by how = pick_by::random) const;
+
+  /// Ends the scope on this node: its members leave, other nodes forget them, watches end, later calls say closed. open() makes a new
+  /// one of the name. Idempotent.
+  void stop();
+  explicit operator bool() const noexcept { return store_ != nullptr; }
+  friend bool operator==(const process_groups&, const process_groups&) = default;
+
+private:
+  explicit process_groups(detail::group_store* s) noexcept : store_(s) {}
+  result<group_snapshot> watch_group(std::string_view group, const member& who, const detail::signal_ops* ops);
+  result<group_snapshot> watch_scope(const member& who, const detail::signal_ops* ops);
+  [[nodiscard]] std::vector<member> receivers(std::string_view group, bool& elsewhere) const;
+  void send_elsewhere(std::string_view group, const detail::signal& s, group_sent& sent) const;
+  template <class T>
+  static group_sent send_to(const std::vector<member>& to, const T& value) {
     static_assert(detail::check_sendable<T>());
     group_sent sent;
     detail::bulk_sender sender;
-    const std::vector<member> to = local_members(group);
     constexpr std::size_t ahead = 12;
     const detail::class_info* last = nullptr;
     const detail::signal_ops* ops = nullptr;
@@ -143,19 +180,6 @@ public:
     }
     return sent;
   }
-  /// One local member. not_found: the group has none. O(1) but for least_loaded (8 looks) and nearest (64 at most).
-  [[nodiscard]] result<member> pick(std::string_view group, pick_by how = pick_by::random) const;
-
-  /// Ends the scope on this node: its members leave, other nodes forget them, watches end, later calls say closed. open() makes a new
-  /// one of the name. Idempotent.
-  void stop();
-  explicit operator bool() const noexcept { return store_ != nullptr; }
-  friend bool operator==(const process_groups&, const process_groups&) = default;
-
-private:
-  explicit process_groups(detail::group_store* s) noexcept : store_(s) {}
-  result<group_snapshot> watch_group(std::string_view group, const member& who, const detail::signal_ops* ops);
-  result<group_snapshot> watch_scope(const member& who, const detail::signal_ops* ops);
   detail::group_store* store_ = nullptr;
 };
 

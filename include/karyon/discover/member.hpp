@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <karyon/cell/ref.hpp>
+#include <karyon/cell/signals.hpp>
 
 namespace karyon {
 
@@ -25,16 +26,30 @@ namespace detail {
 
 struct member_access;
 
+/// The way to cells of other nodes that a scope's groups or names have told of.
+class far_port {
+public:
+  far_port() = default;
+  far_port(const far_port&) = delete;
+  far_port& operator=(const far_port&) = delete;
+  /// Any thread. The signal stays the caller's.
+  [[nodiscard]] virtual send_result send_far(std::uint64_t node, std::uint64_t number, const signal& s) noexcept = 0;
+
+protected:
+  ~far_port() = default;
+};
+
 /// The class of an incarnation or role that is alive; null if it is not.
 [[nodiscard]] KARYON_API const class_info* class_of(const address& a, bool role) noexcept;
 
 }  // namespace detail
 
 /// A cell as groups and the registry keep it: an incarnation (made from a ref), a supervised role (made from a child handle), which
-/// stays through restarts, or a cell of another node, which is only named here.
+/// stays through restarts, or a cell of another node, which can be sent to.
 ///
-/// A plain value, as ref is: any thread, free to copy and to send. Equal are two that name the same incarnation, the same role or
-/// the same cell elsewhere; a role and its present incarnation are two members.
+/// A plain value, as ref is: any thread, free to copy and to send within its process (one of another node: for as long as the runtime
+/// lives in whose scope it was found). Equal are two that name the same incarnation, the same role or the same cell elsewhere; a role
+/// and its present incarnation are two members.
 class member {
 public:
   member() noexcept = default;
@@ -79,15 +94,20 @@ public:
   /// Whether it names a local cell of this class.
   template <class C>
   [[nodiscard]] bool is() const noexcept {
-    return class_ == &detail::class_info_of<C>::value;
+    return local() && class_ == &detail::class_info_of<C>::value;
   }
 
-  /// As cell_ref::send: `no_handler` if the class does not accept the type. To a cell elsewhere, `dead`: what the nervous system
-  /// carries goes by its own handles.
+  /// As cell_ref::send: `no_handler` if the class does not accept the type. To a cell elsewhere it goes by its scope's link (the type is
+  /// declared with KARYON_SIGNAL): `accepted` says that its node has room, `peer_down` also that the scope has no link to it.
   template <class T>
   send_result send(T&& value) const {
     using signal_type = std::remove_cvref_t<T>;
     static_assert(detail::check_sendable<signal_type>());
+    if (!local()) {
+      if (far_ == nullptr) return send_result::dead;
+      const detail::payload_signal<signal_type> made(&detail::remote_only_ops<signal_type>, std::forward<T>(value));
+      return far_->send_far(node_.value, number_, made);
+    }
     if (class_ == nullptr) return send_result::dead;
     const detail::signal_ops* ops = class_->find_tell(std::type_index(typeid(signal_type)));
     if (ops == nullptr) return alive() ? send_result::no_handler : send_result::dead;
@@ -103,7 +123,10 @@ public:
 private:
   friend struct detail::member_access;
   detail::address at_;
-  const detail::class_info* class_ = nullptr;
+  union {
+    const detail::class_info* class_ = nullptr;  // of a local one
+    detail::far_port* far_;                      // of one elsewhere
+  };
   node_id node_;
   std::uint64_t number_ = 0;
   bool role_ = false;
@@ -117,7 +140,7 @@ namespace detail {
 /// The library's way into members.
 struct member_access {
   static const address& at(const member& m) noexcept { return m.at_; }
-  static const class_info* class_of(const member& m) noexcept { return m.class_; }
+  static const class_info* class_of(const member& m) noexcept { return m.local() ? m.class_ : nullptr; }
   static member make(const address& a, bool role, const class_info* c) noexcept {
     member m;
     m.at_ = a;
@@ -125,10 +148,11 @@ struct member_access {
     m.class_ = c;
     return m;
   }
-  static member elsewhere(std::uint64_t node, std::uint64_t number) noexcept {
+  static member elsewhere(std::uint64_t node, std::uint64_t number, far_port& by) noexcept {
     member m;
     m.node_.value = node;
     m.number_ = number;
+    m.far_ = &by;
     return m;
   }
 };

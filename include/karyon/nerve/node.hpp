@@ -27,7 +27,8 @@ struct node_options {
   std::string name;
   /// Where it listens, whom it calls, and whom it lets in. By default nothing listens and nobody is called.
   synapse_options synapse{};
-  /// The largest frame, header not included (and not above synapse_options::frame_bytes_max); what is larger is refused (`too_large`).
+  /// The largest frame, header not included (and not above synapse_options::frame_bytes_max); what is larger is refused (`too_large`). Both
+  /// are 520 at least, which groups and names between nodes need: invalid_argument otherwise.
   std::size_t frame_bytes_max = std::size_t{1} << 20U;
   /// How long a signal may take to its node before it is dropped and counted (`expired`). 0: without limit.
   std::chrono::microseconds time_to_live{0};
@@ -74,6 +75,14 @@ struct node_stats {
   std::uint64_t service_received = 0;
   std::uint64_t service_dropped = 0;   ///< beyond what waits at most, of a link that is over, or not well-formed
   std::uint64_t service_failures = 0;  ///< calls that threw (no memory)
+
+  // Of these frames, those with a signal that was sent to a group, or to one that was found by a group or a name.
+  std::uint64_t scope_sent = 0;       ///< one a node, however many members it has
+  std::uint64_t scope_refused = 0;    ///< at the send: not connected, no room, too large, or not declared
+  std::uint64_t scope_received = 0;   ///< from other nodes
+  std::uint64_t scope_lost = 0;       ///< of them: beyond what waits at most, too late, not declared here or unreadable
+  std::uint64_t scope_delivered = 0;  ///< to cells here, in their mailboxes
+  std::uint64_t scope_undelivered = 0;  ///< to cells here that have ended, are full, or do not accept the type
 };
 
 /// Another node, as this one knows it.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <karyon/cell/broadcast.hpp>
+#include <karyon/cell/detail/copyable.hpp>
 #include <karyon/nerve/detail/codec.hpp>
 #include <karyon/nerve/detail/schema.hpp>
 
@@ -26,6 +27,17 @@ signal* make_arrival(const signal_ops& ops, wire_reader& from, foreign_reply* as
 }
 
 template <class T>
+constexpr auto copy_of_arrival() noexcept -> signal* (*)(const signal_ops&, const signal&) {
+  if constexpr (can_copy<T>()) {
+    return [](const signal_ops& ops, const signal& of) -> signal* {
+      return make_signal<payload_signal<T>>(&ops, static_cast<const payload_signal<T>&>(of).payload);
+    };
+  } else {
+    return nullptr;
+  }
+}
+
+template <class T>
 [[nodiscard]] wire_type& make_wire_type() {
   static_assert(check_sendable<T>());
   static_assert(
@@ -35,7 +47,9 @@ template <class T>
       "made of those");
   static_assert(std::is_default_constructible_v<T>,
                 "karyon: a signal that crosses is made without arguments at the receiver, then filled");
-  auto& t = *new wire_type{type_name<T>(), {}, 0, std::type_index(typeid(T)), 0, &make_arrival<T>};
+  auto& t =
+      *new wire_type{type_name<T>(),      {}, 0, std::type_index(typeid(T)), 0, &make_arrival<T>, &remote_only_ops<T>,
+                     copy_of_arrival<T>()};
   describe<T>(t.text);
   t.text += layout_of<T>();
   t.schema = wire_hash(goes_raw<T> ? "raw " + t.text : t.text, wire_hash(t.name));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Groups and names of several nodes, over a network in memory: the behaviours of Erlang's pg and of Syn, a sentence each.
+#include "discover/peer_link.hpp"
 #include "support/catch.hpp"
 #include "unit/discover/discover_testing.hpp"
 
@@ -308,6 +309,41 @@ TEST_CASE("a peer that claims a time at which clocks would begin anew is not bel
   }
   CHECK(a.of(2)->size() == 1);
   CHECK(a.malformed() > 0);
+}
+
+TEST_CASE("what a table has had no memory for is handed over with the next tick, nothing twice") {
+  memory_colony c;
+  node a(c, 1);
+  struct forgetful final : detail::peer_sink {
+    void remote_changed(std::span<const detail::replica_change> changes, std::size_t& done) override {
+      for (const detail::replica_change& change : changes) {
+        if (change.key == "ears" && failures-- > 0) throw std::bad_alloc();
+        seen.push_back(change.key);
+        ++done;
+      }
+    }
+    void asked_to_remove(std::uint64_t, std::string_view) override {}
+    void signal_for_group(std::string_view, detail::arrived_signal&) override {}
+    void signal_for_cell(std::uint64_t, detail::arrived_signal&) override {}
+    int failures = 2;
+    names seen;
+  } sink;
+  for (const char* group : {"arms", "ears", "eyes"}) a.joined(group);
+  const auto net = c.add(2);
+  auto link = detail::peer_link::open(*net, "pg/scope", 7, sink);
+  c.connect(1, 2);
+  for (int i = 0; i < 2; ++i) {
+    try {
+      c.pump();
+      c.tick();
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  c.pump();
+  c.tick();
+  CHECK(sink.failures < 0);
+  CHECK(sink.seen == names{"arms", "ears", "eyes"});
+  link.reset();
 }
 
 TEST_CASE("after a claim of the latest time names are still given, found and taken over") {

@@ -82,6 +82,10 @@ struct wire_type {
   /// The signal for a receiver with these ops; `asker` for a question, whose it is from then on. Null if what comes is no such
   /// value. Throws std::bad_alloc.
   signal* (*make)(const signal_ops& ops, wire_reader& from, foreign_reply* asker) = nullptr;
+  /// The ops of one that is only read, and copied for its receivers.
+  const signal_ops* bare = nullptr;
+  /// Another one, for a receiver with these ops; null where the type can not be copied. Throws what copying throws.
+  signal* (*copy)(const signal_ops& ops, const signal& of) = nullptr;
 };
 
 /// Puts a type on the list of this process, from which the greetings of its nodes are made. Any thread; at the start of the program, from

@@ -184,6 +184,249 @@ TEST_CASE("a node that is made after another of its runtime has ended goes on wi
   CHECK(eventually([&] { return a.members("eyes") == 1 && b.members("eyes") == 1; }));
 }
 
+namespace {
+
+struct rumour {
+  std::string text;
+  std::vector<std::int32_t> numbers;
+};
+KARYON_SIGNAL(rumour, text, numbers)
+struct at_home {
+  int number = 0;
+};
+
+struct heard {
+  std::atomic<int> rumours{0};
+  std::atomic<int> numbers{0};
+};
+
+class listener : public cell {
+public:
+  using accepts = signals<rumour, at_home>;
+  explicit listener(heard& h) : heard_(&h) {}
+  void on(const rumour& r) {
+    for (const std::int32_t n : r.numbers) heard_->numbers += n;
+    ++heard_->rumours;
+  }
+  void on(at_home) { ++heard_->rumours; }
+
+private:
+  heard* heard_;
+};
+class deaf : public cell {
+public:
+  using accepts = signals<quit>;
+  void on(quit) {}
+};
+
+/// Two nodes whose scopes know each other, and what the cells of each have heard.
+struct gossips : two_dwellings {
+  explicit gossips(std::string_view scope = "scope")
+      : at_a(*process_groups::open(rt_a, scope)), at_b(*process_groups::open(rt_b, scope)) {}
+  ref<listener> join_a(std::string_view group) {
+    const auto r = rt_a.spawn<listener>(heard_a);
+    REQUIRE(at_a.join(group, r));
+    return r;
+  }
+  ref<listener> join_b(std::string_view group) {
+    const auto r = rt_b.spawn<listener>(heard_b);
+    REQUIRE(at_b.join(group, r));
+    return r;
+  }
+  [[nodiscard]] bool both_know(std::string_view group, std::size_t n) const {
+    return eventually([&] { return at_a.members(group).size() == n && at_b.members(group).size() == n; });
+  }
+  // The cells refer to these, and end with the runtimes of the base: they must outlive them.
+  static inline heard heard_a;
+  static inline heard heard_b;
+  process_groups at_a;
+  process_groups at_b;
+};
+
+}  // namespace
+
+TEST_CASE("a send to a group reaches the members of other nodes with one frame a node") {
+  gossips t;
+  t.heard_a.rumours = t.heard_b.rumours = t.heard_b.numbers = 0;
+  t.join_a("eyes");
+  const auto twice = t.join_b("eyes");
+  REQUIRE(t.at_b.join("eyes", twice));
+  for (int i = 0; i < 8; ++i) t.join_b("eyes");
+  REQUIRE(t.at_b.join("eyes", t.rt_b.spawn<deaf>()));
+  REQUIRE(t.both_know("eyes", 12));
+  const group_sent sent = t.at_a.send("eyes", rumour{"it is said", {1, 2}});
+  CHECK(sent.accepted == 1);
+  CHECK(sent.refused == 0);
+  CHECK(sent.nodes_accepted == 1);
+  CHECK(sent.nodes_refused == 0);
+  CHECK(eventually([&] { return t.heard_a.rumours == 1 && t.heard_b.rumours == 10; }));
+  CHECK(t.heard_b.numbers == 30);
+  CHECK(eventually([&] { return t.b.stats().scope_delivered == 10; }));
+  CHECK(t.b.stats().scope_undelivered == 1);
+  CHECK(t.b.stats().scope_received == 1);
+  CHECK(t.b.stats().scope_lost == 0);
+  CHECK(t.a.stats().scope_sent == 1);
+  CHECK(t.at_a.send_local("eyes", rumour{"here alone", {}}).nodes_accepted == 0);
+  CHECK(eventually([&] { return t.heard_a.rumours == 2; }));
+  CHECK(t.a.stats().scope_sent == 1);
+}
+
+TEST_CASE("a send to a group says which nodes were not sent to: type not declared, value too large, link lost") {
+  gossips t;
+  t.join_b("eyes");
+  REQUIRE(t.both_know("eyes", 1));
+  CHECK(t.at_a.send("eyes", at_home{1}).nodes_refused == 1);
+  CHECK(t.at_a.send("eyes", rumour{std::string(std::size_t{2} << 20U, 'x'), {}}).nodes_refused == 1);
+  t.net.grant(0);
+  CHECK(t.at_a.send("eyes", rumour{}).nodes_refused == 1);
+  t.net.grant(1'000'000);
+  CHECK(t.a.stats().scope_refused == 3);
+  CHECK(t.at_a.send("eyes", rumour{}).nodes_accepted == 1);
+  t.net.cut(t.a, t.b, link_loss::unreachable);
+  // Until the scope has heard of it the node is refused, and then there is none.
+  CHECK(t.at_a.send("eyes", rumour{}).nodes_accepted == 0);
+  CHECK(eventually([&] { return t.at_a.members("eyes").empty(); }));
+  CHECK(t.at_a.send("eyes", rumour{}).nodes_refused == 0);
+}
+
+TEST_CASE("a member that is picked on another node can be sent to, until it leaves") {
+  gossips t;
+  t.heard_a.rumours = t.heard_b.rumours = 0;
+  const auto there = t.join_b("eyes");
+  REQUIRE(t.both_know("eyes", 1));
+  CHECK(t.at_a.pick_local("eyes").error().code() == errc::not_found);
+  for (const pick_by how : {pick_by::random, pick_by::round_robin, pick_by::least_loaded, pick_by::nearest}) {
+    const member m = t.at_a.pick("eyes", how).value();
+    CHECK_FALSE(m.local());
+    CHECK(m.send(rumour{"to one", {}}) == send_result::accepted);
+    CHECK(m.send(at_home{}) == send_result::not_declared);
+  }
+  CHECK(eventually([&] { return t.heard_b.rumours == 4; }));
+  const member m = t.at_a.pick("eyes").value();
+  const auto here = t.join_a("eyes");
+  CHECK(t.at_a.pick("eyes", pick_by::least_loaded).value() == member(here));
+  CHECK(t.at_a.pick("eyes", pick_by::nearest).value() == member(here));
+  const member one = t.at_a.pick("eyes", pick_by::round_robin).value();
+  const member other = t.at_a.pick("eyes", pick_by::round_robin).value();
+  CHECK(one.local() != other.local());
+  bool far = false;
+  bool near = false;
+  for (int i = 0; i < 200; ++i) (t.at_a.pick("eyes")->local() ? near : far) = true;
+  CHECK((far && near));
+  // It stays a cell of b, and has nothing in the scope any more.
+  REQUIRE(t.at_b.leave("eyes", there));
+  CHECK(m.send(rumour{"too late", {}}) == send_result::accepted);
+  CHECK(eventually([&] { return t.b.stats().scope_undelivered == 1; }));
+  CHECK(t.heard_b.rumours == 4);
+  t.net.cut(t.a, t.b, link_loss::died);
+  CHECK(m.send(rumour{"nobody there", {}}) == send_result::peer_down);
+  t.at_a.stop();
+  CHECK(m.send(rumour{"no scope", {}}) == send_result::closed);
+}
+
+TEST_CASE("a cell that was found by its name on another node can be sent to, in each of its lives as a role") {
+  gossips t("names");
+  t.heard_b.rumours = 0;
+  auto at_a = *registry::open(t.rt_a, "names");
+  auto at_b = *registry::open(t.rt_b, "names");
+  auto tissue = t.rt_b.supervise({});
+  const auto heart = tissue.start<listener>(std::ref(t.heard_b));
+  REQUIRE(at_b.add("heart", heart));
+  REQUIRE(eventually([&] { return at_a.find("heart").has_value(); }));
+  const member m = at_a.find("heart").value();
+  CHECK(m.send(rumour{"first life", {}}) == send_result::accepted);
+  CHECK(eventually([&] { return t.heard_b.rumours == 1; }));
+  const cell_ref before = heart.get();
+  t.rt_b.exit(before, exit_reason::killed());
+  REQUIRE(eventually([&] { return heart.get() && !(cell_ref(heart.get()) == before); }));
+  // Between two lives it is refused there.
+  CHECK(eventually([&] { return ok(m.send(rumour{"second life", {}})) && t.heard_b.rumours > 1; }));
+}
+
+TEST_CASE("a node is not made with frames too small for groups and names: the error names the field") {
+  runtime rt(quiet(1));
+  const auto why = [&rt](const node_options& o) -> std::string {
+    try {
+      const node made(rt, o);
+    } catch (const runtime_error& e) {
+      return e.why().code() == errc::invalid_argument ? e.why().message() : "another error";
+    }
+    return "none";
+  };
+  CHECK(why({.name = "a", .frame_bytes_max = 519}).find("node_options::frame_bytes_max") != std::string::npos);
+  CHECK(why({.name = "a", .frame_bytes_max = 520}) == "none");
+  node_options listens{.name = "a"};
+  temporary_tree tree;
+  listens.synapse.listen = {"ipc://" + tree.path("n/a")};
+  listens.synapse.frame_bytes_max = 519;
+  CHECK(why(listens).find("synapse_options::frame_bytes_max") != std::string::npos);
+}
+
+TEST_CASE("a service that could not take in who is up or down is told again") {
+  struct no_port final : detail::service_port {
+    [[nodiscard]] detail::peer_id self() const noexcept override { return {1, 1}; }
+    [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return 4096; }
+    [[nodiscard]] std::vector<std::string> endpoints() const override { return {}; }
+    void call(const std::string&) override {}
+    [[nodiscard]] detail::frame_fate send_service(const detail::peer_id&, std::uint8_t,
+                                                  std::span<const std::byte>) noexcept override {
+      return detail::frame_fate::no_route;
+    }
+    void send_service_signal(std::span<const detail::peer>, std::uint8_t, std::span<const std::byte>,
+                             const detail::signal&, std::span<detail::peer_fate>) override {}
+    [[nodiscard]] detail::signal* read_service_signal(const detail::peer_id&, std::uint16_t, std::span<const std::byte>,
+                                                      const detail::wire_type*&) override {
+      return nullptr;
+    }
+  } port;
+  struct hard_of_hearing final : detail::peer_listener {
+    void peer_up(const detail::peer&) override { hear(up); }
+    void peer_down(const detail::peer&) override { hear(down); }
+    void received(const detail::peer&, std::span<const std::byte>) override {}
+    void tick(std::uint64_t) override {}
+    void hear(std::atomic<int>& what) {
+      if (failures-- > 0) throw std::bad_alloc();
+      ++what;
+    }
+    std::atomic<int> failures{2};
+    std::atomic<int> up{0};
+    std::atomic<int> down{0};
+  } listener;
+  detail::node_services services;
+  REQUIRE(services.attach(port));
+  const auto channel = services.open("hearing", listener);
+  services.link_up({2, 1});
+  CHECK(eventually([&] { return listener.up == 1; }));
+  listener.failures = 2;
+  services.link_down({2, 1});
+  CHECK(eventually([&] { return listener.down == 1; }));
+  CHECK(listener.up == 1);
+  services.detach();
+}
+
+TEST_CASE("what comes for a group is counted where nobody can take it, and harms nothing") {
+  gossips t;
+  t.join_b("eyes");
+  REQUIRE(t.both_know("eyes", 1));
+  detail::node_core& core = detail::node_access::core(t.a);
+  const detail::peer_id to = detail::node_access::core(t.b).self();
+  const auto says = [&](std::uint8_t flags, std::vector<std::uint8_t> behind, std::string_view service) {
+    std::vector<std::byte> frame;
+    const std::uint64_t hash = detail::wire_hash(service);
+    for (int i = 0; i < 8; ++i) frame.push_back(static_cast<std::byte>(hash >> (8 * i)));
+    for (const std::uint8_t b : behind) frame.push_back(static_cast<std::byte>(b));
+    return core.send_service(to, flags, frame) == detail::frame_fate::accepted;
+  };
+  CHECK(says(2, {}, "pg/scope"));                      // no length
+  CHECK(says(2, {5, 0, 1}, "pg/scope"));               // less than it says
+  CHECK(says(2, {2, 0, 1, 'x', 0x90}, "pg/scope"));    // of a type that nobody has
+  CHECK(says(2, {2, 0, 1, 'x', 0x90}, "pg/nowhere"));  // for a scope that is not there
+  CHECK(eventually([&] { return t.b.stats().scope_lost == 4; }));
+  CHECK(t.b.stats().scope_received == 4);
+  CHECK(t.at_a.send("eyes", rumour{}).nodes_accepted == 1);
+  CHECK(eventually([&] { return t.b.stats().scope_delivered == 1; }));
+}
+
 TEST_CASE("a scope that is opened late is found, and one that is stopped is gone from other nodes") {
   two_dwellings t;
   auto at_a = *process_groups::open(t.rt_a, "late");
