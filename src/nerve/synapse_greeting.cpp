@@ -141,7 +141,7 @@ void reactor::hear_greeting(arrival& a, const link_greeting& g) {
   l.heard = g.sent_at;
   l.heard_at = a.now;
   {
-    const std::lock_guard lock(l.sending);
+    const auto lock = lock_sending(l);
     l.epoch_out = g.epoch;
   }
   l.lane_offered = a.lane_name;
@@ -209,7 +209,7 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
   if (l.lane_offered != 0 && may_have_lanes(l)) l.lane_out = lane::open(l.lane_offered);
   if (l.lane_out != nullptr) {
-    const std::lock_guard lock(l.sending);
+    const auto lock = lock_sending(l);
     l.direct = true;
     l.has_direct.store(true, std::memory_order_relaxed);
   }
@@ -266,10 +266,10 @@ void reactor::say_good_bye() noexcept {
   for (link* l : links_.all()) {
     const bool up = l->at == link::phase::up;
     if (up) {
+      l->way->socket.set(zmq::sockopt::linger, good_bye_ms);
       outgoing_.clear();
       append_word(outgoing_, link_word::bye, l->epoch_out);
-      l->way->socket.set(zmq::sockopt::linger, good_bye_ms);
-      static_cast<void>(pass(outgoing_, *l->way));
+      if (!say_bye_by_stream(*l)) static_cast<void>(pass(outgoing_, *l->way));
     }
     take_down(*l, link_loss::closed, false);
   }

@@ -122,7 +122,7 @@ std::size_t lane::room() const noexcept {
   return used <= size_ ? size_ - static_cast<std::size_t>(used) : 0;
 }
 
-bool lane::is_nonsense() const noexcept { return mine_ - both_->head.load(std::memory_order_seq_cst) > size_; }
+bool lane::is_over() const noexcept { return mine_ - both_->head.load(std::memory_order_seq_cst) > size_; }
 
 std::size_t lane::put(std::span<const std::byte> bytes) noexcept {
   const std::size_t n = std::min(bytes.size(), room());

@@ -10,6 +10,8 @@
 
 #include <karyon/core/export.hpp>
 
+#include "nerve/synapse_way_out.hpp"
+
 namespace karyon::detail {
 
 /// A passage for messages from the reactor of one process to that of another one on the same machine, without a system call: bytes in
@@ -28,7 +30,7 @@ namespace karyon::detail {
 ///
 /// The other process is of this user, but may be broken: what it writes is looked at before it is used, and a message is copied out before
 /// it is read.
-class KARYON_API lane {
+class KARYON_API lane final : public way_out {
 public:
   static constexpr std::size_t bytes_min = 64U << 10U;
   static constexpr std::size_t bytes_max = 64U << 20U;
@@ -37,9 +39,7 @@ public:
   [[nodiscard]] static std::unique_ptr<lane> make(std::size_t bytes) noexcept;
   /// Sender. Null if there is none of that name which is this user's alone; then another way must be taken.
   [[nodiscard]] static std::unique_ptr<lane> open(std::uint64_t name) noexcept;
-  ~lane();
-  lane(const lane&) = delete;
-  lane& operator=(const lane&) = delete;
+  ~lane() override;
 
   /// Not 0.
   [[nodiscard]] std::uint64_t name() const noexcept { return name_; }
@@ -50,16 +50,13 @@ public:
 
   // The sender's.
 
-  /// How many bytes can be put in now, at least.
-  [[nodiscard]] std::size_t room() const noexcept;
-  /// Takes the first of these bytes, as many as there is room for; how many.
-  [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept;
-  /// Whether the receiver says that it has taken what was never put in: then there is no room, and never will be.
-  [[nodiscard]] bool is_nonsense() const noexcept;
-  /// Whether the receiver slept when bytes were put in: it is to be woken, once.
-  [[nodiscard]] bool has_sleeper() noexcept;
-  /// Before the sender sleeps with bytes left over: false if there is room meanwhile.
-  [[nodiscard]] bool wait_for_room() noexcept;
+  [[nodiscard]] std::size_t room() const noexcept override;
+  [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept override;
+  /// Whether the receiver says that it has taken what was never put in.
+  [[nodiscard]] bool is_over() const noexcept override;
+  [[nodiscard]] bool has_sleeper() noexcept override;
+  [[nodiscard]] bool wait_for_room() noexcept override;
+  [[nodiscard]] bool is_stream() const noexcept override { return false; }
 
   // The receiver's.
 

@@ -115,9 +115,9 @@ TEST_CASE("what the other process says of a lane and can not be is nonsense, and
   auto* const head = tail + 8;
   const auto out = lane::open(in->name());
   REQUIRE(out != nullptr);
-  CHECK_FALSE(out->is_nonsense());
+  CHECK_FALSE(out->is_over());
   head->store(1);  // of nothing that was put in
-  CHECK(out->is_nonsense());
+  CHECK(out->is_over());
   CHECK(out->room() == 0);
   tail->store(lane::bytes_min + 1);
   CHECK(in->end() == lane::bytes_min);
