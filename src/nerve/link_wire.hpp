@@ -29,8 +29,8 @@ enum class link_word : std::uint16_t {
   stream_begin = 10  // no frame comes behind this one by ZeroMQ, until the stream has ended
 };
 
-/// Payload of `lane`, 8 bytes: its name.
-inline constexpr std::size_t lane_word_bytes = 8;
+/// Payload of `lane`, 24 bytes: process (4), descriptor of the memory (4), of the pipe that wakes its reader (4), 0 (4), key (8).
+inline constexpr std::size_t lane_word_bytes = 24;
 
 /// Payload of `stream_offer`, 12 bytes: port (4), token (8).
 inline constexpr std::size_t stream_offer_bytes = 12;

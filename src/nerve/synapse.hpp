@@ -68,6 +68,7 @@ struct synapse_stats {
   std::uint64_t links_up = 0;  // now
   std::uint64_t links_made = 0;
   std::array<std::uint64_t, 4> links_lost{};  // by link_loss
+  std::uint64_t lanes_refused = 0;            // shared memory that was offered and could not be had, or must not
   std::uint64_t calls_failed = 0;             // connections that did not lead to a link
   std::array<std::uint64_t, greeting_refusals> greetings_refused{};
   std::uint64_t keys_refused = 0;

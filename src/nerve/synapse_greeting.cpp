@@ -79,9 +79,13 @@ void reactor::greet(link& l, std::uint64_t now) {
   g.hello = hello_;
   outgoing_.clear();
   if (l.lane_in != nullptr) {
-    std::array<std::byte, lane_word_bytes> name{};
-    store_le(name.data(), l.lane_in->name());
-    append_word(outgoing_, link_word::lane, 0, name);
+    const lane_offer offer = l.lane_in->offer();
+    std::array<std::byte, lane_word_bytes> where{};
+    store_le(where.data(), offer.process);
+    store_le(where.data() + 4, offer.descriptor);
+    store_le(where.data() + 8, static_cast<std::uint32_t>(bell_fds_[1]));
+    store_le(where.data() + 16, offer.key);
+    append_word(outgoing_, link_word::lane, 0, where);
   }
   append_link_greeting(outgoing_, g);
   l.way->greeted_bytes += outgoing_.size();
@@ -144,7 +148,8 @@ void reactor::hear_greeting(arrival& a, const link_greeting& g) {
     const auto lock = lock_sending(l);
     l.epoch_out = g.epoch;
   }
-  l.lane_offered = a.lane_name;
+  l.lane_offered = a.lane;
+  l.bell_offered = a.bell;
   l.knows_us = g.heard_cookie == l.way->cookie;
   // What it has heard on another connection may be a former life's, whose clock need not be ours.
   if (l.knows_us && g.heard != 0) l.clock.learn(g.heard, g.heard_at, a.now);
@@ -207,7 +212,7 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
     if (t->whose == &l) t->pause_ns = 0, t->failures = 0;
   }
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
-  if (l.lane_offered != 0 && may_have_lanes(l)) l.lane_out = lane::open(l.lane_offered);
+  open_lane(l);
   if (l.lane_out != nullptr) {
     const auto lock = lock_sending(l);
     l.direct = true;

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "core/log.hpp"
 #include "nerve/little_endian.hpp"
 #include "nerve/synapse_reactor.hpp"
 #include "sched/parker.hpp"
@@ -26,10 +27,23 @@ void reactor::offer_lane(link& l) {
   if (may_have_lanes(l)) l.lane_in = lane::make(options_.shared_bytes);
 }
 
+/// What the peer has offered, if it can be had; else frames go by ZeroMQ.
+void reactor::open_lane(link& l) {
+  if (l.lane_offered.key == 0 || !may_have_lanes(l)) return;
+  auto opened = lane::open(l.lane_offered);
+  if (!opened) {
+    ++count_.lanes_refused;
+    if (log_enabled(log_level::debug)) log(log_level::debug, "synapse: " + opened.error().message());
+    return;
+  }
+  (*opened)->set_bell(bell::open(l.lane_offered.process, l.bell_offered));
+  l.lane_out = std::move(*opened);
+}
+
 void reactor::close_lanes(link& l) noexcept {
   l.lane_in.reset();
   l.lane_out.reset();
-  l.lane_offered = 0;
+  l.lane_offered = {};
   l.left.clear();
   l.left_at = 0;
   close_streams(l);
@@ -51,7 +65,7 @@ bool reactor::hear_lane(link& l) {
   for (int i = 0; i < messages_a_turn && hear_message(l); ++i) progress = true;
   // Also where no message came whole: one that is longer than the ring comes in parts, and the sender sleeps in between.
   if (l.at == link::phase::up && l.lane_in != nullptr && l.lane_in->has_waiter()) {
-    send_pulse(l, monotonic_ns());
+    if (l.lane_out == nullptr || !l.lane_out->ring()) send_pulse(l, monotonic_ns());
     progress = true;
   }
   return progress;
@@ -98,7 +112,7 @@ bool reactor::drain_by_lane(link& l) {
     if (!lock.owns_lock()) return false;  // a sender passes one on
     progress = l.left.empty() ? pass_by_lane(l, now) : send_left(l);
     over = l.lane_out->is_over();
-    if (l.lane_out->has_sleeper()) l.wake_peer.store(true, std::memory_order_relaxed);
+    if (l.lane_out->has_sleeper() && !l.lane_out->ring()) l.wake_peer.store(true, std::memory_order_relaxed);
   }
   if (over && l.lane_out->is_stream()) {
     stream_ended(l, now);
@@ -176,7 +190,7 @@ bool reactor::send_at_once(link& l) noexcept {
   l.sent_slots += slots_of(r.header.length);
   ++l.direct_frames;
   l.out.pop();
-  if (l.lane_out->has_sleeper()) {
+  if (l.lane_out->has_sleeper() && !l.lane_out->ring()) {
     l.wake_peer.store(true, std::memory_order_seq_cst);  // by ZeroMQ, which is the reactor's
     return false;
   }

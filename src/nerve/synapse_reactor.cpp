@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nerve/synapse_reactor.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -9,6 +10,7 @@
 #include <zmq.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -24,6 +26,7 @@ namespace {
 constexpr std::uint64_t wake_event = 0;
 constexpr std::uint64_t router_event = 1;
 constexpr std::uint64_t zap_event = 2;
+constexpr std::uint64_t bell_event = 3;
 constexpr std::uint64_t first_call_event = 16;
 
 /// A message gets no further frame beyond this; a single frame may be longer.
@@ -79,6 +82,7 @@ bool reactor::open_descriptors() {
   epoll_fd_ = ::epoll_create1(EPOLL_CLOEXEC);
   if (wake_fd_ < 0 || epoll_fd_ < 0 || !watch(wake_fd_, wake_event, EPOLLIN)) return false;
   if (!watch(router_.get(zmq::sockopt::fd), router_event, EPOLLIN)) return false;
+  if (::pipe2(bell_fds_, O_CLOEXEC | O_NONBLOCK) != 0 || !watch(bell_fds_[0], bell_event, EPOLLIN)) return false;
   return zap_ == nullptr || watch(zap_->descriptor(), zap_event, EPOLLIN);
 }
 
@@ -162,6 +166,9 @@ bool reactor::look_at_events(int timeout_ms) {
       std::uint64_t times = 0;
       static_cast<void>(!::read(wake_fd_, &times, sizeof times));
       run_commands();
+    } else if (event == bell_event) {
+      std::array<std::byte, 64> rung;  // that this thread is awake is all that it was for
+      static_cast<void>(!::read(bell_fds_[0], rung.data(), rung.size()));
     } else if (event == router_event) {
       router_ready_ = true;
     } else if (event == zap_event) {

@@ -81,7 +81,8 @@ private:
     std::uint64_t now;
     zmq::message_t* message;                            // null: it came by a lane or a stream
     std::optional<std::uint64_t> stamp = std::nullopt;  // of the pulse before
-    std::uint64_t lane_name = 0;                        // offered in the same message
+    lane_offer lane = {};                               // offered in the same message
+    std::uint32_t bell = 0;                             // with it
     bool by_stream = false;
   };
 
@@ -136,6 +137,7 @@ private:
   // synapse_lanes.cpp
   [[nodiscard]] bool may_have_lanes(const link& l) const;
   void offer_lane(link& l);
+  void open_lane(link& l);
   void close_lanes(link& l) noexcept;
   bool hear_lanes();
   bool hear_lane(link& l);
@@ -216,6 +218,7 @@ private:
   // Dekker: a sender commits, then looks at this; the reactor sets it, then looks at the rings. Sequentially consistent.
   alignas(64) std::atomic<bool> asleep_{false};
   int wake_fd_ = -1;
+  int bell_fds_[2] = {-1, -1};  // a pipe: peers of this machine ring in the second one
   int epoll_fd_ = -1;
 
   std::mutex commands_mutex_;  // commands_

@@ -196,7 +196,11 @@ bool reactor::read_word(arrival& a, const frame_header& header, std::span<const 
       }
       return true;
     case link_word::lane:
-      if (payload.size() == lane_word_bytes) a.lane_name = load_le<std::uint64_t>(payload.data());
+      if (payload.size() == lane_word_bytes) {
+        a.lane = {load_le<std::uint32_t>(payload.data()), load_le<std::uint32_t>(payload.data() + 4),
+                  load_le<std::uint64_t>(payload.data() + 16)};
+        a.bell = load_le<std::uint32_t>(payload.data() + 8);
+      }
       return true;
     case link_word::stream_ask:
     case link_word::stream_offer:
@@ -234,7 +238,7 @@ bool reactor::read_pulse_of(arrival& a, const frame_header& header, std::span<co
     take_down(*l, link_loss::refused, false);
     return false;
   }
-  if (l->lane_in != nullptr) l->lane_in->forget_name();  // the peer is up: it has opened it, or never will
+  if (l->lane_in != nullptr) l->lane_in->forget_offer();  // the peer is up: it has opened it, or never will
   l->heard = p->sent_at;
   l->heard_at = a.now;
   if (p->heard != 0) l->clock.learn(p->heard, p->heard_at, a.now);

@@ -56,6 +56,7 @@ public:
   [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept override;
   [[nodiscard]] bool is_over() const noexcept override { return broken_; }
   [[nodiscard]] bool has_sleeper() noexcept override { return false; }  // the system wakes it
+  [[nodiscard]] bool ring() noexcept override { return true; }
   [[nodiscard]] bool wait_for_room() noexcept override { return true; }
   [[nodiscard]] bool is_stream() const noexcept override { return true; }
 

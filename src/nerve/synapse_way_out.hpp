@@ -23,6 +23,8 @@ public:
   [[nodiscard]] virtual bool is_over() const noexcept = 0;
   /// Whether the receiver slept when bytes were put in: it is to be woken, once.
   [[nodiscard]] virtual bool has_sleeper() noexcept = 0;
+  /// Any sender's thread: wakes it. False if that can only be done by ZeroMQ.
+  [[nodiscard]] virtual bool ring() noexcept = 0;
   /// Before the sender sleeps with bytes left over: false if there is room meanwhile.
   [[nodiscard]] virtual bool wait_for_room() noexcept = 0;
   /// A connection, where each put() is a system call.
