@@ -23,10 +23,17 @@ enum class link_word : std::uint16_t {
   bye = 5,    // I close
   gone = 6,   // against the connection's direction: what you send me here is of a link that I do not have
   lane = 7,   // before a greeting, in the same message: your frames can come by this shared memory (synapse_lane.hpp)
+  // A connection of the link's own (synapse_stream.hpp). Who does not know these counts them, and that is all.
+  stream_ask = 8,    // I have much for you: where may I call?
+  stream_offer = 9,  // here, with this token
+  stream_begin = 10  // no frame comes behind this one by ZeroMQ, until the stream has ended
 };
 
-/// Payload of `lane`, 8 bytes: its name.
-inline constexpr std::size_t lane_word_bytes = 8;
+/// Payload of `lane`, 24 bytes: process (4), descriptor of the memory (4), of the pipe that wakes its reader (4), 0 (4), key (8).
+inline constexpr std::size_t lane_word_bytes = 24;
+
+/// Payload of `stream_offer`, 12 bytes: port (4), token (8).
+inline constexpr std::size_t stream_offer_bytes = 12;
 
 /// Payload of `i_am`, 16 bytes: node (8), incarnation (8).
 inline constexpr std::size_t i_am_bytes = 16;

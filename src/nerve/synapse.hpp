@@ -48,6 +48,10 @@ struct synapse_stats {
   std::uint64_t in_flight = 0;            // neither of these yet
   std::uint64_t messages_sent = 0;        // of ZeroMQ, each with all frames that were there
   std::uint64_t messages_shared = 0;      // the same by shared memory
+  std::uint64_t messages_streamed = 0;    // the same by connections of the links' own
+  std::uint64_t streams_opened = 0;       // such connections, for what is sent
+  std::uint64_t streams_closed = 0;       // of these: since they were idle
+  std::uint64_t streams_failed = 0;       // that were asked for, and did not come about
   // Not accepted, by frame_fate (the entry of `accepted` stays 0).
   std::array<std::uint64_t, 7> refused{};
   // Received.
@@ -64,6 +68,7 @@ struct synapse_stats {
   std::uint64_t links_up = 0;  // now
   std::uint64_t links_made = 0;
   std::array<std::uint64_t, 4> links_lost{};  // by link_loss
+  std::uint64_t lanes_refused = 0;            // shared memory that was offered and could not be had, or must not
   std::uint64_t calls_failed = 0;             // connections that did not lead to a link
   std::array<std::uint64_t, greeting_refusals> greetings_refused{};
   std::uint64_t keys_refused = 0;

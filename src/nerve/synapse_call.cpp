@@ -109,7 +109,11 @@ void reactor::look_at_call(std::uint64_t cookie) {
   const bool writable = (events & ZMQ_POLLOUT) != 0;
   if (c.connected && !writable) {
     if (c.whose != nullptr) {
-      if (c.whose->at != link::phase::up) ++count_.calls_failed;
+      link& l = *c.whose;
+      while (l.stream.begun && read_stream(l)) {  // its bye may be there
+      }
+      if (l.way.get() != &c) return;
+      if (l.at != link::phase::up) ++count_.calls_failed;
       take_down(*c.whose, loss_now(*c.whose, now), false);
     } else {
       end_call(c, true);

@@ -79,9 +79,13 @@ void reactor::greet(link& l, std::uint64_t now) {
   g.hello = hello_;
   outgoing_.clear();
   if (l.lane_in != nullptr) {
-    std::array<std::byte, lane_word_bytes> name{};
-    store_le(name.data(), l.lane_in->name());
-    append_word(outgoing_, link_word::lane, 0, name);
+    const lane_offer offer = l.lane_in->offer();
+    std::array<std::byte, lane_word_bytes> where{};
+    store_le(where.data(), offer.process);
+    store_le(where.data() + 4, offer.descriptor);
+    store_le(where.data() + 8, static_cast<std::uint32_t>(bell_fds_[1]));
+    store_le(where.data() + 16, offer.key);
+    append_word(outgoing_, link_word::lane, 0, where);
   }
   append_link_greeting(outgoing_, g);
   l.way->greeted_bytes += outgoing_.size();
@@ -141,10 +145,11 @@ void reactor::hear_greeting(arrival& a, const link_greeting& g) {
   l.heard = g.sent_at;
   l.heard_at = a.now;
   {
-    const std::lock_guard lock(l.sending);
+    const auto lock = lock_sending(l);
     l.epoch_out = g.epoch;
   }
-  l.lane_offered = a.lane_name;
+  l.lane_offered = a.lane;
+  l.bell_offered = a.bell;
   l.knows_us = g.heard_cookie == l.way->cookie;
   // What it has heard on another connection may be a former life's, whose clock need not be ours.
   if (l.knows_us && g.heard != 0) l.clock.learn(g.heard, g.heard_at, a.now);
@@ -207,9 +212,9 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
     if (t->whose == &l) t->pause_ns = 0, t->failures = 0;
   }
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
-  if (l.lane_offered != 0 && may_have_lanes(l)) l.lane_out = lane::open(l.lane_offered);
+  open_lane(l);
   if (l.lane_out != nullptr) {
-    const std::lock_guard lock(l.sending);
+    const auto lock = lock_sending(l);
     l.direct = true;
     l.has_direct.store(true, std::memory_order_relaxed);
   }
@@ -266,10 +271,10 @@ void reactor::say_good_bye() noexcept {
   for (link* l : links_.all()) {
     const bool up = l->at == link::phase::up;
     if (up) {
+      l->way->socket.set(zmq::sockopt::linger, good_bye_ms);
       outgoing_.clear();
       append_word(outgoing_, link_word::bye, l->epoch_out);
-      l->way->socket.set(zmq::sockopt::linger, good_bye_ms);
-      static_cast<void>(pass(outgoing_, *l->way));
+      if (!say_bye_by_stream(*l)) static_cast<void>(pass(outgoing_, *l->way));
     }
     take_down(*l, link_loss::closed, false);
   }

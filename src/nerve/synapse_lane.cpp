@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nerve/synapse_lane.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,12 +9,12 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <new>
-#include <string_view>
+#include <string>
 
-#include "core/file_descriptor.hpp"
 #include "nerve/little_endian.hpp"
 #include "sched/wait.hpp"
 
@@ -24,97 +22,121 @@ namespace karyon::detail {
 
 namespace {
 
-using name_text = std::array<char, 40>;
+constexpr int needed_seals = F_SEAL_SHRINK | F_SEAL_GROW;
 
-name_text text_of(std::uint64_t name) noexcept {
-  name_text text{};
-  std::snprintf(text.data(), text.size(), "/karyon-lane-%016llx", static_cast<unsigned long long>(name));
-  return text;
+using path_text = std::array<char, 64>;
+
+/// A name for what it leads to, without opening that: it could be anything.
+int look_at(std::uint32_t process, std::uint32_t descriptor) noexcept {
+  path_text path{};
+  std::snprintf(path.data(), path.size(), "/proc/%u/fd/%u", process, descriptor);
+  return ::open(path.data(), O_PATH | O_CLOEXEC);
+}
+
+/// Opens what was looked at, whatever is behind that path meanwhile.
+int open_looked_at(int looked_at, int flags) noexcept {
+  path_text path{};
+  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", looked_at);
+  return ::open(path.data(), flags | O_CLOEXEC);
+}
+
+bool is_ours_alone(const struct stat& about) noexcept {
+  return about.st_uid == ::geteuid() && (about.st_mode & 077U) == 0;
+}
+
+tl::unexpected<error> no_lane(const char* why) {
+  return fail(errc::refused, std::string("A lane was offered that ") + why);
 }
 
 }  // namespace
 
-lane::lane(std::uint64_t name, void* memory, std::size_t size) noexcept
-    : name_(name),
-      both_(static_cast<shared*>(memory)),
-      ring_(static_cast<std::byte*>(memory) + head_bytes),
-      size_(size) {}
+// --- bell ------------------------------------------------------------------------------------------------------------
+
+std::unique_ptr<bell> bell::open(std::uint32_t process, std::uint32_t descriptor) noexcept {
+  const file_descriptor place(look_at(process, descriptor));
+  struct stat about {};
+  if (place.get() < 0 || ::fstat(place.get(), &about) != 0) return nullptr;
+  if (!S_ISFIFO(about.st_mode) || about.st_uid != ::geteuid()) return nullptr;
+  // For reading, too: else a write would be answered by SIGPIPE when the other process has ended.
+  const int fd = open_looked_at(place.get(), O_RDWR | O_NONBLOCK);
+  if (fd < 0) return nullptr;
+  auto* const made = new (std::nothrow) bell(fd);
+  if (made == nullptr) ::close(fd);
+  return std::unique_ptr<bell>(made);
+}
+
+bool bell::ring() const noexcept {
+  const char byte = 0;
+  return ::write(file_.get(), &byte, 1) == 1 || errno == EAGAIN;  // full of bytes: it will be heard
+}
+
+// --- lane ------------------------------------------------------------------------------------------------------------
+
+lane::lane(void* memory, std::size_t size) noexcept
+    : both_(static_cast<shared*>(memory)), ring_(static_cast<std::byte*>(memory) + head_bytes), size_(size) {}
 
 lane::~lane() {
-  forget_name();
+  forget_offer();
   ::munmap(both_, head_bytes + size_);
 }
 
-std::unique_ptr<lane> lane::map(std::uint64_t name, int fd, std::size_t size) noexcept {
+std::unique_ptr<lane> lane::map(int fd, std::size_t size) noexcept {
   void* const memory = ::mmap(nullptr, head_bytes + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) return nullptr;
-  auto* const made = new (std::nothrow) lane(name, memory, size);
+  auto* const made = new (std::nothrow) lane(memory, size);
   if (made == nullptr) ::munmap(memory, head_bytes + size);
   return std::unique_ptr<lane>(made);
 }
 
 std::unique_ptr<lane> lane::make(std::size_t bytes) noexcept {
   const std::size_t size = std::bit_ceil(std::clamp(bytes, bytes_min, bytes_max));
-  const std::uint64_t name = random_bits() | 1U;
-  const name_text text = text_of(name);
-  const file_descriptor file(::shm_open(text.data(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (file.get() < 0) return nullptr;
-  static_cast<void>(::flock(file.get(), LOCK_EX | LOCK_NB));  // before it has a size: forget_orphans()
-  std::unique_ptr<lane> made;
+  const file_descriptor file(::memfd_create("karyon-lane", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (file.get() < 0 || ::fchmod(file.get(), 0600) != 0) return nullptr;
   // All of it now: a page that could not be had later would end the process.
-  if (::posix_fallocate(file.get(), 0, static_cast<off_t>(head_bytes + size)) == 0) {
-    made = map(name, file.get(), size);
-  }
-  if (made == nullptr) {
-    ::shm_unlink(text.data());
-    return nullptr;
-  }
-  made->lock_ = ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0);
+  if (::posix_fallocate(file.get(), 0, static_cast<off_t>(head_bytes + size)) != 0) return nullptr;
+  if (::fcntl(file.get(), F_ADD_SEALS, needed_seals | F_SEAL_SEAL) != 0) return nullptr;
+  auto made = map(file.get(), size);
+  if (made == nullptr) return nullptr;
+  made->offered_ = ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0);
+  if (made->offered_ < 0) return nullptr;
   ::new (made->both_) shared{};
+  made->both_->key = random_bits() | 1U;
   made->both_->receiver_sleeps.store(1,
                                      std::memory_order_relaxed);  // the sender has it by a system call at the earliest
   return made;
 }
 
-std::unique_ptr<lane> lane::open(std::uint64_t name) noexcept {
-  const name_text text = text_of(name);
-  const file_descriptor file(::shm_open(text.data(), O_RDWR | O_CLOEXEC, 0));
+lane_offer lane::offer() const noexcept {
+  if (offered_ < 0) return {};
+  return {static_cast<std::uint32_t>(::getpid()), static_cast<std::uint32_t>(offered_), both_->key};
+}
+
+void lane::forget_offer() noexcept {
+  if (offered_ >= 0) ::close(offered_);
+  offered_ = -1;
+}
+
+result<std::unique_ptr<lane>> lane::open(const lane_offer& offer) {
+  const file_descriptor place(look_at(offer.process, offer.descriptor));
   struct stat about {};
-  if (file.get() < 0 || ::fstat(file.get(), &about) != 0) return nullptr;
+  if (place.get() < 0 || ::fstat(place.get(), &about) != 0) {
+    return fail(errc::system_error, "A lane was offered that can not be looked at.");
+  }
   const auto size = static_cast<std::uint64_t>(about.st_size) - head_bytes;
-  if (about.st_uid != ::geteuid() || (about.st_mode & 077U) != 0 || size < bytes_min || size > bytes_max ||
-      !std::has_single_bit(size)) {
-    return nullptr;
+  if (!S_ISREG(about.st_mode) || !is_ours_alone(about)) return no_lane("is not this user's alone.");
+  if (size < bytes_min || size > bytes_max || !std::has_single_bit(size)) return no_lane("has a size that none has.");
+  const file_descriptor file(open_looked_at(place.get(), O_RDWR));
+  if (file.get() < 0) return fail(errc::system_error, "A lane was offered that can not be opened.");
+  // What could be cut short would end who touches it (SIGBUS). Seals are never taken off again; so the size is the one from here on.
+  const int seals = ::fcntl(file.get(), F_GET_SEALS);
+  if (seals < 0 || (seals & needed_seals) != needed_seals) return no_lane("is not sealed: its size could change.");
+  if (::fstat(file.get(), &about) != 0 || static_cast<std::uint64_t>(about.st_size) != head_bytes + size) {
+    return no_lane("has another size than it had.");
   }
-  auto opened = map(name, file.get(), static_cast<std::size_t>(size));
-  if (opened != nullptr) opened->forget_name();
+  auto opened = map(file.get(), static_cast<std::size_t>(size));
+  if (opened == nullptr) return fail(errc::system_error, "No memory is left to map a lane.");
+  if (offer.key == 0 || opened->both_->key != offer.key) return no_lane("is another one.");
   return opened;
-}
-
-void lane::forget_name() noexcept {
-  if (!named_) return;
-  named_ = false;
-  ::shm_unlink(text_of(name_).data());
-  if (lock_ >= 0) ::close(lock_);
-}
-
-void lane::forget_orphans() noexcept {
-  DIR* const all = ::opendir("/dev/shm");  // where shm_open() has them
-  if (all == nullptr) return;
-  while (const dirent* const entry = ::readdir(all)) {
-    constexpr std::string_view begin = "karyon-lane-";
-    const std::string_view name = entry->d_name;
-    name_text text{};
-    if (!name.starts_with(begin) || name.size() + 2 > text.size()) continue;
-    text[0] = '/';
-    std::copy(name.begin(), name.end(), text.begin() + 1);
-    const file_descriptor file(::shm_open(text.data(), O_RDWR | O_CLOEXEC, 0));
-    struct stat about {};
-    if (file.get() < 0 || ::fstat(file.get(), &about) != 0 || about.st_uid != ::geteuid()) continue;
-    if (about.st_size == 0) continue;  // its maker may be about to lock it
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) ::shm_unlink(text.data());
-  }
-  ::closedir(all);
 }
 
 std::size_t lane::room() const noexcept {
@@ -122,7 +144,7 @@ std::size_t lane::room() const noexcept {
   return used <= size_ ? size_ - static_cast<std::size_t>(used) : 0;
 }
 
-bool lane::is_nonsense() const noexcept { return mine_ - both_->head.load(std::memory_order_seq_cst) > size_; }
+bool lane::is_over() const noexcept { return mine_ - both_->head.load(std::memory_order_seq_cst) > size_; }
 
 std::size_t lane::put(std::span<const std::byte> bytes) noexcept {
   const std::size_t n = std::min(bytes.size(), room());

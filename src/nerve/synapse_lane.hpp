@@ -6,15 +6,41 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <karyon/core/export.hpp>
+#include <karyon/core/result.hpp>
+
+#include "core/file_descriptor.hpp"
+#include "nerve/synapse_way_out.hpp"
 
 namespace karyon::detail {
 
+/// Where a process finds something of another one's: the process, its descriptor, and what is to stand there.
+struct lane_offer {
+  std::uint32_t process = 0;
+  std::uint32_t descriptor = 0;
+  std::uint64_t key = 0;  // not 0
+};
+
+/// Wakes another process's thread, by a byte in a pipe that it waits for.
+class KARYON_API bell {
+public:
+  /// Null if the other process has no such thing there, or it can not be had.
+  [[nodiscard]] static std::unique_ptr<bell> open(std::uint32_t process, std::uint32_t descriptor) noexcept;
+  /// Any thread. False if nobody hears it.
+  [[nodiscard]] bool ring() const noexcept;
+
+private:
+  explicit bell(int fd) noexcept : file_(fd) {}
+  file_descriptor file_;
+};
+
 /// A passage for messages from the reactor of one process to that of another one on the same machine, without a system call: bytes in
-/// memory that both have mapped. The receiver makes it and says its name, the sender opens it; from then on nobody can find it
-/// by that name. One direction; each end is one thread's.
+/// memory that both have mapped. The receiver makes it and says where it is among its descriptors, the sender opens it there (which the
+/// system lets a process of the same user do). Its size is sealed: nobody can take away what the other one has mapped. One
+/// direction; each end is one thread's.
 ///
 /// A stream: each message is its length (4 bytes, little-endian) and its bytes. What there is no room for the sender keeps. Whoever
 /// sleeps says so here before it looks for the last time (Dekker, sequentially consistent), and is woken by other means.
@@ -22,44 +48,42 @@ namespace karyon::detail {
 ///   offset  bytes  field                                          written by
 ///        0      8  tail: bytes that were put in, in all            sender; partner: the receiver's take()
 ///        8      4  the sender waits for room                       sender sets, receiver clears
+///       16      8  key: that it is this one                        receiver, once
 ///       64      8  head: bytes that were taken out, in all         receiver; partner: the sender's put()
 ///       72      4  the receiver sleeps                             receiver sets, sender clears
 ///     4096         the ring; its size is a power of two
 ///
 /// The other process is of this user, but may be broken: what it writes is looked at before it is used, and a message is copied out before
 /// it is read.
-class KARYON_API lane {
+class KARYON_API lane final : public way_out {
 public:
   static constexpr std::size_t bytes_min = 64U << 10U;
   static constexpr std::size_t bytes_max = 64U << 20U;
 
   /// Receiver: with a ring of so many bytes, rounded up to a power of two. Null if the system has no memory to share.
   [[nodiscard]] static std::unique_ptr<lane> make(std::size_t bytes) noexcept;
-  /// Sender. Null if there is none of that name which is this user's alone; then another way must be taken.
-  [[nodiscard]] static std::unique_ptr<lane> open(std::uint64_t name) noexcept;
-  ~lane();
-  lane(const lane&) = delete;
-  lane& operator=(const lane&) = delete;
+  /// Sender. `refused` if what is found there is not this user's alone, is not sealed, or is something else; `system_error` if it can not
+  /// be looked at. Then another way must be taken.
+  [[nodiscard]] static result<std::unique_ptr<lane>> open(const lane_offer& offer);
+  ~lane() override;
 
-  /// Not 0.
-  [[nodiscard]] std::uint64_t name() const noexcept { return name_; }
+  /// Receiver: where it can be opened, until forget_offer().
+  [[nodiscard]] lane_offer offer() const noexcept;
   /// It can not be opened any more. Once or more often.
-  void forget_name() noexcept;
-  /// Takes away the names, and so the memory, of this user's lanes whose makers have died before anybody opened them.
-  static void forget_orphans() noexcept;
+  void forget_offer() noexcept;
+  /// Sender: how the receiver's thread is woken. What it was before is given back.
+  void set_bell(std::unique_ptr<bell> b) noexcept { bell_ = std::move(b); }
 
   // The sender's.
 
-  /// How many bytes can be put in now, at least.
-  [[nodiscard]] std::size_t room() const noexcept;
-  /// Takes the first of these bytes, as many as there is room for; how many.
-  [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept;
-  /// Whether the receiver says that it has taken what was never put in: then there is no room, and never will be.
-  [[nodiscard]] bool is_nonsense() const noexcept;
-  /// Whether the receiver slept when bytes were put in: it is to be woken, once.
-  [[nodiscard]] bool has_sleeper() noexcept;
-  /// Before the sender sleeps with bytes left over: false if there is room meanwhile.
-  [[nodiscard]] bool wait_for_room() noexcept;
+  [[nodiscard]] std::size_t room() const noexcept override;
+  [[nodiscard]] std::size_t put(std::span<const std::byte> bytes) noexcept override;
+  /// Whether the receiver says that it has taken what was never put in.
+  [[nodiscard]] bool is_over() const noexcept override;
+  [[nodiscard]] bool has_sleeper() noexcept override;
+  [[nodiscard]] bool ring() noexcept override { return bell_ != nullptr && bell_->ring(); }
+  [[nodiscard]] bool wait_for_room() noexcept override;
+  [[nodiscard]] bool is_stream() const noexcept override { return false; }
 
   // The receiver's.
 
@@ -80,6 +104,7 @@ private:
   struct shared {
     std::atomic<std::uint64_t> tail;
     std::atomic<std::uint32_t> sender_waits;
+    std::uint64_t key;
     alignas(64) std::atomic<std::uint64_t> head;
     std::atomic<std::uint32_t> receiver_sleeps;
   };
@@ -87,16 +112,15 @@ private:
   static constexpr std::size_t head_bytes = 4096;
   static constexpr std::size_t length_bytes = 4;
 
-  lane(std::uint64_t name, void* memory, std::size_t size) noexcept;
-  [[nodiscard]] static std::unique_ptr<lane> map(std::uint64_t name, int fd, std::size_t size) noexcept;
+  lane(void* memory, std::size_t size) noexcept;
+  [[nodiscard]] static std::unique_ptr<lane> map(int fd, std::size_t size) noexcept;
   void copy_out(std::byte* to, std::size_t bytes) noexcept;
 
-  const std::uint64_t name_;
   shared* const both_;
   std::byte* const ring_;
   const std::size_t size_;
-  bool named_ = true;
-  int lock_ = -1;  // the receiver's, as long as it is named: a lock on the memory, which ends with its process
+  int offered_ = -1;  // the receiver's descriptor, as long as the sender may come for it
+  std::unique_ptr<bell> bell_;
   std::uint64_t mine_ =
       0;  // the sender's tail, or the receiver's head: what the other process could write is not believed
   std::vector<std::byte> partial_;

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "core/log.hpp"
 #include "nerve/little_endian.hpp"
 #include "nerve/synapse_reactor.hpp"
 #include "sched/parker.hpp"
@@ -26,12 +27,26 @@ void reactor::offer_lane(link& l) {
   if (may_have_lanes(l)) l.lane_in = lane::make(options_.shared_bytes);
 }
 
+/// What the peer has offered, if it can be had; else frames go by ZeroMQ.
+void reactor::open_lane(link& l) {
+  if (l.lane_offered.key == 0 || !may_have_lanes(l)) return;
+  auto opened = lane::open(l.lane_offered);
+  if (!opened) {
+    ++count_.lanes_refused;
+    if (log_enabled(log_level::debug)) log(log_level::debug, "synapse: " + opened.error().message());
+    return;
+  }
+  (*opened)->set_bell(bell::open(l.lane_offered.process, l.bell_offered));
+  l.lane_out = std::move(*opened);
+}
+
 void reactor::close_lanes(link& l) noexcept {
   l.lane_in.reset();
   l.lane_out.reset();
-  l.lane_offered = 0;
+  l.lane_offered = {};
   l.left.clear();
   l.left_at = 0;
+  close_streams(l);
 }
 
 // --- what comes ------------------------------------------------------------------------------------------------------
@@ -40,6 +55,7 @@ bool reactor::hear_lanes() {
   bool progress = false;
   for (link* l : links_.all()) {
     if (l->lane_in != nullptr) progress |= hear_lane(*l);
+    if (l->stream.begun) progress |= hear_stream(*l, last_loop_ns_);
   }
   return progress;
 }
@@ -49,7 +65,7 @@ bool reactor::hear_lane(link& l) {
   for (int i = 0; i < messages_a_turn && hear_message(l); ++i) progress = true;
   // Also where no message came whole: one that is longer than the ring comes in parts, and the sender sleeps in between.
   if (l.at == link::phase::up && l.lane_in != nullptr && l.lane_in->has_waiter()) {
-    send_pulse(l, monotonic_ns());
+    if (l.lane_out == nullptr || !l.lane_out->ring()) send_pulse(l, monotonic_ns());
     progress = true;
   }
   return progress;
@@ -57,6 +73,8 @@ bool reactor::hear_lane(link& l) {
 
 /// After a bye: what its sender had put in by then, and nothing that comes behind it.
 void reactor::hear_rest(link& l) {
+  while (l.stream.begun && read_stream(l)) {
+  }
   if (l.lane_in == nullptr) return;
   const std::uint64_t end = l.lane_in->end();
   while (l.lane_in != nullptr && l.lane_in->begins_before(end) && hear_message(l)) {
@@ -88,15 +106,19 @@ bool reactor::drain_by_lane(link& l) {
   if (l.left.empty() && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
   const std::uint64_t now = monotonic_ns();
   bool progress = false;
-  bool nonsense = false;
+  bool over = false;
   {
     const std::unique_lock lock(l.sending, std::try_to_lock);
     if (!lock.owns_lock()) return false;  // a sender passes one on
     progress = l.left.empty() ? pass_by_lane(l, now) : send_left(l);
-    nonsense = !progress && l.lane_out->is_nonsense();
-    if (l.lane_out->has_sleeper()) l.wake_peer.store(true, std::memory_order_relaxed);
+    over = l.lane_out->is_over();
+    if (l.lane_out->has_sleeper() && !l.lane_out->ring()) l.wake_peer.store(true, std::memory_order_relaxed);
   }
-  if (nonsense) {  // or what is left would wait for ever, with a link that is up
+  if (over && l.lane_out->is_stream()) {
+    stream_ended(l, now);
+    return false;
+  }
+  if (over) {  // or what is left would wait for ever, with a link that is up
     ++count_.unknown_word;
     take_down(l, link_loss::refused, false);
     return true;
@@ -111,7 +133,7 @@ bool reactor::pass_by_lane(link& l, std::uint64_t now) {
   if (take_frames(l, now, stamped) == 0) return false;
   store_le(outgoing_.data(), static_cast<std::uint32_t>(outgoing_.size() - lane_length_bytes));
   const std::size_t gone = l.lane_out->put(outgoing_);
-  ++count_.messages_shared;
+  ++(l.lane_out->is_stream() ? count_.messages_streamed : count_.messages_shared);
   if (gone < outgoing_.size()) {
     std::swap(l.left, outgoing_);
     l.left_at = gone;
@@ -135,11 +157,14 @@ bool reactor::send_left(link& l) {
 /// cost less. False if there is something for the reactor to do.
 bool reactor::send_at_once(link& l) noexcept {
   constexpr std::uint64_t apart_ns = 2000;
-  constexpr std::size_t payload_bytes_most = 1024;
+  constexpr std::size_t payload_bytes_most = direct_payload_bytes_most;
   const std::unique_lock lock(l.sending, std::try_to_lock);
   if (!lock.owns_lock() || !l.direct || !l.left.empty()) return false;
   const std::uint64_t now = monotonic_ns();
-  if (now - l.last_direct_ns < apart_ns) return false;
+  const bool stream = l.lane_out->is_stream();
+  const std::uint64_t quiet_ns = now - l.last_direct_ns;
+  if (stream) l.last_direct_ns = now;  // a system call each: only for those that do come alone
+  if (quiet_ns < apart_ns) return false;
   l.last_direct_ns = now;
   outlet::record r;
   if (!l.out.front(r) || r.header.ttl_us != 0 || r.header.length > payload_bytes_most) return false;
@@ -149,40 +174,69 @@ bool reactor::send_at_once(link& l) noexcept {
   store_le(message.data(), static_cast<std::uint32_t>(frame_bytes));
   std::byte* const at = message.data() + lane_length_bytes;
   r.header.epoch = l.epoch_out;
-  r.header.sequence = l.sequence_out++;
+  r.header.sequence = l.sequence_out;
   encode_frame(r.header, at);
   std::copy(r.first.begin(), r.first.end(), at + frame_header_bytes);
   std::copy(r.second.begin(), r.second.end(), at + frame_header_bytes + r.first.size());
-  static_cast<void>(l.lane_out->put(std::span<const std::byte>(message).first(lane_length_bytes + frame_bytes)));
+  const auto whole = std::span<const std::byte>(message).first(lane_length_bytes + frame_bytes);
+  const std::size_t gone = l.lane_out->put(whole);
+  if (gone == 0) return false;  // a stream that is full or broken
+  if (gone < whole.size()) {    // there is room for it, and for as much as one that went this way can leave
+    l.left.assign(whole.begin() + static_cast<std::ptrdiff_t>(gone), whole.end());
+    l.left_at = 0;
+  }
+  ++l.sequence_out;
   ++l.sent_frames;
   l.sent_slots += slots_of(r.header.length);
   ++l.direct_frames;
   l.out.pop();
-  if (l.lane_out->has_sleeper()) {
+  if (l.lane_out->has_sleeper() && !l.lane_out->ring()) {
     l.wake_peer.store(true, std::memory_order_seq_cst);  // by ZeroMQ, which is the reactor's
     return false;
   }
-  return !l.out.has_front();
+  return l.left.empty() && !l.out.has_front();
 }
 
 /// Takes what senders have passed on into the counters. What was sent until then, by anybody.
 reactor::sum_sent reactor::count_direct(link& l) noexcept {
-  const std::lock_guard lock(l.sending);
+  const auto lock = lock_sending(l);
   const std::uint64_t frames = std::exchange(l.direct_frames, 0);
   count_.accepted += frames;
   count_.in_flight += frames;
-  count_.messages_shared += frames;
+  if (frames != 0) (l.lane_out->is_stream() ? count_.messages_streamed : count_.messages_shared) += frames;
   return {l.sent_frames, l.sent_slots};
 }
 
 /// No sender passes anything on afterwards.
 void reactor::end_direct(link& l) noexcept {
   {
-    const std::lock_guard lock(l.sending);
+    const auto lock = lock_sending(l);
     l.direct = false;
   }
   l.has_direct.store(false, std::memory_order_relaxed);
   static_cast<void>(count_direct(l));
+}
+
+/// A link's lock. The thread that has it may have lost its core: then all links' peers hear from here all the same.
+std::unique_lock<std::timed_mutex> reactor::lock_sending(link& l) {
+  std::unique_lock lock(l.sending, std::try_to_lock);
+  while (!lock.owns_lock() && !lock.try_lock_for(std::chrono::nanoseconds(heartbeat_ns() / 4))) keep_heartbeats();
+  return lock;
+}
+
+/// Within a wait: what tick() does for those that live, with nothing that another caller may be writing to.
+void reactor::keep_heartbeats() noexcept {
+  const std::uint64_t now = monotonic_ns();
+  last_loop_ns_ = now;  // this is not a process that was stopped
+  for (link* l : links_.all()) {
+    if (l->at != link::phase::up || now - l->last_pulse_ns < heartbeat_ns() / 2) continue;
+    try {
+      beat_.clear();
+      append_pulse(beat_, l->epoch_out, make_pulse(*l, now));
+      if (pass(beat_, *l->way)) note_told(*l, now);
+    } catch (const std::bad_alloc&) {  // the next one
+    }
+  }
 }
 
 // --- sleep -----------------------------------------------------------------------------------------------------------

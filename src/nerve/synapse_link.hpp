@@ -16,6 +16,7 @@
 #include "nerve/security.hpp"
 #include "nerve/synapse_lane.hpp"
 #include "nerve/synapse_outlet.hpp"
+#include "nerve/synapse_stream.hpp"
 #include "nerve/transport.hpp"
 
 namespace karyon::detail {
@@ -58,6 +59,29 @@ struct call {
   std::uint32_t faults = 0;         // of the called side
 };
 
+/// A link's own connections, one for each direction (synapse_streams.cpp). The reactor's.
+struct stream_state {
+  // Ours.
+  enum class phase : std::uint8_t { none, asked, calling, greeting, open, never };
+  phase at = phase::none;
+  std::unique_ptr<stream_out> called;  // until it is the link's lane_out
+  int out_fd = -1;
+  std::uint32_t epoch = 0;  // and token: by which the peer knows whose it is
+  std::uint64_t token = 0;
+  std::uint64_t give_up_at_ns = 0;
+  std::uint64_t counted_at_ns = 0;  // how many frames had been sent then
+  std::uint64_t counted_frames = 0;
+  std::uint64_t busy_at_ns = 0;  // when it last had frames
+  bool ended = false;            // by the peer; the link is given up soon
+  // The peer's.
+  std::uint64_t offered = 0;  // the token; 0: none
+  std::uint64_t offered_until_ns = 0;
+  std::shared_ptr<stream_in> in;
+  bool begun = false;  // what came before by ZeroMQ has been read
+  bool readable = false;
+  std::uint64_t hot_until_ns = 0;  // it is looked at without being told of until then
+};
+
 /// All that is known of one node, kept from its first greeting to the end of the synapse: senders may hold it at any time. But for
 /// the outlet, and what a sender does by itself where it can (reactor::send_at_once), it belongs to the reactor.
 struct link {
@@ -67,14 +91,14 @@ struct link {
   outlet out;
 
   /// What a sender needs that passes its frame on by the lane itself. Nobody waits for it but the reactor, and that seldom.
-  std::mutex sending;
+  std::timed_mutex sending;
   std::atomic<bool> has_direct{false};  // a hint of `direct`
   std::atomic<bool> wake_peer{
       false};  // the reactor is to wake the peer's; set with `sending`, before a look whether the reactor sleeps
-  bool direct = false;               // sending: the link is up, and has a lane
+  bool direct = false;               // sending: the link is up, and has lane_out
   std::uint64_t last_direct_ns = 0;  // sending
   std::uint64_t direct_frames = 0;   // sending; sent so, and not yet in the reactor's counters
-  // The same lock where there is a lane: epoch_out, sequence_out, sent_*, left, lane_out's sending end, and the taking end of `out`.
+  // The same lock where there is one: epoch_out, sequence_out, sent_*, left, lane_out, and the taking end of `out`.
 
   enum class phase : std::uint8_t { down, greeting, up };
   phase at = phase::down;
@@ -88,12 +112,15 @@ struct link {
   std::vector<std::byte> hello;
   std::unique_ptr<lane>
       lane_in;  // for the peer's frames, as long as epoch_in is one; null: they come by the ROUTER alone
-  std::unique_ptr<lane> lane_out;  // for ours, as long as the link is up; null: they go by `way`
-  std::uint64_t lane_offered = 0;  // by the peer's greeting: what lane_out is to be
+  std::unique_ptr<way_out>
+      lane_out;                    // for ours, as long as the link is up, or as a stream lasts; null: they go by `way`
+  lane_offer lane_offered;         // by the peer's greeting: what lane_out is to be; key 0: none
+  std::uint32_t bell_offered = 0;  // with it: the descriptor of its bell
   std::vector<std::byte> left;     // of the message for lane_out that there was no room for
   std::size_t left_at = 0;
   std::uint64_t greet_at_ns = 0;
   std::uint64_t give_up_at_ns = 0;
+  stream_state stream;
 
   std::uint64_t last_heard_ns = 0;
   std::uint64_t last_pulse_ns = 0;

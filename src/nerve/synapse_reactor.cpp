@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nerve/synapse_reactor.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -9,6 +10,7 @@
 #include <zmq.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -24,6 +26,7 @@ namespace {
 constexpr std::uint64_t wake_event = 0;
 constexpr std::uint64_t router_event = 1;
 constexpr std::uint64_t zap_event = 2;
+constexpr std::uint64_t bell_event = 3;
 constexpr std::uint64_t first_call_event = 16;
 
 /// A message gets no further frame beyond this; a single frame may be longer.
@@ -57,16 +60,16 @@ std::int64_t reactor::message_bytes_max() const noexcept {
                                    1024);
 }
 
-bool reactor::watch(int fd, std::uint64_t event) {
+bool reactor::watch(int fd, std::uint64_t event, std::uint32_t events) {
   epoll_event about{};
-  about.events = EPOLLIN;
+  about.events = events;
   about.data.u64 = event;
   return ::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &about) == 0;
 }
 
 bool reactor::watch_call(call& c) {
   calls_by_cookie_[c.cookie] = &c;
-  return watch(c.socket.get(zmq::sockopt::fd), first_call_event + c.cookie);
+  return watch(c.socket.get(zmq::sockopt::fd), first_call_event + c.cookie, EPOLLIN);
 }
 
 void reactor::unwatch_call(call& c) {
@@ -77,9 +80,10 @@ void reactor::unwatch_call(call& c) {
 bool reactor::open_descriptors() {
   wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   epoll_fd_ = ::epoll_create1(EPOLL_CLOEXEC);
-  if (wake_fd_ < 0 || epoll_fd_ < 0 || !watch(wake_fd_, wake_event)) return false;
-  if (!watch(router_.get(zmq::sockopt::fd), router_event)) return false;
-  return zap_ == nullptr || watch(zap_->descriptor(), zap_event);
+  if (wake_fd_ < 0 || epoll_fd_ < 0 || !watch(wake_fd_, wake_event, EPOLLIN)) return false;
+  if (!watch(router_.get(zmq::sockopt::fd), router_event, EPOLLIN)) return false;
+  if (::pipe2(bell_fds_, O_CLOEXEC | O_NONBLOCK) != 0 || !watch(bell_fds_[0], bell_event, EPOLLIN)) return false;
+  return zap_ == nullptr || watch(zap_->descriptor(), zap_event, EPOLLIN);
 }
 
 // --- the loop --------------------------------------------------------------------------------------------------------
@@ -109,10 +113,11 @@ void reactor::loop() {
   }
   last_loop_ns_ = now;
   if (now >= next_tick_ns_) tick(now);
+  polled_ = false;
   bool progress = hear_lanes();
   progress |= drain_all();
-  // A look at the sockets is a system call; what goes by memory does not wait for it each time.
-  if (!progress || ++loops_ % 16 == 0) {
+  // A look at the sockets is a system call; what goes by memory does not wait for it each time, nor does a stream.
+  if ((!progress && !polled_) || ++loops_ % 16 == 0) {
     progress |= look_at_events(0);
     progress |= receive_some();
   }
@@ -161,10 +166,15 @@ bool reactor::look_at_events(int timeout_ms) {
       std::uint64_t times = 0;
       static_cast<void>(!::read(wake_fd_, &times, sizeof times));
       run_commands();
+    } else if (event == bell_event) {
+      std::array<std::byte, 64> rung;  // that this thread is awake is all that it was for
+      static_cast<void>(!::read(bell_fds_[0], rung.data(), rung.size()));
     } else if (event == router_event) {
       router_ready_ = true;
     } else if (event == zap_event) {
       zap_->answer(allowed_);
+    } else if ((event & stream_event) != 0) {
+      look_at_stream(static_cast<int>(event & ~stream_event));
     } else {
       look_at_call(event - first_call_event);
     }
@@ -317,6 +327,7 @@ void reactor::tick(std::uint64_t now) {
   next_tick_ns_ = now + std::max(heartbeat_ns() / 2, ns_per_ms);
   for (link* l : links_.all()) tick_link(*l, now);
   tick_calls(now);
+  tick_strangers(now);
   if (now >= next_sweep_ns_) {
     next_sweep_ns_ = now + sweep_ns;
     forget_routes(now);
@@ -331,6 +342,7 @@ void reactor::tick_link(link& l, std::uint64_t now) {
     } else if (now - l.last_pulse_ns >= heartbeat_ns() - heartbeat_ns() / 4) {
       send_pulse(l, now);
     }
+    if (l.at == link::phase::up) tick_stream(l, now);
   } else if (l.at == link::phase::greeting) {
     if (now >= l.give_up_at_ns) {
       ++count_.calls_failed;

@@ -26,9 +26,10 @@
 
 namespace karyon::detail {
 
-/// The thread behind a synapse, and what it owns. Its functions lie in six files: synapse_setup.cpp what other threads call;
+/// The thread behind a synapse, and what it owns. Its functions lie in seven files: synapse_setup.cpp what other threads call;
 /// synapse_reactor.cpp the loop, the timers and what goes out; synapse_receive.cpp what comes in; synapse_call.cpp the connections that
-/// lead out; synapse_greeting.cpp how links begin and end; synapse_lanes.cpp what goes and comes by shared memory.
+/// lead out; synapse_greeting.cpp how links begin and end; synapse_lanes.cpp what goes and comes by shared memory, and what
+/// senders do themselves; synapse_streams.cpp the links' own connections.
 class reactor {
 public:
   reactor(const synapse_options& options, const peer_id& self);
@@ -56,8 +57,12 @@ private:
   void command(std::function<void()> what);
   void add_target(const std::string& endpoint, const std::optional<curve_key>& key, bool passing);
 
-  /// Before each message in a lane: its length.
+  /// In epoll, a stream's name is its descriptor with this bit. Cookies are below half of it (the constructor).
+  static constexpr std::uint64_t stream_event = std::uint64_t{1} << 63U;
+  /// Before each message in a lane or stream: its length.
   static constexpr std::size_t lane_length_bytes = 4;
+  /// What a sender passes on by itself is no longer.
+  static constexpr std::size_t direct_payload_bytes_most = 1024;
   /// Broken rules after which a connection is read no more.
   static constexpr std::uint32_t faults_max = 16;
 
@@ -74,9 +79,11 @@ private:
     std::uint32_t number;
     route* from;
     std::uint64_t now;
-    zmq::message_t* message;                            // null: it came by a lane
+    zmq::message_t* message;                            // null: it came by a lane or a stream
     std::optional<std::uint64_t> stamp = std::nullopt;  // of the pulse before
-    std::uint64_t lane_name = 0;                        // offered in the same message
+    lane_offer lane = {};                               // offered in the same message
+    std::uint32_t bell = 0;                             // with it
+    bool by_stream = false;
   };
 
   // synapse_reactor.cpp
@@ -106,7 +113,7 @@ private:
   void set_common(zmq::socket_t& socket) const;
   [[nodiscard]] std::int64_t message_bytes_max() const noexcept;
   [[nodiscard]] int messages_waiting_max() const noexcept;
-  bool watch(int fd, std::uint64_t event);
+  bool watch(int fd, std::uint64_t event, std::uint32_t events);
   bool watch_call(call& c);
   void unwatch_call(call& c);
   [[nodiscard]] bool open_descriptors();
@@ -130,6 +137,7 @@ private:
   // synapse_lanes.cpp
   [[nodiscard]] bool may_have_lanes(const link& l) const;
   void offer_lane(link& l);
+  void open_lane(link& l);
   void close_lanes(link& l) noexcept;
   bool hear_lanes();
   bool hear_lane(link& l);
@@ -146,7 +154,30 @@ private:
     std::uint64_t slots;
   };
   sum_sent count_direct(link& l) noexcept;
+  [[nodiscard]] std::unique_lock<std::timed_mutex> lock_sending(link& l);
+  void keep_heartbeats() noexcept;
   void end_direct(link& l) noexcept;
+
+  // synapse_streams.cpp
+  [[nodiscard]] bool may_have_streams(const link& l) const;
+  void tick_stream(link& l, std::uint64_t now);
+  void ask_for_stream(link& l, std::uint64_t now);
+  void offer_stream(link& l, std::uint64_t now);
+  void call_stream(arrival& a, link& l, std::span<const std::byte> offer);
+  void look_at_stream(int fd);
+  void look_at_stream_out(link& l);
+  void begin_stream(link& l);
+  void end_idle_stream(link& l);
+  void stream_ended(link& l, std::uint64_t now) noexcept;
+  void drop_call(link& l);
+  void take_strangers();
+  void hear_stranger(stream_in& s);
+  bool hear_stream_word(arrival& a, const frame_header& header, std::span<const std::byte> payload);
+  bool hear_stream(link& l, std::uint64_t now);
+  bool read_stream(link& l);
+  void tick_strangers(std::uint64_t now);
+  void close_streams(link& l) noexcept;
+  [[nodiscard]] bool say_bye_by_stream(link& l);
 
   // synapse_call.cpp
   bool begin_call(target* from, link* whose, const std::string& endpoint, const std::optional<curve_key>& key);
@@ -187,6 +218,7 @@ private:
   // Dekker: a sender commits, then looks at this; the reactor sets it, then looks at the rings. Sequentially consistent.
   alignas(64) std::atomic<bool> asleep_{false};
   int wake_fd_ = -1;
+  int bell_fds_[2] = {-1, -1};  // a pipe: peers of this machine ring in the second one
   int epoll_fd_ = -1;
 
   std::mutex commands_mutex_;  // commands_
@@ -206,6 +238,15 @@ private:
   std::vector<std::byte> outgoing_;
   std::vector<std::byte> from_lane_;
   std::vector<link*> to_acknowledge_;
+  std::vector<std::byte> beat_;
+  struct stranger {
+    std::unique_ptr<stream_in> from;
+    std::uint64_t until_ns;
+  };
+  std::unique_ptr<stream_listener> listener_;  // as long as a stream is offered
+  std::vector<stranger> strangers_;            // have come to it, and not said yet whose they are
+  std::unordered_map<int, link*> streams_;     // by descriptor
+  bool polled_ = false;                        // a stream was looked at in this turn, without being told of
   std::uint64_t loops_ = 0;
   std::uint64_t cookies_;
   std::uint64_t epochs_ = 0;

@@ -168,7 +168,7 @@ void reactor::return_credit(link& l, std::uint64_t now) {
 
 bool reactor::read_word(arrival& a, const frame_header& header, std::span<const std::byte> payload) {
   const auto word = static_cast<link_word>(header.type);
-  if (a.message == nullptr && word != link_word::pulse) {
+  if (a.message == nullptr && word != link_word::pulse && !(a.by_stream && word == link_word::bye)) {
     ++count_.unknown_word;  // all else goes by the connections
     fault(a);
     return false;
@@ -191,13 +191,20 @@ bool reactor::read_word(arrival& a, const frame_header& header, std::span<const 
     case link_word::pulse: return read_pulse_of(a, header, payload);
     case link_word::bye:
       if (link* const l = a.from->whose; l != nullptr && l->at == link::phase::up && header.epoch == l->epoch_in) {
-        hear_rest(*l);
+        if (!a.by_stream) hear_rest(*l);
         if (l->at == link::phase::up) take_down(*l, link_loss::closed, false);
       }
       return true;
     case link_word::lane:
-      if (payload.size() == lane_word_bytes) a.lane_name = load_le<std::uint64_t>(payload.data());
+      if (payload.size() == lane_word_bytes) {
+        a.lane = {load_le<std::uint32_t>(payload.data()), load_le<std::uint32_t>(payload.data() + 4),
+                  load_le<std::uint64_t>(payload.data() + 16)};
+        a.bell = load_le<std::uint32_t>(payload.data() + 8);
+      }
       return true;
+    case link_word::stream_ask:
+    case link_word::stream_offer:
+    case link_word::stream_begin: return hear_stream_word(a, header, payload);
     case link_word::i_am:
     case link_word::gone: break;  // these go the other way
   }
@@ -231,7 +238,7 @@ bool reactor::read_pulse_of(arrival& a, const frame_header& header, std::span<co
     take_down(*l, link_loss::refused, false);
     return false;
   }
-  if (l->lane_in != nullptr) l->lane_in->forget_name();  // the peer is up: it has opened it, or never will
+  if (l->lane_in != nullptr) l->lane_in->forget_offer();  // the peer is up: it has opened it, or never will
   l->heard = p->sent_at;
   l->heard_at = a.now;
   if (p->heard != 0) l->clock.learn(p->heard, p->heard_at, a.now);

@@ -29,6 +29,9 @@ reactor::~reactor() {
   close();
   if (epoll_fd_ >= 0) ::close(epoll_fd_);
   if (wake_fd_ >= 0) ::close(wake_fd_);
+  for (const int fd : bell_fds_) {
+    if (fd >= 0) ::close(fd);
+  }
 }
 
 // --- what is allowed -------------------------------------------------------------------------------------------------
@@ -133,11 +136,6 @@ result<void> reactor::prepare() try {
     return fail(errc::unsupported, "This libzmq can not check the user of an ipc peer.");
   }
   if (const auto bound = bind_all(); !bound) return bound;
-  const auto is_ipc = [](const std::string& endpoint) {
-    const auto kind = kind_of(endpoint);
-    return kind && *kind == endpoint_kind::ipc;
-  };
-  if (options_.shared_bytes != 0 && std::any_of(bound_.begin(), bound_.end(), is_ipc)) lane::forget_orphans();
   if (!open_descriptors()) return fail(errc::system_error, "No descriptors are left for a synapse.");
   for (const synapse_peer& peer : options_.peers) {
     const auto key = check_peer(peer);

@@ -43,6 +43,11 @@ struct synapse_options {
   /// Memory that is shared with each peer on ipc, for what it sends: frames take that way then, and ZeroMQ's is left for the
   /// links' own words. 0: none is shared. From 64 KiB to 64 MiB, rounded up to a power of two.
   std::uint32_t shared_bytes = 512U << 10U;
+  /// A link over tcp without keys that has sent so many frames a second gets a connection of its own for what it sends: without ZeroMQ,
+  /// whose threads cost each frame that comes alone some tens of microseconds. For it, the receiver listens on one more port of
+  /// the same address for a moment; if nobody comes through, frames go on by ZeroMQ. 0: never, neither asked for nor offered.
+  std::uint32_t stream_frames_per_s = 2000;
+  std::chrono::milliseconds stream_idle{2000};  ///< Such a connection is closed when it had no frame for so long.
   std::uint32_t peers_max = 1024;  ///< Names of nodes that are met in the life of this one; further ones are refused.
 
   std::chrono::milliseconds heartbeat{50};     ///< Each node says so often that it is there.

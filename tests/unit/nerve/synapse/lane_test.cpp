@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -26,13 +26,19 @@ std::vector<std::byte> message_of(std::size_t bytes, std::uint64_t seed) {
 
 constexpr std::size_t longest = 1U << 20U;
 
+errc why_not(const lane_offer& offer) {
+  const auto opened = lane::open(offer);
+  return opened ? errc{} : opened.error().code();
+}
+
 }  // namespace
 
 TEST_CASE("messages of any length come out of a lane as they went in, by a sender that never waits") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  const auto out = lane::open(in->name());
-  REQUIRE(out != nullptr);
+  const auto opened = lane::open(in->offer());
+  REQUIRE(opened.has_value());
+  const auto& out = *opened;
   constexpr std::uint64_t n = 2000;
   const auto bytes_of_message = [](std::uint64_t i) { return static_cast<std::size_t>(1 + i * 7919 % 200'000); };
   std::atomic<bool> given_up{false};
@@ -58,44 +64,64 @@ TEST_CASE("messages of any length come out of a lane as they went in, by a sende
   CHECK(in->take(got, longest) == lane::found::nothing);
 }
 
-TEST_CASE("a lane is opened once, by its name, and can not be found afterwards") {
+TEST_CASE("a lane is opened where it is offered, and not afterwards") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  CHECK(lane::open(in->name() + 2) == nullptr);
-  const auto first = lane::open(in->name());
-  CHECK(first != nullptr);
-  CHECK(lane::open(in->name()) == nullptr);
+  const lane_offer offer = in->offer();
+  CHECK(lane::open(offer).has_value());
+  CHECK(why_not({offer.process, offer.descriptor, offer.key + 2}) == errc::refused);
+  in->forget_offer();
+  CHECK(why_not(offer) == errc::system_error);
 }
 
-TEST_CASE("what a process that died has left of a lane is taken away, and what one has that lives is not") {
-  const auto in = lane::make(lane::bytes_min);  // before the fork, or the child would choose the same name
-  REQUIRE(in != nullptr);
+TEST_CASE("memory whose size could change is refused, and so is what others could touch, or is none") {
+  constexpr auto bytes = static_cast<off_t>(4096 + lane::bytes_min);
+  const file_descriptor file(::memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  REQUIRE(file.get() >= 0);
+  REQUIRE(::ftruncate(file.get(), bytes) == 0);
+  const std::uint64_t key = 1;
+  REQUIRE(::pwrite(file.get(), &key, sizeof key, 16) == static_cast<ssize_t>(sizeof key));
+  const lane_offer offer{static_cast<std::uint32_t>(::getpid()), static_cast<std::uint32_t>(file.get()), key};
+  CHECK(why_not(offer) == errc::refused);  // everybody's
+  REQUIRE(::fchmod(file.get(), 0600) == 0);
+  CHECK(why_not(offer) == errc::refused);
+  REQUIRE(::fcntl(file.get(), F_ADD_SEALS, F_SEAL_GROW) == 0);
+  CHECK(why_not(offer) == errc::refused);
+  REQUIRE(::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+  CHECK(lane::open(offer).has_value());
   int line[2];
   REQUIRE(::pipe2(line, O_CLOEXEC) == 0);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const auto left = lane::make(lane::bytes_min);
-    const std::uint64_t name = left != nullptr ? left->name() : 0;
-    ::_exit(::write(line[1], &name, sizeof name) == static_cast<ssize_t>(sizeof name) ? 0 : 1);
-  }
   const file_descriptor reading(line[0]);
   const file_descriptor writing(line[1]);
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(status == 0);
-  std::uint64_t name = 0;
-  REQUIRE(::read(line[0], &name, sizeof name) == static_cast<ssize_t>(sizeof name));
-  REQUIRE(name != 0);
-  lane::forget_orphans();
-  CHECK(lane::open(name) == nullptr);
-  CHECK(lane::open(in->name()) != nullptr);
+  CHECK(why_not({offer.process, static_cast<std::uint32_t>(line[0]), key}) == errc::refused);
+}
+
+TEST_CASE("a bell is heard, and can be rung when nobody is there any more") {
+  int line[2];
+  REQUIRE(::pipe2(line, O_CLOEXEC | O_NONBLOCK) == 0);
+  const auto me = static_cast<std::uint32_t>(::getpid());
+  const auto rings = bell::open(me, static_cast<std::uint32_t>(line[1]));
+  REQUIRE(rings != nullptr);
+  CHECK(rings->ring());
+  char heard = 1;
+  CHECK(::read(line[0], &heard, 1) == 1);
+  while (::write(line[1], &heard, 1) == 1) {
+  }
+  CHECK(rings->ring());  // it is full of rings
+  ::close(line[0]);
+  ::close(line[1]);
+  CHECK(rings->ring());
+  const auto in = lane::make(lane::bytes_min);
+  REQUIRE(in != nullptr);
+  CHECK(bell::open(me, in->offer().descriptor) == nullptr);
 }
 
 TEST_CASE("a length that can not be is nonsense, and nothing is made for it") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  const auto out = lane::open(in->name());
-  REQUIRE(out != nullptr);
+  const auto opened = lane::open(in->offer());
+  REQUIRE(opened.has_value());
+  const auto& out = *opened;
   const std::vector<std::byte> length(4, GENERATE(std::byte{0}, std::byte{0xFF}));
   CHECK(out->put(length) == length.size());
   std::vector<std::byte> got;
@@ -105,19 +131,20 @@ TEST_CASE("a length that can not be is nonsense, and nothing is made for it") {
 TEST_CASE("what the other process says of a lane and can not be is nonsense, and moves nothing") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  char name[40];
-  std::snprintf(name, sizeof name, "/karyon-lane-%016llx", static_cast<unsigned long long>(in->name()));
-  const file_descriptor file(::shm_open(name, O_RDWR | O_CLOEXEC, 0));
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%u", in->offer().descriptor);
+  const file_descriptor file(::open(path, O_RDWR | O_CLOEXEC));
   REQUIRE(file.get() >= 0);
   void* const memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   REQUIRE(memory != MAP_FAILED);
   auto* const tail = static_cast<std::atomic<std::uint64_t>*>(memory);
   auto* const head = tail + 8;
-  const auto out = lane::open(in->name());
-  REQUIRE(out != nullptr);
-  CHECK_FALSE(out->is_nonsense());
+  const auto opened = lane::open(in->offer());
+  REQUIRE(opened.has_value());
+  const auto& out = *opened;
+  CHECK_FALSE(out->is_over());
   head->store(1);  // of nothing that was put in
-  CHECK(out->is_nonsense());
+  CHECK(out->is_over());
   CHECK(out->room() == 0);
   tail->store(lane::bytes_min + 1);
   CHECK(in->end() == lane::bytes_min);
@@ -130,8 +157,9 @@ TEST_CASE("what the other process says of a lane and can not be is nonsense, and
 TEST_CASE("who sleeps at a lane is told once that there is something, or room") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  const auto out = lane::open(in->name());
-  REQUIRE(out != nullptr);
+  const auto opened = lane::open(in->offer());
+  REQUIRE(opened.has_value());
+  const auto& out = *opened;
   in->wake_up();
   CHECK_FALSE(out->has_sleeper());
   CHECK(in->prepare_sleep());

@@ -97,6 +97,29 @@ TEST_CASE("a peer that is killed and started again gets nothing that was meant f
 }
 
 TEST_CASE(
+    "a peer that is killed while it is sent to by a connection of the link's own has died, and each frame is counted") {
+  synapse_options o = hasty("tcp://127.0.0.1:*", 20'000);
+  o.heartbeat = std::chrono::milliseconds{10};
+  o.stream_frames_per_s = 1;
+  end me(here, o);
+  helper peer("tcp://127.0.0.1:*", 1, 20'000, 1000);
+  REQUIRE(me->connect({peer.endpoint(), ""}).has_value());
+  REQUIRE(eventually([&] { return me.sink.is_up(); }));
+  std::uint64_t accepted = 0;
+  REQUIRE(eventually([&] {
+    accepted += me.send({there, 1}, accepted + 1) == frame_fate::accepted ? 1 : 0;
+    return me->stats().messages_streamed > 0;
+  }));
+  peer.stop();
+  for (int i = 0; i < 500; ++i) accepted += me.send({there, 1}, accepted + 1) == frame_fate::accepted ? 1 : 0;
+  peer.kill();
+  REQUIRE(eventually([&] { return !me.sink.is_up(); }));
+  CHECK(me.sink.losses() == std::vector<link_loss>{link_loss::died});
+  CHECK(me.send({there, 1}, 0) == frame_fate::peer_down);
+  CHECK(eventually([&] { return me.is_settled(accepted); }));
+}
+
+TEST_CASE(
     "a peer that is stopped is unreachable, takes no more than its window, and acts on nothing stale afterwards") {
   temporary_tree tree;
   constexpr int window = 200;

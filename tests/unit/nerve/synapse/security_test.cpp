@@ -168,7 +168,9 @@ TEST_CASE("a key that is not on the list does not even get to say who it is") {
   const std::string a_key = keys.make("alpha");
   const std::string b_key = keys.make("beta");
   end a(named("alpha"), keys.options("alpha", b_key + " beta\n"));
-  end b(named("beta"), keys.options("beta", std::string(64, '0') + " alpha\n"));
+  std::string nobodys(64, '0');
+  nobodys += " alpha\n";
+  end b(named("beta"), keys.options("beta", nobodys));
   REQUIRE(a->connect({b->endpoints().front(), b_key}).has_value());
   CHECK(eventually([&] { return b->stats().keys_refused > 0; }));
   CHECK(b.sink.ups().empty());

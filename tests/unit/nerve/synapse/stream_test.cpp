@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A link's own connection: how it comes, goes, and ends, and what it is not had for.
+#include <sys/socket.h>
+
+#include <numeric>
+#include <thread>
+
+#include "nerve/synapse_stream.hpp"
+#include "support/catch.hpp"
+#include "support/temporary_tree.hpp"
+#include "synapse_testing.hpp"
+
+using namespace karyon;
+using namespace karyon::tests;
+
+namespace {
+
+constexpr peer_id a_id{11, 100};
+constexpr peer_id b_id{22, 200};
+
+/// Each link is hot at once, and idle soon.
+synapse_options eager() {
+  synapse_options o = patient();
+  o.listen = {"tcp://127.0.0.1:*"};
+  o.heartbeat = std::chrono::milliseconds{10};
+  o.stream_frames_per_s = 1;
+  o.stream_idle = std::chrono::milliseconds{60};
+  return o;
+}
+
+struct streaming_pair {
+  explicit streaming_pair(const synapse_options& of_a = eager(), const synapse_options& of_b = eager())
+      : a(a_id, of_a), b(b_id, of_b) {
+    connected = a.is_open() && b.is_open() && a->connect({b->endpoints().front(), ""}).has_value() &&
+                eventually([&] { return a.sink.is_up() && b.sink.is_up(); });
+  }
+  /// Leaves frames of many lengths, until `enough` says so.
+  template <class Enough>
+  bool send_until(const Enough& enough) {
+    return eventually([&] {
+      for (int i = 0; i < 20; ++i) {
+        if (a.send(b_id, next, 8 + next % 3000) == frame_fate::accepted) ++next;
+      }
+      return enough();
+    });
+  }
+  [[nodiscard]] std::vector<std::uint64_t> sent() const {
+    std::vector<std::uint64_t> all(next);
+    std::iota(all.begin(), all.end(), std::uint64_t{0});
+    return all;
+  }
+  end a;
+  end b;
+  bool connected = false;
+  std::uint64_t next = 0;
+};
+
+/// Both ends of a connection of this process.
+struct two_ends {
+  two_ends() : listener(stream_listener::open("tcp://127.0.0.1:1")) {
+    if (listener != nullptr) out = stream_out::call("127.0.0.1", listener->port());
+    if (out == nullptr) return;
+    int fd = -1;
+    if (eventually([&] { return (fd = listener->take()) >= 0; })) in = std::make_unique<stream_in>(fd);
+  }
+  std::unique_ptr<stream_listener> listener;
+  std::unique_ptr<stream_out> out;
+  std::unique_ptr<stream_in> in;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a link that carries much gets a connection of its own and gives it up when idle, and no frame passes another") {
+  streaming_pair p;
+  REQUIRE(p.connected);
+  for (std::uint64_t times = 1; times <= 3; ++times) {
+    REQUIRE(p.send_until([&] { return p.a->stats().streams_opened == times; }));
+    const std::uint64_t streamed = p.a->stats().messages_streamed;
+    REQUIRE(p.send_until([&] { return p.a->stats().messages_streamed > streamed + 10; }));
+    REQUIRE(eventually([&] { return p.a->stats().streams_closed == times; }));
+  }
+  CHECK(eventually([&] { return p.a.is_settled(p.next); }));
+  CHECK(p.b.sink.numbers() == p.sent());
+  CHECK(p.b->stats().gaps == 0);
+  CHECK(p.a.sink.ups().size() == 1);
+  CHECK(p.a->stats().streams_failed == 0);
+  CHECK(p.b->stats().streams_opened == 0);  // it has sent nothing
+}
+
+TEST_CASE("both sides of a link may have a connection of their own at once, for several threads each") {
+  streaming_pair p;
+  REQUIRE(p.connected);
+  std::atomic<std::uint64_t> from_a{0};
+  std::atomic<std::uint64_t> from_b{0};
+  std::atomic<bool> enough{false};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      end& mine = t % 2 == 0 ? p.a : p.b;
+      const peer_id& other = t % 2 == 0 ? b_id : a_id;
+      for (std::uint64_t i = 0; !enough.load();) {
+        if (mine.send(other, t << 32U | i, 8 + i % 500) == frame_fate::accepted) {
+          ++i;
+          (t % 2 == 0 ? from_a : from_b).fetch_add(1);
+        }
+        if (i % 16 == 0) std::this_thread::yield();
+      }
+    });
+  }
+  const bool both =
+      eventually([&] { return p.a->stats().messages_streamed > 100 && p.b->stats().messages_streamed > 100; });
+  enough.store(true);
+  for (auto& thread : threads) thread.join();
+  CHECK(both);
+  CHECK(eventually([&] { return p.a.is_settled(from_a) && p.b.is_settled(from_b); }));
+  for (const auto& numbers : {p.a.sink.numbers(), p.b.sink.numbers()}) {
+    std::array<std::uint64_t, 4> next{};
+    std::uint64_t wrong = 0;
+    for (const std::uint64_t n : numbers) wrong += (n & 0xFFFF'FFFFU) == next[n >> 32U]++ ? 0 : 1;
+    CHECK(wrong == 0);
+  }
+  CHECK(p.a->stats().acknowledged == p.b.sink.numbers().size());
+}
+
+TEST_CASE("a long frame goes by a link's own connection in parts, also to a peer that is slow to take it") {
+  synapse_options o = eager();
+  o.window_bytes = 32U << 20U;
+  o.frame_bytes_max = 16U << 20U;
+  streaming_pair p(o, o);
+  REQUIRE(p.connected);
+  REQUIRE(p.send_until([&] { return p.a->stats().messages_streamed > 0; }));
+  p.b.sink.shut(true);
+  REQUIRE(eventually([&] { return p.a.send(b_id, p.next, o.frame_bytes_max) == frame_fate::accepted; }));
+  ++p.next;
+  REQUIRE(p.a.send(b_id, p.next, 64) == frame_fate::accepted);
+  ++p.next;
+  p.b.sink.shut(false);
+  CHECK(eventually([&] { return p.a.is_settled(p.next); }));
+  CHECK(p.b.sink.numbers() == p.sent());
+}
+
+TEST_CASE(
+    "a link that has its own connection ends as any other: by a bye behind the last frame, and what is lost is "
+    "counted") {
+  streaming_pair p;
+  REQUIRE(p.connected);
+  REQUIRE(p.send_until([&] { return p.a->stats().messages_streamed > 10; }));
+  const bool sender_closes = GENERATE(true, false);
+  (sender_closes ? p.a : p.b)->close();
+  REQUIRE(eventually([&] { return !p.a.sink.is_up() && !p.b.sink.is_up(); }));
+  CHECK(p.a.sink.losses() == std::vector<link_loss>{link_loss::closed});
+  CHECK(p.b.sink.losses() == std::vector<link_loss>{link_loss::closed});
+  CHECK(eventually([&] { return p.a.is_settled(p.a->stats().accepted); }));
+  const auto got = p.b.sink.numbers();
+  const auto sent = p.sent();
+  REQUIRE(got.size() <= sent.size());
+  CHECK(std::equal(got.begin(), got.end(), sent.begin()));
+  CHECK(p.b.sink.out_of_link() == 0);
+}
+
+TEST_CASE("a peer that offers no connection is sent to by ZeroMQ, and is asked once") {
+  synapse_options of_b = eager();
+  of_b.stream_frames_per_s = 0;
+  of_b.handshake = std::chrono::milliseconds{50};
+  synapse_options of_a = eager();
+  of_a.handshake = std::chrono::milliseconds{50};
+  streaming_pair p(of_a, of_b);
+  REQUIRE(p.connected);
+  REQUIRE(p.send_until([&] { return p.a->stats().streams_failed == 1; }));
+  REQUIRE(p.send_until([&] { return p.b->stats().delivered > 2000; }));
+  CHECK(eventually([&] { return p.a.is_settled(p.next); }));
+  CHECK(p.b.sink.numbers() == p.sent());
+  CHECK(p.a->stats().streams_failed == 1);
+  CHECK(p.a->stats().messages_streamed == 0);
+}
+
+TEST_CASE("messages come out of a stream whole, however they were cut, and lengths that can not be are nonsense") {
+  two_ends s;
+  REQUIRE(s.in != nullptr);
+  REQUIRE(eventually([&] { return s.out->begin(7, 0x1234'5678'9ABC'DEF1); }));
+  std::optional<stream_in::preamble> said;
+  REQUIRE(eventually([&] { return (said = s.in->hear_preamble()).has_value(); }));
+  CHECK(said->epoch == 7);
+  CHECK(said->token == 0x1234'5678'9ABC'DEF1);
+  CHECK(s.out->hear() == stream_out::word::none);
+  s.in->welcome();
+  CHECK(eventually([&] { return s.out->hear() == stream_out::word::taken; }));
+
+  const std::vector<std::byte> message{std::byte{3}, {}, {}, {}, std::byte{'a'}, std::byte{'b'}, std::byte{'c'}};
+  std::span<const std::byte> got;
+  for (std::size_t i = 0; i < message.size(); ++i) {
+    CHECK(s.in->next(got, 100) == stream_in::found::nothing);
+    REQUIRE(s.out->put(std::span(message).subspan(i, 1)) == 1);
+    REQUIRE(eventually([&] { return s.in->fill() == stream_in::came::bytes; }));
+  }
+  CHECK(s.in->next(got, 100) == stream_in::found::message);
+  CHECK(std::equal(got.begin(), got.end(), message.begin() + 4, message.end()));
+  CHECK_FALSE(s.in->is_within());
+
+  const std::vector<std::byte> length(4, GENERATE(std::byte{0}, std::byte{0xFF}));
+  REQUIRE(s.out->put(length) == length.size());
+  REQUIRE(eventually([&] { return s.in->fill() == stream_in::came::bytes; }));
+  CHECK(s.in->next(got, 100) == stream_in::found::nonsense);
+  s.out.reset();
+  CHECK(eventually([&] { return s.in->fill() == stream_in::came::ended; }));
+}
+
+TEST_CASE("a stream whose other end has gone is over, and a name is not looked up") {
+  two_ends s;
+  REQUIRE(s.in != nullptr);
+  s.in.reset();
+  CHECK(eventually([&] { return s.out->hear() == stream_out::word::ended; }));
+  CHECK(stream_out::call("not.a.number.example", 80) == nullptr);
+  CHECK(stream_listener::open("tcp://not.a.number.example:80") == nullptr);
+  const std::vector<std::byte> some(64);
+  CHECK(eventually([&] { return s.out->put(some) == 0 && s.out->is_over(); }));
+}
