@@ -78,6 +78,7 @@ void initialise_slot(void* memory, void* core) {
   s.flags = 0;
   s.keeper_bits.store(0, std::memory_order_relaxed);
   s.noted.store(0, std::memory_order_relaxed);
+  s.cut_turns = 0;
   s.extras = nullptr;
   s.keeper.store(nullptr, std::memory_order_relaxed);
   backend_construct(s, *static_cast<runtime_core*>(core));

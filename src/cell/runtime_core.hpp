@@ -184,6 +184,13 @@ public:
     scheduler_->schedule_again(&s.run_link, s.home, s.has(cell_slot::pinned));
   }
 
+  /// For one that a tick has cut short: among those that were woken.
+  void schedule_cut_short(cell_slot& s) noexcept {
+    if (s.has(cell_slot::particular)) [[unlikely]]
+      return schedule_particular(s, true);
+    scheduler_->schedule_cut_short(&s.run_link, s.home, s.has(cell_slot::pinned));
+  }
+
   /// Whether any cell of this runtime was ever moved to another node, so that slots may be away from theirs. Relaxed: who
   /// moves or releases a slot owns it, and has got it from where this was set.
   [[nodiscard]] bool has_migrated() const noexcept { return has_migrated_.load(std::memory_order_relaxed); }

@@ -86,6 +86,7 @@ struct alignas(64) cell_slot {
   std::uint32_t keeper_position;
   std::uint16_t object_offset;
   std::atomic<std::uint8_t> noted;  // a bit for each service that is told of ends here (runtime_service.hpp); anyone
+  std::uint8_t cut_turns;           // in a row that a tick has ended early (run.cpp)
 
   enum flag : std::uint8_t {
     pinned = 1,          // never leaves its home worker
@@ -114,7 +115,7 @@ inline constexpr std::size_t slot_header_bytes = 224;
 static_assert(sizeof(cell_slot) == 256);
 static_assert(offsetof(cell_slot, inbox) == 56);
 static_assert(offsetof(cell_slot, run_link) == 128);
-static_assert(offsetof(cell_slot, object_offset) + 4 == slot_header_bytes);  // one byte is spare
+static_assert(offsetof(cell_slot, cut_turns) + 1 == slot_header_bytes);
 
 inline cell_slot& cell_slot::of(task* t) noexcept {
   return *reinterpret_cast<cell_slot*>(reinterpret_cast<std::byte*>(t) - offsetof(cell_slot, run_link));

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 namespace karyon::detail {
 
 /// A hint to the processor inside a short spin.
@@ -20,5 +23,25 @@ inline void prefetch_for_write(const void* p) noexcept {
   __builtin_prefetch(p, 1);
 #endif
 }
+
+/// Whether the addresses that it is shown follow each other at equal distances, as things do that are taken up in the order in
+/// which they were made. Then those to come are known, before the list that has them is in a cache. One thread.
+class sequence_guess {
+public:
+  [[nodiscard]] const void* last() const noexcept { return reinterpret_cast<const void*>(last_); }
+  /// The distance to the next one, in bytes, if the last two were alike; else 0.
+  [[nodiscard]] std::ptrdiff_t next(const void* at) noexcept {
+    const auto now = reinterpret_cast<std::intptr_t>(at);
+    const std::ptrdiff_t step = now - last_;
+    const bool again = step == step_;
+    last_ = now;
+    step_ = step;
+    return again ? step : 0;
+  }
+
+private:
+  std::intptr_t last_ = 0;
+  std::ptrdiff_t step_ = 0;
+};
 
 }  // namespace karyon::detail

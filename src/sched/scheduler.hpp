@@ -82,6 +82,16 @@ public:
     }
     schedule(t, home, pinned);
   }
+  /// The same, but it is served with those that were woken.
+  void schedule_cut_short(task* t, unsigned home, bool pinned) noexcept {
+    worker* self = worker::current();
+    if (self != nullptr && &self->owner() == this) {
+      if (self->index() == (pinned ? home : route(home)) || (!pinned && self->node() == workers_[home]->node())) {
+        self->count_requeued();
+      }
+    }
+    schedule(t, home, pinned);
+  }
   /// The same, into the lane of high priority there. `again`: as schedule_again.
   void schedule_high(task* t, unsigned home, bool pinned, bool again) noexcept;
 

@@ -18,8 +18,10 @@ struct task {
 
   /// What was made runnable by another thread lies in that thread's cache, or nowhere near: fetch the lines that running it
   /// will touch (of a cell: inbox word, hot line, object) while the task before it runs.
-  void prefetch() const noexcept {
-    const auto* at = reinterpret_cast<const char*>(this);
+  void prefetch() const noexcept { prefetch_at(0); }
+  /// The same for one that is guessed to lie so many bytes from here; nothing happens where nothing lies.
+  void prefetch_at(std::ptrdiff_t distance) const noexcept {
+    const auto* at = reinterpret_cast<const char*>(this) + distance;
     prefetch_for_write(at);
     prefetch_for_write(at - 128);
     prefetch_for_write(at + 64);

@@ -27,6 +27,8 @@ constexpr std::size_t donation_max = 256;
 // Turns of a round, while there are tasks that have used up a turn: for what other threads sent, and for these themselves.
 constexpr std::size_t elsewhere_a_round = 64;
 constexpr std::size_t again_a_round = 16;
+// So far ahead, in a list of tasks that lie in a row, lines are asked for; the next one's come too late, being in another core.
+constexpr std::ptrdiff_t tasks_ahead = 3;
 }  // namespace
 
 worker::worker(scheduler& owner, unsigned index, const worker_binding& binding, worker_domain& domain)
@@ -154,6 +156,7 @@ task* worker::pick_elsewhere() noexcept {
         taken_ = t->next;
         ++taken_count_;
         if (taken_ != nullptr) taken_->prefetch();
+        if (const std::ptrdiff_t step = taken_sequence_.next(t); step != 0) t->prefetch_at(tasks_ahead * step);
         return t;
       }
     } else if (source_ == 1) {

@@ -189,7 +189,8 @@ private:
   run_queue again_;
   run_queue high_;  // tasks of high priority, of both sources
   run_queue pinned_;
-  task* taken_ = nullptr;         // from inbox_, newest first, being run
+  task* taken_ = nullptr;  // from inbox_, newest first, being run
+  sequence_guess taken_sequence_;
   task* taken_pinned_ = nullptr;  // from pinned_inbox_
   unsigned rotation_ = 0;         // counts picks
   enum class stage : std::uint8_t { woken, elsewhere, again };
