@@ -368,9 +368,7 @@ std::vector<peer_id> hyparview::sample(overlay_random& random) const {
 }
 
 void hyparview::shuffle(std::uint64_t now_ns, overlay_random& random, overlay_effects& effects) {
-  // Who has found too few is perhaps on an island, where all that it knows are: it looks at a contact, and insists.
-  const bool too_few = active_.size() < options_.active_max;
-  if (too_few || random.chance(options_.rewire)) {
+  if (random.chance(options_.rewire)) {
     if (const peer_id* const next = candidate(random)) ask(peer_id(*next), true, now_ns, effects);
   }
   overlay_message m = message(kind::shuffle);
@@ -378,7 +376,7 @@ void hyparview::shuffle(std::uint64_t now_ns, overlay_random& random, overlay_ef
   m.ttl = options_.shuffle_walk;
   m.peers = sample(random);
   last_sample_ = m.peers;
-  if (!contacts_.empty() && (too_few || random.chance(options_.rewire))) {
+  if (!contacts_.empty() && (active_.empty() || random.chance(options_.rewire))) {
     m.ttl = 0;
     effects.send(contacts_[random.below(contacts_.size())], std::move(m));
   } else if (!active_.empty()) {
