@@ -104,7 +104,7 @@ public:
   deferred_discards& operator=(const deferred_discards&) = delete;
 
   /// Discards the signal, now or later. `why`: mailbox_full, or dead.
-  static void discard(signal* lost, errc why) noexcept;
+  KARYON_API static void discard(signal* lost, errc why) noexcept;
 
 private:
   signal* full_ = nullptr;
