@@ -78,7 +78,6 @@ void initialise_slot(void* memory, void* core) {
   s.flags = 0;
   s.keeper_bits.store(0, std::memory_order_relaxed);
   s.noted.store(0, std::memory_order_relaxed);
-  s.cut_turns = 0;
   s.extras = nullptr;
   s.keeper.store(nullptr, std::memory_order_relaxed);
   backend_construct(s, *static_cast<runtime_core*>(core));
@@ -99,6 +98,7 @@ void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
   s.set(cell_slot::holds_kept, false);
   s.handled = 0;
   s.busy_ticks = 0;
+  s.cut_turns = 0;
   s.extras = nullptr;
   s.set(cell_slot::starting, info.started != nullptr);
   s.set(cell_slot::trapping, false);

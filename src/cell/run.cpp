@@ -69,7 +69,7 @@ void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept {
 
 namespace {
 
-// So often a cell may be cut short by a tick, and still count as woken (run_turn).
+// So often a cell may be cut short by a tick, from one rest to the next, and still count as woken (run_turn).
 constexpr std::uint8_t cut_turns_forgiven = 4;
 
 // A power of two: two looks at a clock for each must cost next to nothing a turn.
@@ -174,6 +174,18 @@ template <bool KeepsLast>
   running = nullptr;
 }
 
+/// Gives the cell up if nothing waits for it: then its turns that were cut short are forgotten, before, since it may already run
+/// elsewhere when this returns.
+[[gnu::always_inline]] inline bool rests(cell_slot& slot) noexcept {
+  const std::uint8_t cut = slot.cut_turns;
+  if (cut != 0) [[unlikely]]
+    slot.cut_turns = 0;
+  if (slot.inbox.go_idle()) return true;
+  if (cut != 0) [[unlikely]]
+    slot.cut_turns = cut;
+  return false;
+}
+
 /// The turn has ended because a receiver is nearly full (note_overrun).
 void remember_overrun(const run_context& context, backlog* b) noexcept {
   if (context.overran.slot == nullptr) return;
@@ -243,9 +255,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
         return finish_lost_turn(context, slot, *here, n);
       settle(n);
       n = 0;
-      if (slot.cut_turns != 0) [[unlikely]]
-        slot.cut_turns = 0;
-      if (slot.inbox.go_idle()) {
+      if (rests(slot)) {
         running = nullptr;
         return;
       }
@@ -301,7 +311,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
       if constexpr (!Needs && !Observed) {
         // One that has nothing left does not wait among those that have: what comes next would wait with it, for all of them. In a
         // simulation it may: any order may be met, and a seed keeps its meaning.
-        if (slot.pending_tail == nullptr && slot.inbox.go_idle()) {
+        if (slot.pending_tail == nullptr && rests(slot)) {
           running = nullptr;
           return;
         }
