@@ -219,7 +219,11 @@ result<void> colony::audit() {
   };
   std::vector<symbol_id> ids;
   ids.reserve(p.ground.symbols.size());
-  p.ground.symbols.for_each([&ids](const auto& known) { ids.push_back(known.id); });
+  p.ground.symbols.for_each([&ids](const auto& known) {
+    if (known.handle) {
+      ids.push_back(known.id);
+    }
+  });
   c.symbols = ids.size();
   auto heard = p.describe_all(
       static_cast<std::uint32_t>(ids.size()), [&](std::uint32_t i) { return p.ground.symbols.handle(ids[i]); },
