@@ -62,7 +62,8 @@ struct table_entry {
 /// functions throw leaves the table as it was before. A function that changes the table, and so gives a result, says
 /// `cell_failed` then, with the exception's type and text, and `out_of_memory` for std::bad_alloc. Functions that only read let
 /// exceptions pass; within `attempt` they say the same. A comparison must not use the table: where that would be a deadlock
-/// (in a long range), a change is `refused`, and another long range throws std::logic_error.
+/// (in a long range), a change is `refused`, and another long range throws std::logic_error. Nor may it use a table whose comparisons
+/// use this one: two threads, each in a long range of one of them, would wait for each other, and nobody would be told.
 ///
 /// Cost: O(log n). A lookup among 100,000 entries of 8 bytes touches four lines or so in three levels. Per entry some 24 bytes
 /// of such a table.
