@@ -8,10 +8,12 @@
 #include <ctime>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "store/store.hpp"
@@ -107,11 +109,21 @@ std::vector<std::string> fields(const std::string& text, char end) {
   return all;
 }
 
-std::string git(std::vector<std::string> arguments) {
-  std::vector<std::string> command{"/usr/bin/git", "-c", "safe.directory=*", "-C", KARYON_SOURCES};
+/// What it wrote; nothing where it failed, or said anything else than 0. The settings of whoever runs the test must not change what is written.
+std::optional<std::string> git(std::vector<std::string> arguments) {
+  std::vector<std::string> command{"/usr/bin/git",      "-c", "safe.directory=*", "-c", "log.showSignature=false", "-c",
+                                   "log.showRoot=true", "-C", KARYON_SOURCES};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  const auto done = run_command(command);
-  return done.status == 0 ? done.out : std::string{};
+  auto done = run_command(command);
+  if (done.status != 0) return std::nullopt;
+  return std::move(done.out);
+}
+
+/// Whether git has all of the history, here: a clone of depth 1 has not, and one without trees (`--filter=tree:0`) would ask its origin for each.
+bool has_whole_history() {
+  return ::access("/usr/bin/git", X_OK) == 0 &&
+         git({"rev-parse", "--is-shallow-repository", "--show-prefix"}) == "false\n\n" &&
+         !git({"config", "--get-regexp", R"(^(extensions\.partialclone|remote\..*\.promisor)$)"});
 }
 
 struct git_commit {
@@ -120,12 +132,13 @@ struct git_commit {
   tree changed;  // the blob at each path; empty: removed
 };
 
-/// The first parents' line of commits, the oldest first. Times are made to grow: clocks of authors do not.
+/// The first parents' line of commits, the oldest first; none where there is no commit yet, or git is too old to tell them. Times are made
+/// to grow: clocks of authors do not.
 std::vector<git_commit> commits_of_git() {
   std::vector<git_commit> all;
   const auto text = git({"log", "--first-parent", "--diff-merges=first-parent", "--reverse", "--raw", "--no-abbrev",
                          "--no-renames", "-z", "--format=commit %H %ct", "HEAD"});
-  const auto parts = fields(text, '\0');
+  const auto parts = fields(text.value_or(""), '\0');
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::string line = parts[i].substr(std::min(parts[i].find_first_not_of('\n'), parts[i].size()));
     if (line.starts_with("commit ")) {
@@ -145,7 +158,9 @@ std::vector<git_commit> commits_of_git() {
 
 tree tree_of_git(const std::string& commit) {
   tree found;
-  for (const std::string& line : fields(git({"ls-tree", "-r", "-z", commit}), '\0')) {  // mode type blob<tab>path
+  const auto text = git({"ls-tree", "-r", "-z", commit});
+  REQUIRE(text.has_value());
+  for (const std::string& line : fields(*text, '\0')) {  // mode type blob<tab>path
     const auto tab = line.find('\t');
     REQUIRE(tab != std::string::npos);
     found[line.substr(tab + 1)] = fields(line.substr(0, tab), ' ').at(2);
@@ -156,13 +171,11 @@ tree tree_of_git(const std::string& commit) {
 }  // namespace
 
 TEST_CASE("of the project's own history the graph shows at each commit the files that git shows", "[rhizome]") {
-  if (::access("/usr/bin/git", X_OK) != 0 ||
-      git({"rev-parse", "--is-shallow-repository", "--show-prefix"}) != "false\n\n") {
-    WARN("skipped: the sources are no git repository with a whole history");
+  const auto history = has_whole_history() ? commits_of_git() : std::vector<git_commit>{};
+  if (history.empty()) {
+    WARN("skipped: the sources are no git repository with a whole history, or there is no git that can tell it");
     return;
   }
-  const auto history = commits_of_git();
-  REQUIRE(!history.empty());
   named_things files;
   std::vector<commit_number> recorded;
   for (const git_commit& one : history) recorded.push_back(files.put(one.changed, one.at));
@@ -173,7 +186,6 @@ TEST_CASE("of the project's own history the graph shows at each commit the files
   for (const std::size_t i : chosen) {
     INFO("commit " << history[i].hash);
     const tree expected = tree_of_git(history[i].hash);
-    REQUIRE(!expected.empty());
     CHECK((files.at(files.newest(), history[i].at) == expected));  // as it was in the world, by all that is known today
     CHECK((files.at(recorded[i], end_of_time - 1) == expected));   // and as it was known then
     if (i > 0) {
@@ -205,6 +217,8 @@ std::vector<dpkg_event> events_of_dpkg() {
     const time_us at = std::int64_t{::timegm(&when)} * 1'000'000;
     all.push_back({std::max(all.empty() ? 0 : all.back().at + 1, at), words[4], installed ? words[5] : ""});
   }
+  constexpr std::size_t most = 20'000;  // of a machine that has been there for long: the newest
+  if (all.size() > most) all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(most));
   return all;
 }
 
@@ -235,7 +249,10 @@ TEST_CASE("of the packages of this machine the graph shows at each time what dpk
     CHECK((packages.at(packages.newest(), events[i].at) == expected));
     CHECK((packages.at(commit, end_of_time - 1) == expected));
   }
-  // And what dpkg itself says today, where the log goes up to today.
+  // And what dpkg itself says today. Where the log does not go up to today (an image whose log was cut, a package that is being installed right
+  // now) the two differ, which is no matter of the graph.
+  std::map<std::string, std::string> last;
+  for (const dpkg_event& one : events) last[one.package] = one.version;
   const tree today = packages.at(packages.newest(), end_of_time - 1);
   std::size_t same = 0;
   for (const std::string& line : fields(now.out, '\n')) {
@@ -243,10 +260,11 @@ TEST_CASE("of the packages of this machine the graph shows at each time what dpk
     if (words.size() != 3 || words[1] != "installed") continue;
     // "libc6:amd64:amd64" where a package may be there for several architectures, else "adduser:all"
     const auto name = words[0].substr(0, words[0].find(':')) + words[0].substr(words[0].rfind(':'));
+    const auto logged = last.find(name);
+    if (logged == last.end() || logged->second != words[2]) continue;
     const auto found = today.find(name);
-    if (found == today.end()) continue;  // installed before the log begins
-    CHECK(found->second == words[2]);
+    CHECK((found != today.end() && found->second == words[2]));
     ++same;
   }
-  CHECK(same > 0);
+  if (same == 0) WARN("nothing of what dpkg has logged is installed as it was logged");
 }

@@ -84,13 +84,21 @@ public:
   /// `cell_failed`, or `out_of_memory`; so with look-ups and ranges.
   template <class F>
   auto use(F&& f) const -> typename detail::as_result<std::invoke_result_t<F&, table_type&>>::type {
-    if (slot_ == nullptr) return detail::table_gone();
-    const detail::epoch_pin pin;
-    // With keep_table's release. While pinned it is not destroyed, though its owner may end.
-    detail::owned_table_body* const body = slot_->body.load(std::memory_order_acquire);
-    if (body == nullptr || body->number != number_) return detail::table_gone();
-    table_type& entries = static_cast<detail::typed_table_body<Key, Value, Compare>*>(body)->entries;
-    return detail::as_errors([&]() -> decltype(auto) { return f(entries); });
+    using answer = typename detail::as_result<std::invoke_result_t<F&, table_type&>>::type;
+    return detail::as_errors([&]() -> answer {  // a thread's first pin takes memory as well
+      if (slot_ == nullptr) return detail::table_gone();
+      const detail::epoch_pin pin;
+      // With keep_table's release. While pinned it is not destroyed, though its owner may end.
+      detail::owned_table_body* const body = slot_->body.load(std::memory_order_acquire);
+      if (body == nullptr || body->number != number_) return detail::table_gone();
+      table_type& entries = static_cast<detail::typed_table_body<Key, Value, Compare>*>(body)->entries;
+      if constexpr (std::is_void_v<std::invoke_result_t<F&, table_type&>>) {
+        f(entries);
+        return {};
+      } else {
+        return f(entries);
+      }
+    });
   }
 
   [[nodiscard]] auto lookup(const Key& key) const {
@@ -144,8 +152,8 @@ public:
     return use([&](table_type& t) { return t.compare_and_set(key, expected, desired); });
   }
 
-  /// Whether there is the table right now.
-  [[nodiscard]] bool alive() const noexcept {
+  /// Whether there is the table right now. May throw std::bad_alloc where it is a thread's first use of any table.
+  [[nodiscard]] bool alive() const {
     if (slot_ == nullptr) return false;
     const detail::epoch_pin pin;
     const detail::owned_table_body* const body = slot_->body.load(std::memory_order_acquire);

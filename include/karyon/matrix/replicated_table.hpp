@@ -99,11 +99,12 @@ public:
     copy& c = copies[node];
     if (c.taken == nullptr) c.taken = c.notes.exchange(nullptr, std::memory_order_acquire);  // with push
     for (int i = 0; c.taken != nullptr && i < at_a_time; ++i) {
-      // What is in the table now, not what was changed then: so it does not matter which of two changes comes first.
+      // What is in the table now, not what was changed then: so it does not matter which of two changes comes first. An error is
+      // thrown: who is told that something is left would come back at once, and find the same error.
       if (const auto value = original.lookup(c.taken->key)) {
-        if (!c.entries->insert(c.taken->key, *value)) break;
-      } else if (!c.entries->erase(c.taken->key)) {
-        break;
+        static_cast<void>(c.entries->insert(c.taken->key, *value).value());
+      } else {
+        static_cast<void>(c.entries->erase(c.taken->key).value());
       }
       delete std::exchange(c.taken, c.taken->next);
       behind.fetch_sub(1, std::memory_order_acq_rel);  // with lookup's load of 0

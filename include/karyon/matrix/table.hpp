@@ -62,7 +62,8 @@ struct table_entry {
 /// functions throw leaves the table as it was before. A function that changes the table, and so gives a result, says
 /// `cell_failed` then, with the exception's type and text, and `out_of_memory` for std::bad_alloc. Functions that only read let
 /// exceptions pass; within `attempt` they say the same. A comparison must not use the table: where that would be a deadlock
-/// (in a long range), a change is `refused`, and another long range throws std::logic_error.
+/// (in a long range), a change is `refused`, and another long range throws std::logic_error. Nor may it use a table whose comparisons
+/// use this one: two threads, each in a long range of one of them, would wait for each other, and nobody would be told.
 ///
 /// Cost: O(log n). A lookup among 100,000 entries of 8 bytes touches four lines or so in three levels. Per entry some 24 bytes
 /// of such a table.
@@ -141,31 +142,31 @@ public:
 
   /// True if there was one.
   result<bool> erase(const Key& key) {
-    const auto taken = change(key, [](const image&, staged&) { return verdict::remove; });
-    if (!taken) return tl::unexpected<error>(taken.error());
+    auto taken = change(key, [](const image&, staged&) { return verdict::remove; });
+    if (!taken) return tl::unexpected<error>(std::move(taken).error());
     return taken->has_value();
   }
   /// Erases an entry if `f(value)` says so; whether it did. f as in update.
   template <class F>
   requires std::predicate<F&, const Value&> result<bool> erase_if(const Key& key, F&& f) {
     bool erased = false;
-    const auto seen = change(key, [&](const image& old, staged&) {
+    auto seen = change(key, [&](const image& old, staged&) {
       erased = f(values::get(old));
       return erased ? verdict::remove : verdict::keep;
     });
-    if (!seen) return tl::unexpected<error>(seen.error());
+    if (!seen) return tl::unexpected<error>(std::move(seen).error());
     return seen->has_value() && erased;
   }
   /// Erases an entry and returns its value, to exactly one of those who try.
   result<std::optional<Value>> take(const Key& key) {
     // Copied before it is taken out, and then not moved again: a copy that throws loses nothing.
     result<std::optional<Value>> copy;
-    const auto taken = change(key, [&](const image& seen, staged&) {
+    auto taken = change(key, [&](const image& seen, staged&) {
       copy->emplace(values::get(seen));
       return verdict::remove;
     });
     if (!taken) {
-      copy = tl::unexpected<error>(taken.error());
+      copy = tl::unexpected<error>(std::move(taken).error());
     } else if (!*taken) {
       copy->reset();
     }
@@ -178,11 +179,11 @@ public:
   /// compute. It may read this table and use others; what changes this one within it says `refused`.
   template <class F>
   requires std::invocable<F&, const Value&> result<bool> update(const Key& key, F&& f) {
-    const auto seen = change(key, [&](const image& old, staged& next) {
+    auto seen = change(key, [&](const image& old, staged& next) {
       next.remake(Value(f(values::get(old))));
       return verdict::exchange;
     });
-    if (!seen) return tl::unexpected<error>(seen.error());
+    if (!seen) return tl::unexpected<error>(std::move(seen).error());
     return seen->has_value();
   }
   /// Adds to a counter, which begins at `initial` if there is none of this key, and returns the sum. Wraps around at the type's
@@ -208,13 +209,13 @@ public:
   result<bool> compare_and_set(const Key& key, const Value& expected,
                                const Value& desired) requires std::equality_comparable<Value> {
     bool equal = false;
-    const auto seen = change(key, [&](const image& old, staged& next) {
+    auto seen = change(key, [&](const image& old, staged& next) {
       equal = values::get(old) == expected;
       if (!equal) return verdict::keep;
       next.make(desired);
       return verdict::exchange;
     });
-    if (!seen) return tl::unexpected<error>(seen.error());
+    if (!seen) return tl::unexpected<error>(std::move(seen).error());
     return seen->has_value() && equal;
   }
 

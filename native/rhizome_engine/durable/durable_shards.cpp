@@ -165,22 +165,26 @@ result<void> durable_shards::parts::find_lost() const {
 
 // Each shard up to the first transaction that another one has lost its part of: which may make that so of others.
 result<void> durable_shards::parts::salvage_whole() {
+  const auto is_half = [this](unsigned k) {
+    const other_shards& others = stores[k]->recovery().others;
+    return std::any_of(others.last.begin(), others.last.end(),
+                       [&](const commit_part& other) { return lacks(other); }) ||
+           std::any_of(others.settled.begin(), others.settled.end(), [&](const auto& other) {
+             return lacks({other.first, other.second});
+           });
+  };
   for (bool again = true; again;) {
     again = false;
     for (unsigned k = 0; k < options.count; ++k) {
+      if (!is_half(k)) continue;
       std::vector<commit_number> ends;  // as they are now: those before this one may have become shorter
       for (const auto& one : stores) ends.push_back(one->recovery().newest);
-      const recovery_report& found = stores[k]->recovery();
-      const bool half = std::any_of(found.others.last.begin(), found.others.last.end(),
-                                    [&](const commit_part& other) { return lacks(other); }) ||
-                        std::any_of(found.others.settled.begin(), found.others.settled.end(), [&](const auto& other) {
-                          return lacks({other.first, other.second});
-                        });
-      if (!half) continue;
       if (auto done = open_shard(k, newest_commit, ends); !done) return done;
-      if (stores[k]->recovery().newest >= ends[k])
+      // Where only a checkpoint named what can not be, the log may have as much without it.
+      const commit_number newest = stores[k]->recovery().newest;
+      if (newest > ends[k] || (newest == ends[k] && is_half(k)))
         return fail(errc::corrupt, path("shard-" + std::to_string(k)) + " names a shard that can not be");
-      again = true;
+      again = again || newest < ends[k];
     }
   }
   return {};

@@ -295,6 +295,7 @@ result<commit_number> durable_store::checkpoint() {
   }
   if (auto done = (*file)->finish(wall_clock(p.options.store)); !done) return tl::unexpected(done.error());
   p.checkpoints.push_back(commit);
+  std::erase(p.refused, p.directory + '/' + checkpoint_name(commit));  // it has taken a damaged one's place
   if (auto done = p.remove_old(); !done) return tl::unexpected(done.error());
   return commit;
 }

@@ -217,23 +217,16 @@ result<void> colony::audit() {
       ++c.by_worker[d.worker];
     }
   };
-  // In the order of their ids, as they lie in memory.
-  std::vector<child<symbol>> symbols(p.ground.symbols.size());
-  p.ground.symbols.for_each([&symbols](const auto& known) {
-    if (known.id < symbols.size()) {
-      symbols[known.id] = known.handle;
+  std::vector<symbol_id> ids;
+  ids.reserve(p.ground.symbols.size());
+  p.ground.symbols.for_each([&ids](const auto& known) {
+    if (known.handle) {
+      ids.push_back(known.id);
     }
   });
-  std::vector<symbol_id> ids;
-  ids.reserve(symbols.size());
-  for (symbol_id id = 0; id < symbols.size(); ++id) {
-    if (symbols[id]) {
-      ids.push_back(id);
-    }
-  }
   c.symbols = ids.size();
   auto heard = p.describe_all(
-      static_cast<std::uint32_t>(ids.size()), [&](std::uint32_t i) -> const child<symbol>& { return symbols[ids[i]]; },
+      static_cast<std::uint32_t>(ids.size()), [&](std::uint32_t i) { return p.ground.symbols.handle(ids[i]); },
       [&](std::uint32_t i) { return p.ground.symbols.hash(ids[i]); },
       [&](const self_description& d) {
         count_in(d);

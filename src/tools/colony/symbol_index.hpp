@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <limits>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -27,7 +28,7 @@ namespace karyon::tools {
 /// the name's hash, so that it fits the table's leaves; where two names have the same hash, the second one has the next free key.
 /// As nothing is ever removed, a look-up that goes from key to key until there is none finds each of them. Look-ups take no lock; who
 /// brings a new name holds one of 64 locks while its cell is made. An id is dense, lasts as long as the index, and whoever holds one
-/// may read its hash. Thread-safe throughout.
+/// may read its hash and its handle, which for that lie by id as well: without a walk through the table. Thread-safe throughout.
 template <class Handle>
 class symbol_index {
 public:
@@ -41,7 +42,7 @@ public:
   symbol_index(const symbol_index&) = delete;
   symbol_index& operator=(const symbol_index&) = delete;
   ~symbol_index() {
-    for (auto& block : hashes_) {
+    for (auto& block : records_) {
       delete[] block.load(std::memory_order_relaxed);
     }
     for (auto& piece : texts_) {
@@ -65,11 +66,19 @@ public:
     }
     found fresh;
     fresh.id = next_.fetch_add(1, std::memory_order_relaxed);
-    reserve(fresh.id) = hash;
+    record& r = reserve(fresh.id);
+    r.hash = hash;
     fresh.text = keep(m, name);
     fresh.handle = make(fresh.id);
-    while (!entries_.insert_new(key, fresh).value()) {
-      static_cast<void>(probe(key, is_it));  // another name has just got this key
+    r.handle = fresh.handle;
+    r.now.store(&r.handle, std::memory_order_release);  // partner: for_each; who has the id from the table has this too
+    try {
+      while (!entries_.insert_new(key, fresh).value()) {
+        static_cast<void>(probe(key, is_it));  // another name has just got this key
+      }
+    } catch (...) {
+      r.now.store(nullptr, std::memory_order_relaxed);
+      throw;
     }
     return fresh;
   }
@@ -79,10 +88,9 @@ public:
     return probe(hash, [&](const found& f) { return name_of(f) == name; });
   }
 
-  /// The caller has the id from find or find_or_create, or from a cell that has it from there. A look-up.
-  [[nodiscard]] Handle handle(symbol_id id) const {
-    std::uint64_t key = hash(id);
-    return probe(key, [id](const found& f) { return f.id == id; }).value().handle;
+  /// The caller has the id from find, find_or_create or for_each, or from a cell that has it from there.
+  [[nodiscard]] Handle handle(symbol_id id) const noexcept {
+    return *at(id).now.load(std::memory_order_acquire);  // partner: move
   }
   /// Of what was found here.
   [[nodiscard]] std::string_view name_of(const found& f) const noexcept {
@@ -92,34 +100,35 @@ public:
     std::memcpy(&size, text, sizeof size);
     return {text + sizeof size, size};
   }
-  [[nodiscard]] std::uint64_t hash(symbol_id id) const noexcept {
-    // Relaxed would do for who got the id through the table; acquire pairs with reserve for who counted up to size().
-    return hashes_[id / block_ids].load(std::memory_order_acquire)[id % block_ids];
-  }
+  [[nodiscard]] std::uint64_t hash(symbol_id id) const noexcept { return at(id).hash; }
 
   /// Another cell is the name's from now on, unless none could be made. Who has found the handle before may go on to use it. Also
   /// for an id that `make` has just been given: waits until it is known.
   void move(symbol_id id, const Handle& to) {
     std::uint64_t key = hash(id);
-    const std::lock_guard lock(makers_[key % maker_count].mutex);
+    maker& m = makers_[key % maker_count];
+    const std::lock_guard lock(m.mutex);
     if (const auto known = probe(key, [id](const found& f) { return f.id == id; })) {
+      m.moved.push_back(to);  // those before stay, for who is just reading one
       static_cast<void>(entries_.insert(key, found{to, id, known->text}).value());
+      reserve(id).now.store(&m.moved.back(), std::memory_order_release);  // partner: handle
     }
   }
 
-  /// `visit(found)` for each cell that was known when it began, and for some of those that come meanwhile; ordered by hash.
+  struct known_cell {
+    symbol_id id = 0;
+    Handle handle{};
+  };
+  /// `visit(known_cell)` for each cell that was known when it began, and for some of those that come meanwhile; ordered by id.
   template <class Visit>
   void for_each(Visit&& visit) const {
-    constexpr std::size_t at_a_time = 1024;
-    for (std::uint64_t from = 0;;) {
-      const auto some = entries_.range_from(from, at_a_time);
-      for (const auto& e : some) {
-        visit(e.value);
+    const std::size_t count = std::min(std::size_t{size()}, blocks_max * block_ids);  // beyond there is no record
+    for (symbol_id id = 0; id < count; ++id) {
+      const record* const block = records_[id / block_ids].load(std::memory_order_acquire);  // partner: reserve
+      const Handle* const now = block == nullptr ? nullptr : block[id % block_ids].now.load(std::memory_order_acquire);
+      if (now != nullptr) {
+        visit(known_cell{id, *now});
       }
-      if (some.size() < at_a_time || some.back().key == std::numeric_limits<std::uint64_t>::max()) {
-        return;
-      }
-      from = some.back().key + 1;
     }
   }
 
@@ -128,6 +137,13 @@ public:
   [[nodiscard]] symbol_id size() const noexcept { return next_.load(std::memory_order_acquire); }
 
 private:
+  /// What is found by an id alone. Where there is none of this id, its block may be missing.
+  struct record {
+    std::uint64_t hash = 0;                   // written before `now`, then constant
+    Handle handle{};                          // the first one; likewise
+    std::atomic<const Handle*> now{nullptr};  // null: not known, or not yet
+  };
+
   /// Of the names whose hashes have the same remainder: makes them known one at a time.
   struct alignas(64) maker {
     std::mutex mutex;
@@ -135,6 +151,7 @@ private:
     char* text = nullptr;
     std::uint32_t position = 0;
     std::uint32_t units_left = 0;
+    std::deque<Handle> moved;  // mutex; what lies in it stays
   };
 
   static constexpr std::size_t maker_count = 64;
@@ -179,29 +196,34 @@ private:
     }
   }
 
-  /// Where the id's hash goes. Written before `make` is called and before the id's entry is put into the table, whose slots are
-  /// stored with release and read with acquire.
-  [[nodiscard]] std::uint64_t& reserve(symbol_id id) {
+  // Relaxed would do for who got the id through the table; acquire pairs with reserve for who has it from elsewhere.
+  [[nodiscard]] const record& at(symbol_id id) const noexcept {
+    return records_[id / block_ids].load(std::memory_order_acquire)[id % block_ids];
+  }
+
+  /// Where the id's record is. Written before the id's entry is put into the table, whose slots are stored with release and read
+  /// with acquire; its hash before `make` is called.
+  [[nodiscard]] record& reserve(symbol_id id) {
     if (id / block_ids >= blocks_max) {
       throw std::length_error("more than 67,108,864 distinct identifiers");
     }
-    std::atomic<std::uint64_t*>& block = hashes_[id / block_ids];
-    std::uint64_t* hashes = block.load(std::memory_order_acquire);
-    if (hashes == nullptr) {
-      auto fresh = std::make_unique<std::uint64_t[]>(block_ids);
+    std::atomic<record*>& block = records_[id / block_ids];
+    record* records = block.load(std::memory_order_acquire);
+    if (records == nullptr) {
+      auto fresh = std::make_unique<record[]>(block_ids);
       // Release pairs with the acquire of whoever finds the block made; on failure the winner's block is acquired here.
-      if (block.compare_exchange_strong(hashes, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
-        hashes = fresh.release();
+      if (block.compare_exchange_strong(records, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+        records = fresh.release();
       }
     }
-    return hashes[id % block_ids];
+    return records[id % block_ids];
   }
 
   karyon::table<std::uint64_t, found> entries_;
   std::array<maker, maker_count> makers_;
   std::atomic<symbol_id> next_{0};
   std::atomic<std::uint32_t> next_piece_{0};
-  std::vector<std::atomic<std::uint64_t*>> hashes_ = std::vector<std::atomic<std::uint64_t*>>(blocks_max);
+  std::vector<std::atomic<record*>> records_ = std::vector<std::atomic<record*>>(blocks_max);
   std::vector<std::atomic<char*>> texts_ = std::vector<std::atomic<char*>>(pieces_max);
 };
 

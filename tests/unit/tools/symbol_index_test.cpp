@@ -57,6 +57,8 @@ TEST_CASE("names of one hash are told apart") {
   names.move(1, 20);
   CHECK(names.find("a", 5)->handle == 1);
   CHECK(names.find("b", 5)->handle == 20);
+  CHECK(names.handle(1) == 20);
+  CHECK(names.handle(0) == 1);
   CHECK(names.find("c", 6)->handle == 3);
   CHECK_FALSE(names.find("d", 5).has_value());
 }
@@ -97,6 +99,7 @@ TEST_CASE("a name whose cell can not be made stays unknown") {
   const auto refuse = [](symbol_id) -> int { throw std::runtime_error("no more cells"); };
   CHECK_THROWS_AS(names.find_or_create("a", name_hash("a"), refuse), std::runtime_error);
   CHECK_FALSE(names.find("a", name_hash("a")).has_value());
+  names.for_each([](const auto&) { FAIL("there is none"); });
   CHECK(names.find_or_create("a", name_hash("a"), [](symbol_id) { return 4; }).id == 1);
   CHECK(names.handle(1) == 4);
 }

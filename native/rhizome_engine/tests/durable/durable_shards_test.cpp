@@ -5,11 +5,14 @@
 #include <cerrno>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 
+#include "durable/checkpoint.hpp"
 #include "memory_disk.hpp"
 #include "shards_workload.hpp"
 #include "store/detail/cut.hpp"
+#include "store/image.hpp"
 #include "support/catch.hpp"
 
 using namespace rhizome;
@@ -196,18 +199,44 @@ void put_back(memory_disk& disk, const memory_disk& older) {
   }
 }
 
-/// Opens one shard as durable_shards does, but with as many shards as one likes to say, and adds an arc in it.
-void forge_arc(memory_disk& disk, vertex from, vertex to, unsigned said, bool checkpoint) {
-  detail::cut shared;
+/// What durable_shards opens shard 0 with, but for as many shards as one likes to say.
+durable_options as_shard_0(memory_disk& disk, detail::cut& shared, unsigned said) {
   shared.how = {detail::make_sharding(workload_shard_ids - 1, workload_shards)->bits, said};
   durable_options each = small_durable_shards().each;
   each.on = &disk;
   each.store.shared = &shared;
-  each.shard.kind = 4U | shared.how.bits << 3 | workload_shards << 8;  // shard 0
+  each.shard.kind = 4U | shared.how.bits << 3 | workload_shards << 8;
   each.shard.must_exist = true;
   std::copy_n(disk.content(home + "/shards").begin() + 16, sizeof(store_id),
               reinterpret_cast<std::byte*>(each.shard.id.emplace().data()));
+  return each;
+}
+
+/// A checkpoint of shard 0 that names a commit of another one.
+void forge_checkpoint(memory_disk& disk, commit_part named) {
+  detail::cut shared;
+  const durable_options each = as_shard_0(disk, shared, workload_shards);
   auto one = durable_store::open(home + "/shard-0", each);
+  if (!one) FAIL(one.error().text);
+  {
+    const bool symmetric = each.store.arcs == arcs_kind::symmetric;
+    const store_identity identity{*each.shard.id,
+                                  each.shard.kind | (symmetric ? 1U : 0U) | (each.store.unique_arcs ? 2U : 0U)};
+    const snapshot now = one->graph().now().value();
+    auto file = checkpoint_writer::create(disk, home + "/shard-0", identity, now.commit());
+    REQUIRE(file);
+    REQUIRE(save(now, **file));
+    REQUIRE((*file)->begin({256, sizeof named}));
+    REQUIRE((*file)->write(std::as_bytes(std::span(&named, 1))));
+    REQUIRE((*file)->finish(0));
+  }
+  REQUIRE(one->close());
+}
+
+/// Opens one shard as durable_shards does, but with as many shards as one likes to say, and adds an arc in it.
+void forge_arc(memory_disk& disk, vertex from, vertex to, unsigned said, bool checkpoint) {
+  detail::cut shared;
+  auto one = durable_store::open(home + "/shard-0", as_shard_0(disk, shared, said));
   if (!one) FAIL(one.error().text);
   auto tx = one->graph().begin();
   REQUIRE(tx->add_arc(0, from, to));
@@ -266,6 +295,28 @@ TEST_CASE("a shard that is older than another's checkpoint is refused, and salva
   CHECK(last_step(opened->graph()) == 0);
   REQUIRE(opened->recovery(0).damage);
   CHECK(opened->recovery(0).damage->code == errc::corrupt);
+}
+
+TEST_CASE(
+    "a checkpoint that names what no shard has had is passed over by salvage, which loses nothing if the log has all") {
+  for (const unsigned other : {2U, 7U}) {
+    memory_disk disk;
+    {
+      auto made = durable_shards::open(home, on_disk(disk));
+      REQUIRE(made);
+      write_steps(*made, 1, 5);
+      REQUIRE(made->close());
+    }
+    forge_checkpoint(disk, {other, 1'000'000});
+    CHECK(refusal(disk, small_durable_shards()) == errc::corrupt);
+    durable_shards_options options = on_disk(disk);
+    options.each.salvage = true;
+    auto opened = durable_shards::open(home, options);
+    if (!opened) FAIL(opened.error().text);
+    CHECK(opened->recovery(0).refused_checkpoints.size() == 1);
+    CHECK(last_step(opened->graph()) == 5);
+    check_content(*opened, 5);
+  }
 }
 
 TEST_CASE("an arc of a shard or of a vertex that can not be is refused when it is read from a log or a checkpoint") {

@@ -151,6 +151,31 @@ TEST_CASE("a store that was trimmed is trimmed after an open from its checkpoint
   for (commit_number n = 41; n <= 60; ++n) REQUIRE(workload_step(again->graph(), seed, n));
 }
 
+TEST_CASE("a checkpoint that takes the place of a damaged one stays") {
+  memory_disk disk;
+  auto options = on_disk(disk);
+  {
+    auto made = durable_store::open(home, options);
+    REQUIRE(made);
+    for (const commit_number n : {40U, 60U}) {
+      write_to(*made, n);
+      CHECK(made->checkpoint() == n);
+    }
+  }
+  disk.content(path_of(60))[5'000] ^= std::byte{1};
+  options.checkpoints_kept = 1;
+  {
+    auto again = durable_store::open(home, options);
+    REQUIRE(again);
+    CHECK(again->recovery().checkpoint == 40);
+    CHECK(again->checkpoint() == 60U);
+  }
+  CHECK(disk.exists(path_of(60)));
+  auto third = durable_store::open(home, options);
+  if (!third) FAIL(third.error().text);
+  check_content(*third, 60);
+}
+
 TEST_CASE("a damaged checkpoint costs time and nothing else, while the one before it is kept") {
   memory_disk disk;
   auto options = on_disk(disk);
