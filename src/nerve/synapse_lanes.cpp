@@ -227,9 +227,12 @@ std::unique_lock<std::timed_mutex> reactor::lock_sending(link& l) {
 /// Within a wait: what tick() does for those that live, with nothing that another caller may be writing to.
 void reactor::keep_heartbeats() noexcept {
   const std::uint64_t now = monotonic_ns();
-  last_loop_ns_ = now;  // this is not a process that was stopped
+  const std::uint64_t deaf_ns = now - std::exchange(last_loop_ns_, now);  // this is not a process that was stopped
   for (link* l : links_.all()) {
-    if (l->at != link::phase::up || now - l->last_pulse_ns < heartbeat_ns() / 2) continue;
+    if (l->at != link::phase::up) continue;
+    // What its peer says meanwhile is not read: that is no silence of the peer's.
+    l->last_heard_ns = std::min(now, l->last_heard_ns + deaf_ns);
+    if (now - l->last_pulse_ns < heartbeat_ns() / 2) continue;
     try {
       beat_.clear();
       append_pulse(beat_, l->epoch_out, make_pulse(*l, now));
