@@ -46,6 +46,7 @@ void reactor::close_lanes(link& l) noexcept {
   l.lane_offered = {};
   l.left.clear();
   l.left_at = 0;
+  l.has_left.store(false, std::memory_order_relaxed);
   close_streams(l);
 }
 
@@ -102,8 +103,8 @@ bool reactor::hear_message(link& l) {
 // --- what goes out ---------------------------------------------------------------------------------------------------
 
 bool reactor::drain_by_lane(link& l) {
-  // Without the lock: a look each time around. What is left is the reactor's alone to write, but for its end with the link.
-  if (l.left.empty() && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
+  // Without the lock: a look each time around. What is missed of what a sender leaves is found before the sleep, with the lock.
+  if (!l.has_left.load(std::memory_order_relaxed) && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
   const std::uint64_t now = monotonic_ns();
   bool progress = false;
   bool over = false;
@@ -137,6 +138,7 @@ bool reactor::pass_by_lane(link& l, std::uint64_t now) {
   if (gone < outgoing_.size()) {
     std::swap(l.left, outgoing_);
     l.left_at = gone;
+    l.has_left.store(true, std::memory_order_relaxed);
   }
   return true;
 }
@@ -148,6 +150,7 @@ bool reactor::send_left(link& l) {
   if (l.left_at == l.left.size()) {
     l.left.clear();
     l.left_at = 0;
+    l.has_left.store(false, std::memory_order_relaxed);
   }
   return gone != 0;
 }
@@ -184,6 +187,7 @@ bool reactor::send_at_once(link& l) noexcept {
   if (gone < whole.size()) {    // there is room for it, and for as much as one that went this way can leave
     l.left.assign(whole.begin() + static_cast<std::ptrdiff_t>(gone), whole.end());
     l.left_at = 0;
+    l.has_left.store(true, std::memory_order_relaxed);
   }
   ++l.sequence_out;
   ++l.sent_frames;
