@@ -74,8 +74,7 @@ bool reactor::hear_lane(link& l) {
 
 /// After a bye: what its sender had put in by then, and nothing that comes behind it.
 void reactor::hear_rest(link& l) {
-  while (l.stream.begun && read_stream(l)) {
-  }
+  hear_stream_rest(l);
   if (l.lane_in == nullptr) return;
   const std::uint64_t end = l.lane_in->end();
   while (l.lane_in != nullptr && l.lane_in->begins_before(end) && hear_message(l)) {
