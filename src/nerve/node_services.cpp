@@ -330,7 +330,8 @@ void node_services::run() {
 void node_services::serve() {
   using clock = std::chrono::steady_clock;
   auto next_tick = clock::now() + tick_every;
-  auto again = clock::time_point::max();  // a listener could not be told all: the others, and the ticks, do not wait for it
+  // A listener that could not be told all is told again then: others, and the ticks, do not wait for it.
+  auto again = clock::time_point::max();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (told_ != change_ || opened_ || clock::now() >= again) {

@@ -103,7 +103,8 @@ bool reactor::hear_message(link& l) {
 
 bool reactor::drain_by_lane(link& l) {
   // Without the lock: a look each time around. What is missed of what a sender leaves is found before the sleep, with the lock.
-  if (!l.has_left.load(std::memory_order_relaxed) && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
+  const bool wakes = l.wake_peer.load(std::memory_order_seq_cst);
+  if (!l.has_left.load(std::memory_order_relaxed) && !l.out.has_front() && !wakes) return false;
   const std::uint64_t now = monotonic_ns();
   bool progress = false;
   bool over = false;

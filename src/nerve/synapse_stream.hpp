@@ -43,11 +43,11 @@ private:
 /// The sending end of a link's own connection (tcp, plaintext). None of its functions waits.
 class KARYON_API stream_out final : public way_out {
 public:
+  static constexpr std::chrono::milliseconds default_unanswered{10'000};
   /// Calls. Null if the address is no number, or nothing can be had. It breaks when the other side has not taken anything of what
   /// was put in for `unanswered_max`: the system alone would try for a quarter of an hour.
-  [[nodiscard]] static std::unique_ptr<stream_out> call(
-      const std::string& address, std::uint16_t port,
-      std::chrono::milliseconds unanswered_max = std::chrono::seconds{10});
+  [[nodiscard]] static std::unique_ptr<stream_out> call(const std::string& address, std::uint16_t port,
+                                                        std::chrono::milliseconds unanswered_max = default_unanswered);
 
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }
   /// After the descriptor has become writable: says the preamble. False if nobody has answered the call.

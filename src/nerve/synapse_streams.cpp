@@ -45,11 +45,12 @@ void reactor::tick_stream(link& l, std::uint64_t now) {
   if (s.at == phase::never || !may_have_streams(l)) return;
   const std::uint64_t sent = count_direct(l).frames;
   const std::uint64_t frames = sent - std::exchange(s.counted_frames, sent);
-  const std::uint64_t time_ns = now - std::exchange(s.counted_at_ns, now);
+  const std::uint64_t before_ns = std::exchange(s.counted_at_ns, now);
   if (frames != 0) s.busy_at_ns = now;
   if (s.at == phase::none) {
-    // The first look of a link counts from nowhere.
-    const bool is_hot = time_ns < 1'000'000'000 && frames * 1'000'000'000 >= time_ns * options_.stream_frames_per_s;
+    // The first look of a link counts from nowhere. How long ago it was is the heartbeat's to say, which may be minutes.
+    const double time_s = static_cast<double>(now - before_ns) / 1e9;
+    const bool is_hot = before_ns != 0 && static_cast<double>(frames) >= time_s * options_.stream_frames_per_s;
     if (is_hot && frames != 0) ask_for_stream(l, now);
   } else if (s.at == phase::open) {
     if (s.ended) {
