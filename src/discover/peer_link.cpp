@@ -1,7 +1,6 @@
 #include "discover/peer_link.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <new>
 #include <utility>
 
@@ -127,13 +126,10 @@ void peer_link::signal_received(const peer&, std::span<const std::byte> head, ar
 template <class Event>
 void peer_link::take(Event&& event) {
   replica_effects fx;
+  owed_.reserve(owed_.size() + 1);  // before the replica takes anything
   // Also where the event throws: what the replica has taken, the table must have.
-  const auto own = [&] {
-    if (owed_.empty()) {
-      owed_ = std::move(fx.changes);
-    } else {
-      owed_.insert(owed_.end(), std::make_move_iterator(fx.changes.begin()), std::make_move_iterator(fx.changes.end()));
-    }
+  const auto own = [&]() noexcept {
+    if (!fx.changes.empty()) owed_.push_back(std::move(fx.changes));
   };
   try {
     const std::lock_guard lock(log_);
@@ -151,15 +147,17 @@ void peer_link::take(Event&& event) {
 
 /// What the table has no memory for now is handed over with the next event, a tick at the latest.
 void peer_link::hand_over() {
-  if (owed_.empty()) return;
-  std::size_t done = 0;
-  try {
-    sink_.remote_changed(owed_, done);
-  } catch (...) {
-    owed_.erase(owed_.begin(), owed_.begin() + static_cast<std::ptrdiff_t>(done));
-    throw;
+  while (!owed_.empty()) {
+    std::vector<replica_change>& first = owed_.front();
+    std::size_t done = 0;
+    try {
+      sink_.remote_changed(first, done);
+    } catch (...) {
+      first.erase(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(done));
+      throw;
+    }
+    owed_.erase(owed_.begin());
   }
-  owed_.clear();
 }
 
 void peer_link::peer_up(const peer& who) {

@@ -69,8 +69,9 @@ private:
   void hand_over();
 
   peer_sink& sink_;
-  std::vector<replica_change> owed_;  // of the listener's calls: what the table has not taken yet
-  std::shared_mutex in_use_;          // before log_
+  // Of the listener's calls: what the table has not taken yet, in order.
+  std::vector<std::vector<replica_change>> owed_;
+  std::shared_mutex in_use_;  // before log_
   std::mutex log_;
   std::unique_ptr<replica> replica_;  // log_
   std::unique_ptr<peer_channel>

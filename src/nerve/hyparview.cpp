@@ -106,6 +106,7 @@ void hyparview::tick(std::uint64_t now_ns, overlay_random& random, overlay_effec
   }
   if (now_ns >= next_heartbeat_ns_) {
     next_heartbeat_ns_ = now_ns + options_.heartbeat_ns;
+    refusals_ = 0;
     for (std::size_t i = active_.size(); i-- > 0;) {
       if (now_ns - active_[i].heard_ns <= options_.silence_ns) continue;
       const peer_id silent = active_[i].id;
@@ -211,7 +212,8 @@ void hyparview::on_answer(const peer_id& from, bool agreed, std::uint64_t now_ns
   if (std::erase_if(asked_, [&](const asked_peer& a) { return a.id.node == from.node; }) == 0) return;
   if (agreed) {
     add_neighbor(from, now_ns, random, effects);
-  } else if (active_.empty()) {
+  } else if (active_.empty() && refusals_ < options_.refusals_at_once) {
+    ++refusals_;
     fill(now_ns, random, effects);
   }  // else with the next heartbeat: where all are full, asking on and on would be all that is done
 }

@@ -27,6 +27,9 @@ struct hyparview_options {
   // How often one peer can make a node with a full view change its neighbours: so many at once, then one each so often.
   std::uint64_t force_every_ns = 1'000'000'000;
   std::uint64_t force_at_once = 4;
+  // How often, from one heartbeat to the next, a node without neighbours asks on at once when it was refused: who knows none but one that
+  // refuses would ask it again as fast as messages go.
+  std::size_t refusals_at_once = 40;
 };
 
 /// Who a node's neighbours are: a handful, however many nodes there are, and connected. HyParView (Leitao, Pereira, Rodrigues, DSN
@@ -136,6 +139,7 @@ private:
   std::vector<peer_id> contacts_;
   std::vector<peer_id> last_sample_;  // empty: no answer is awaited
   std::vector<forcing_peer> forced_;
+  std::size_t refusals_ = 0;  // since the last heartbeat, of a node without neighbours
 };
 
 }  // namespace karyon::detail

@@ -22,6 +22,7 @@ constexpr std::size_t hash_bytes = 8;
 constexpr std::size_t length_bytes = 2;
 constexpr std::size_t head_bytes_max = 300;
 constexpr std::chrono::seconds tick_every{1};
+constexpr std::chrono::milliseconds tell_again_after{50};
 
 void write_hash(std::uint64_t hash, std::byte* to) noexcept {
   for (std::size_t i = 0; i < hash_bytes; ++i) to[i] = static_cast<std::byte>(hash >> (8 * i));
@@ -327,20 +328,22 @@ void node_services::run() {
 }
 
 void node_services::serve() {
-  auto next_tick = std::chrono::steady_clock::now() + tick_every;
+  using clock = std::chrono::steady_clock;
+  auto next_tick = clock::now() + tick_every;
+  // A listener that could not be told all is told again then: others, and the ticks, do not wait for it.
+  auto again = clock::time_point::max();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    if (told_ != change_ || opened_) {
+    if (told_ != change_ || opened_ || clock::now() >= again) {
       told_ = change_;
       opened_ = false;
+      again = clock::time_point::max();
       const services all = services_;
       lock.unlock();
       bool all_told = true;
       for (const auto& [hash, s] : all) all_told = reconcile(*s) && all_told;
       lock.lock();
-      if (all_told) continue;
-      static_cast<void>(changed_.wait_for(lock, std::chrono::milliseconds(50), [this] { return stopping_; }));
-      opened_ = true;
+      if (!all_told) again = clock::now() + tell_again_after;
     } else if (!waiting_.empty()) {
       const arrival a = std::move(waiting_.front());
       waiting_.pop_front();
@@ -352,11 +355,11 @@ void node_services::serve() {
       lock.unlock();
       deliver(a);
       lock.lock();
-    } else if (changed_.wait_until(lock, next_tick) == std::cv_status::timeout) {
-      // Below.
+    } else {
+      static_cast<void>(changed_.wait_until(lock, std::min(next_tick, again)));
     }
-    if (std::chrono::steady_clock::now() < next_tick) continue;
-    next_tick = std::chrono::steady_clock::now() + tick_every;
+    if (clock::now() < next_tick) continue;
+    next_tick = clock::now() + tick_every;
     const services all = services_;
     lock.unlock();
     for (const auto& [hash, s] : all) {

@@ -110,8 +110,7 @@ void reactor::look_at_call(std::uint64_t cookie) {
   if (c.connected && !writable) {
     if (c.whose != nullptr) {
       link& l = *c.whose;
-      while (l.stream.begun && read_stream(l)) {  // its bye may be there
-      }
+      hear_stream_rest(l);  // its bye may be there
       if (l.way.get() != &c) return;
       if (l.at != link::phase::up) ++count_.calls_failed;
       take_down(*c.whose, loss_now(*c.whose, now), false);

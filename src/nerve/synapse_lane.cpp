@@ -125,7 +125,8 @@ result<std::unique_ptr<lane>> lane::open(const lane_offer& offer) {
   const auto size = static_cast<std::uint64_t>(about.st_size) - head_bytes;
   if (!S_ISREG(about.st_mode) || !is_ours_alone(about)) return no_lane("is not this user's alone.");
   if (size < bytes_min || size > bytes_max || !std::has_single_bit(size)) return no_lane("has a size that none has.");
-  const file_descriptor file(open_looked_at(place.get(), O_RDWR));
+  // Nor is anything waited for: a file with a lease would hold up who opens it.
+  const file_descriptor file(open_looked_at(place.get(), O_RDWR | O_NONBLOCK));
   if (file.get() < 0) return fail(errc::system_error, "A lane was offered that can not be opened.");
   // What could be cut short would end who touches it (SIGBUS). Seals are never taken off again; so the size is the one from here on.
   const int seals = ::fcntl(file.get(), F_GET_SEALS);

@@ -46,6 +46,7 @@ void reactor::close_lanes(link& l) noexcept {
   l.lane_offered = {};
   l.left.clear();
   l.left_at = 0;
+  l.has_left.store(false, std::memory_order_relaxed);
   close_streams(l);
 }
 
@@ -73,8 +74,7 @@ bool reactor::hear_lane(link& l) {
 
 /// After a bye: what its sender had put in by then, and nothing that comes behind it.
 void reactor::hear_rest(link& l) {
-  while (l.stream.begun && read_stream(l)) {
-  }
+  hear_stream_rest(l);
   if (l.lane_in == nullptr) return;
   const std::uint64_t end = l.lane_in->end();
   while (l.lane_in != nullptr && l.lane_in->begins_before(end) && hear_message(l)) {
@@ -102,8 +102,9 @@ bool reactor::hear_message(link& l) {
 // --- what goes out ---------------------------------------------------------------------------------------------------
 
 bool reactor::drain_by_lane(link& l) {
-  // Without the lock: a look each time around. What is left is the reactor's alone to write, but for its end with the link.
-  if (l.left.empty() && !l.out.has_front() && !l.wake_peer.load(std::memory_order_seq_cst)) return false;
+  // Without the lock: a look each time around. What is missed of what a sender leaves is found before the sleep, with the lock.
+  const bool wakes = l.wake_peer.load(std::memory_order_seq_cst);
+  if (!l.has_left.load(std::memory_order_relaxed) && !l.out.has_front() && !wakes) return false;
   const std::uint64_t now = monotonic_ns();
   bool progress = false;
   bool over = false;
@@ -137,6 +138,7 @@ bool reactor::pass_by_lane(link& l, std::uint64_t now) {
   if (gone < outgoing_.size()) {
     std::swap(l.left, outgoing_);
     l.left_at = gone;
+    l.has_left.store(true, std::memory_order_relaxed);
   }
   return true;
 }
@@ -148,6 +150,7 @@ bool reactor::send_left(link& l) {
   if (l.left_at == l.left.size()) {
     l.left.clear();
     l.left_at = 0;
+    l.has_left.store(false, std::memory_order_relaxed);
   }
   return gone != 0;
 }
@@ -184,6 +187,7 @@ bool reactor::send_at_once(link& l) noexcept {
   if (gone < whole.size()) {    // there is room for it, and for as much as one that went this way can leave
     l.left.assign(whole.begin() + static_cast<std::ptrdiff_t>(gone), whole.end());
     l.left_at = 0;
+    l.has_left.store(true, std::memory_order_relaxed);
   }
   ++l.sequence_out;
   ++l.sent_frames;
@@ -227,9 +231,12 @@ std::unique_lock<std::timed_mutex> reactor::lock_sending(link& l) {
 /// Within a wait: what tick() does for those that live, with nothing that another caller may be writing to.
 void reactor::keep_heartbeats() noexcept {
   const std::uint64_t now = monotonic_ns();
-  last_loop_ns_ = now;  // this is not a process that was stopped
+  const std::uint64_t deaf_ns = now - std::exchange(last_loop_ns_, now);  // this is not a process that was stopped
   for (link* l : links_.all()) {
-    if (l->at != link::phase::up || now - l->last_pulse_ns < heartbeat_ns() / 2) continue;
+    if (l->at != link::phase::up) continue;
+    // What its peer says meanwhile is not read: that is no silence of the peer's.
+    l->last_heard_ns = std::min(now, l->last_heard_ns + deaf_ns);
+    if (now - l->last_pulse_ns < heartbeat_ns() / 2) continue;
     try {
       beat_.clear();
       append_pulse(beat_, l->epoch_out, make_pulse(*l, now));

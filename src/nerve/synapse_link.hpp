@@ -95,9 +95,10 @@ struct link {
   std::atomic<bool> has_direct{false};  // a hint of `direct`
   std::atomic<bool> wake_peer{
       false};  // the reactor is to wake the peer's; set with `sending`, before a look whether the reactor sleeps
-  bool direct = false;               // sending: the link is up, and has lane_out
-  std::uint64_t last_direct_ns = 0;  // sending
-  std::uint64_t direct_frames = 0;   // sending; sent so, and not yet in the reactor's counters
+  std::atomic<bool> has_left{false};  // a hint of `left`
+  bool direct = false;                // sending: the link is up, and has lane_out
+  std::uint64_t last_direct_ns = 0;   // sending
+  std::uint64_t direct_frames = 0;    // sending; sent so, and not yet in the reactor's counters
   // The same lock where there is one: epoch_out, sequence_out, sent_*, left, lane_out, and the taking end of `out`.
 
   enum class phase : std::uint8_t { down, greeting, up };

@@ -320,7 +320,8 @@ void reactor::send_pulse(link& l, std::uint64_t now) {
 // --- time ------------------------------------------------------------------------------------------------------------
 
 link_loss reactor::loss_now(const link& l, std::uint64_t now) const noexcept {
-  return now - l.last_heard_ns >= silence_ns() ? link_loss::unreachable : link_loss::died;
+  // It may have been heard since `now`.
+  return now >= l.last_heard_ns + silence_ns() ? link_loss::unreachable : link_loss::died;
 }
 
 void reactor::tick(std::uint64_t now) {
@@ -337,7 +338,7 @@ void reactor::tick(std::uint64_t now) {
 void reactor::tick_link(link& l, std::uint64_t now) {
   if (l.way != nullptr) look_at_call(l.way->cookie);
   if (l.at == link::phase::up) {
-    if (now - l.last_heard_ns > silence_ns()) {
+    if (now > l.last_heard_ns + silence_ns()) {
       take_down(l, link_loss::unreachable, false);
     } else if (now - l.last_pulse_ns >= heartbeat_ns() - heartbeat_ns() / 4) {
       send_pulse(l, now);

@@ -175,6 +175,7 @@ private:
   bool hear_stream_word(arrival& a, const frame_header& header, std::span<const std::byte> payload);
   bool hear_stream(link& l, std::uint64_t now);
   bool read_stream(link& l);
+  void hear_stream_rest(link& l);
   void tick_strangers(std::uint64_t now);
   void close_streams(link& l) noexcept;
   [[nodiscard]] bool say_bye_by_stream(link& l);

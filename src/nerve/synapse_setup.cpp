@@ -58,6 +58,7 @@ result<void> reactor::check_options() const {
   if (o.shared_bytes != 0 && (o.shared_bytes < lane::bytes_min || o.shared_bytes > lane::bytes_max)) {
     return wrong_option("shared_bytes is 0, or a number from 65536 to 67108864.");
   }
+  if (o.stream_idle < milliseconds{1}) return wrong_option("stream_idle is 1 ms or more.");
   if (!o.peers.empty() && o.listen.empty())
     return wrong_option("A node that calls others must listen itself (listen).");
   return {};

@@ -69,7 +69,8 @@ int stream_listener::take() const noexcept {
 
 // --- the sender's ----------------------------------------------------------------------------------------------------
 
-std::unique_ptr<stream_out> stream_out::call(const std::string& address, std::uint16_t port) {
+std::unique_ptr<stream_out> stream_out::call(const std::string& address, std::uint16_t port,
+                                             std::chrono::milliseconds unanswered_max) {
   const address_list at = address_of(address, std::to_string(port));
   if (at == nullptr) return nullptr;
   const int fd = new_socket(*at);
@@ -78,6 +79,8 @@ std::unique_ptr<stream_out> stream_out::call(const std::string& address, std::ui
   const int yes = 1;
   // What is put in is sent at once: what belongs together is put in together.
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) != 0) return nullptr;
+  const auto unanswered_ms = static_cast<unsigned>(unanswered_max.count());
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof unanswered_ms) != 0) return nullptr;
   if (::connect(fd, at->ai_addr, at->ai_addrlen) != 0 && errno != EINPROGRESS) return nullptr;
   return made;
 }
@@ -132,6 +135,7 @@ stream_in::came stream_in::fill() {
   const ssize_t n = ::recv(file_.get(), buffer_.data() + end_, buffer_.size() - end_, MSG_DONTWAIT);
   if (n > 0) {
     end_ += static_cast<std::size_t>(n);
+    bytes_ += static_cast<std::uint64_t>(n);
     return came::bytes;
   }
   return n < 0 && (errno == EAGAIN || errno == EINTR) ? came::nothing : came::ended;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -42,8 +43,11 @@ private:
 /// The sending end of a link's own connection (tcp, plaintext). None of its functions waits.
 class KARYON_API stream_out final : public way_out {
 public:
-  /// Calls. Null if the address is no number, or nothing can be had.
-  [[nodiscard]] static std::unique_ptr<stream_out> call(const std::string& address, std::uint16_t port);
+  static constexpr std::chrono::milliseconds default_unanswered{10'000};
+  /// Calls. Null if the address is no number, or nothing can be had. It breaks when the other side has not taken anything of what
+  /// was put in for `unanswered_max`: the system alone would try for a quarter of an hour.
+  [[nodiscard]] static std::unique_ptr<stream_out> call(const std::string& address, std::uint16_t port,
+                                                        std::chrono::milliseconds unanswered_max = default_unanswered);
 
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }
   /// After the descriptor has become writable: says the preamble. False if nobody has answered the call.
@@ -89,15 +93,19 @@ public:
   [[nodiscard]] found next(std::span<const std::byte>& message, std::size_t longest);
   /// Whether a message has begun that is not whole.
   [[nodiscard]] bool is_within() const noexcept { return begin_ != end_; }
+  /// That have come, in all.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+
+  static constexpr std::size_t piece_bytes = 128U << 10U;
 
 private:
-  static constexpr std::size_t piece_bytes = 128U << 10U;
   static constexpr std::size_t length_bytes = 4;
 
   file_descriptor file_;
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0;  // of what has not been taken
   std::size_t end_ = 0;    // of what has come
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace karyon::detail

@@ -19,6 +19,11 @@ constexpr std::size_t strangers_max = 64;
 
 std::uint64_t ns_of(std::chrono::nanoseconds time) noexcept { return static_cast<std::uint64_t>(time.count()); }
 
+/// How long a stream may take nothing while ZeroMQ's connections say that the peer lives. More than any break that those survive.
+std::chrono::milliseconds unanswered_max(const synapse_options& options) noexcept {
+  return std::max<std::chrono::milliseconds>(std::chrono::seconds{10}, 10 * options.silence_max);
+}
+
 /// How long each step on the way to a stream may take.
 std::uint64_t step_ns(const synapse_options& options) noexcept { return 2 * ns_of(options.handshake); }
 
@@ -40,11 +45,12 @@ void reactor::tick_stream(link& l, std::uint64_t now) {
   if (s.at == phase::never || !may_have_streams(l)) return;
   const std::uint64_t sent = count_direct(l).frames;
   const std::uint64_t frames = sent - std::exchange(s.counted_frames, sent);
-  const std::uint64_t time_ns = now - std::exchange(s.counted_at_ns, now);
+  const std::uint64_t before_ns = std::exchange(s.counted_at_ns, now);
   if (frames != 0) s.busy_at_ns = now;
   if (s.at == phase::none) {
-    // The first look of a link counts from nowhere.
-    const bool is_hot = time_ns < 1'000'000'000 && frames * 1'000'000'000 >= time_ns * options_.stream_frames_per_s;
+    // The first look of a link counts from nowhere. How long ago it was is the heartbeat's to say, which may be minutes.
+    const double time_s = static_cast<double>(now - before_ns) / 1e9;
+    const bool is_hot = before_ns != 0 && static_cast<double>(frames) >= time_s * options_.stream_frames_per_s;
     if (is_hot && frames != 0) ask_for_stream(l, now);
   } else if (s.at == phase::open) {
     if (s.ended) {
@@ -85,7 +91,7 @@ void reactor::call_stream(arrival& a, link& l, std::span<const std::byte> offer)
   s.token = load_le<std::uint64_t>(offer.data() + 4);
   s.epoch = l.epoch_out;
   if (address != nullptr && port != 0 && port <= 65'535) {
-    s.called = stream_out::call(address, static_cast<std::uint16_t>(port));
+    s.called = stream_out::call(address, static_cast<std::uint16_t>(port), unanswered_max(options_));
   }
   if (s.called == nullptr) return drop_call(l);
   s.out_fd = s.called->descriptor();
@@ -136,8 +142,9 @@ void reactor::begin_stream(link& l) {
 /// Whoever ends ours ends the link; why, ZeroMQ may be about to tell.
 void reactor::stream_ended(link& l, std::uint64_t now) noexcept {
   constexpr std::uint64_t told_within_ns = 100'000'000;
+  constexpr std::uint64_t told_within_most_ns = 2'000'000'000;
   if (std::exchange(l.stream.ended, true)) return;
-  l.stream.give_up_at_ns = now + told_within_ns;
+  l.stream.give_up_at_ns = now + std::clamp(silence_ns(), told_within_ns, told_within_most_ns);
 }
 
 /// The peer has consumed all that went by it; so what goes by ZeroMQ next comes behind that.
@@ -222,7 +229,9 @@ void reactor::look_at_stream(int fd) {
 }
 
 void reactor::take_strangers() {
-  for (int fd = listener_->take(); fd >= 0; fd = listener_->take()) {
+  for (std::size_t i = 0; i < strangers_max; ++i) {  // of more it is told again, when all else has had its turn
+    const int fd = listener_->take();
+    if (fd < 0) return;
     auto from = std::make_unique<stream_in>(fd);
     if (strangers_.size() >= strangers_max) continue;
     if (!watch(fd, stream_event | static_cast<std::uint64_t>(fd), EPOLLIN | EPOLLRDHUP | EPOLLET)) continue;
@@ -302,6 +311,16 @@ bool reactor::read_stream(link& l) {
     read_frames(a, message);
   }
   return true;
+}
+
+/// After a bye, or the end of the peer's connection: what it can have sent before that. Credit bounds it, and not what a peer could go on
+/// sending: a frame takes a slot or more, and has its message's length and a pulse before it at most.
+void reactor::hear_stream_rest(link& l) {
+  const std::shared_ptr<stream_in> from = l.stream.in;
+  if (from == nullptr) return;
+  const std::uint64_t end = from->bytes() + 4 * std::uint64_t{options_.window_bytes} + stream_in::piece_bytes;
+  while (l.stream.begun && l.stream.in == from && from->bytes() < end && read_stream(l)) {
+  }
 }
 
 void reactor::close_streams(link& l) noexcept {

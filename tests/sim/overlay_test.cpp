@@ -217,6 +217,19 @@ TEST_CASE("however many names a peer makes up, a node that loses its neighbours 
   CHECK(node.times_said(kind::neighbor, gone[0]) >= 1);
 }
 
+TEST_CASE("a node that knows nobody but one that refuses does not ask as fast as it is answered, and goes on asking") {
+  surrounded node;
+  for (std::uint64_t n = 3; n <= 6; ++n) node.view.lost({n, 1}, node.now_ns, node.random, node.said);
+  node.hear(2, saying(kind::disconnect, true));
+  for (int i = 0; i < 1000; ++i) node.hear(2, saying(kind::neighbor_answer, false));
+  const std::size_t asked = node.times_said(kind::neighbor, 2);
+  CHECK(asked >= 1);
+  CHECK(asked <= 100);
+  node.now_ns += second;
+  node.view.tick(node.now_ns, node.random, node.said);
+  CHECK(node.times_said(kind::neighbor, 2) > asked);
+}
+
 TEST_CASE("a hostile node in the middle of others does not keep their broadcasts from reaching all") {
   overlay_network net(100, 3);
   join_all(net, 10 * second);

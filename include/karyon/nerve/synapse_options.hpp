@@ -47,7 +47,7 @@ struct synapse_options {
   /// whose threads cost each frame that comes alone some tens of microseconds. For it, the receiver listens on one more port of
   /// the same address for a moment; if nobody comes through, frames go on by ZeroMQ. 0: never, neither asked for nor offered.
   std::uint32_t stream_frames_per_s = 2000;
-  std::chrono::milliseconds stream_idle{2000};  ///< Such a connection is closed when it had no frame for so long.
+  std::chrono::milliseconds stream_idle{2000};  ///< Such a connection is closed when it had no frame for so long (> 0).
   std::uint32_t peers_max = 1024;  ///< Names of nodes that are met in the life of this one; further ones are refused.
 
   std::chrono::milliseconds heartbeat{50};     ///< Each node says so often that it is there.

@@ -262,7 +262,7 @@ TEST_CASE("a send to a group reaches the members of other nodes with one frame a
   CHECK(eventually([&] { return t.heard_a.rumours == 1 && t.heard_b.rumours == 10; }));
   CHECK(t.heard_b.numbers == 30);
   CHECK(eventually([&] { return t.b.stats().scope_delivered == 10; }));
-  CHECK(t.b.stats().scope_undelivered == 1);
+  CHECK(eventually([&] { return t.b.stats().scope_undelivered == 1; }));  // counted behind those that were delivered
   CHECK(t.b.stats().scope_received == 1);
   CHECK(t.b.stats().scope_lost == 0);
   CHECK(t.a.stats().scope_sent == 1);

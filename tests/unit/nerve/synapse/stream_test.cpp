@@ -75,11 +75,12 @@ TEST_CASE(
     "a link that carries much gets a connection of its own and gives it up when idle, and no frame passes another") {
   streaming_pair p;
   REQUIRE(p.connected);
+  // At least: on a machine with much else to do it may be idle, and hot again, between two looks.
   for (std::uint64_t times = 1; times <= 3; ++times) {
-    REQUIRE(p.send_until([&] { return p.a->stats().streams_opened == times; }));
+    REQUIRE(p.send_until([&] { return p.a->stats().streams_opened >= times; }));
     const std::uint64_t streamed = p.a->stats().messages_streamed;
     REQUIRE(p.send_until([&] { return p.a->stats().messages_streamed > streamed + 10; }));
-    REQUIRE(eventually([&] { return p.a->stats().streams_closed == times; }));
+    REQUIRE(eventually([&] { return p.a->stats().streams_closed >= times; }));
   }
   CHECK(eventually([&] { return p.a.is_settled(p.next); }));
   CHECK(p.b.sink.numbers() == p.sent());
