@@ -24,7 +24,7 @@
 //| const std::uint64_t seen = which.slot->inbox.look_in_order();
 //
 // mirrors src/cell/run.cpp
-//| if (slot.inbox.go_idle()) {
+//| if (slot.inbox.go_idle()) return true;
 
 namespace {
 
