@@ -146,7 +146,8 @@ TEST_CASE("A query over a snapshot can go to another time between its steps") {
   auto const by_clock = query(now).as_of(moment{time + 5});
   REQUIRE(by_clock.has_value());
   std::multiset<vertex> sources_then;
-  for (auto const v : then.transposed().neighbours(9)) {
+  csr const back = then.transposed();
+  for (auto const v : back.neighbours(9)) {
     sources_then.insert(v);
   }
   CHECK(ends_of(by_clock->from(9).in(follows)) == sources_then);
