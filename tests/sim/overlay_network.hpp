@@ -63,7 +63,7 @@ public:
         continue;
       }
       e = today[done_++];
-      for (const std::size_t ahead : {4, 8}) {
+      for (const std::size_t ahead : {std::size_t{4}, std::size_t{8}}) {
         if (done_ + ahead < today.size()) soon(today[done_ + ahead], ahead);
       }
       now_ns = now_ << slot_bits;
