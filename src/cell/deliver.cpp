@@ -211,7 +211,8 @@ inline void fetch(cell_slot& slot) noexcept {
   // To many in the order in which they were spawned: each send ends with an atomic operation, under which the next one's lines
   // could not come, so those of some later ones are asked for.
   if (const std::ptrdiff_t step = receivers.next(&slot); step != 0) {
-    const auto* later = reinterpret_cast<const char*>(&slot) + sends_ahead * step;
+    const std::uintptr_t later =
+        reinterpret_cast<std::uintptr_t>(&slot) + static_cast<std::uintptr_t>(sends_ahead * step);
     prefetch_for_write(later + offsetof(cell_slot, inbox));
     prefetch_for_write(later + offsetof(cell_slot, run_link));
   }

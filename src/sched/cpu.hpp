@@ -24,6 +24,9 @@ inline void prefetch_for_write(const void* p) noexcept {
 #endif
 }
 
+/// The same for an address that is only guessed: nothing happens where nothing lies.
+inline void prefetch_for_write(std::uintptr_t at) noexcept { prefetch_for_write(reinterpret_cast<const void*>(at)); }
+
 /// Whether the addresses that it is shown follow each other at equal distances, as things do that are taken up in the order in
 /// which they were made. Then those to come are known, before the list that has them is in a cache. One thread.
 class sequence_guess {

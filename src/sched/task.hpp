@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "sched/cpu.hpp"
 
 namespace karyon::detail {
@@ -21,7 +24,8 @@ struct task {
   void prefetch() const noexcept { prefetch_at(0); }
   /// The same for one that is guessed to lie so many bytes from here; nothing happens where nothing lies.
   void prefetch_at(std::ptrdiff_t distance) const noexcept {
-    const auto* at = reinterpret_cast<const char*>(this) + distance;
+    // In integers: what lies there is no part of this object, so no pointer of it may be moved there.
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(this) + static_cast<std::uintptr_t>(distance);
     prefetch_for_write(at);
     prefetch_for_write(at - 128);
     prefetch_for_write(at + 64);
