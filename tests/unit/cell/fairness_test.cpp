@@ -92,8 +92,7 @@ constexpr std::chrono::microseconds some_ticks = 2ms;
 class sleeper : public cell {
 public:
   using accepts = signals<ping>;
-  explicit sleeper(crowd& c, doze how = doze::none, int times = 1)
-      : crowd_(&c), doze_(how), times_(how == doze::none ? 0 : times) {}
+  sleeper(crowd& c, doze how, int times) : crowd_(&c), doze_(how), times_(how == doze::none ? 0 : times) {}
   void on(ping) {
     if (std::exchange(rests_, false)) {
       work_for(some_ticks);
@@ -152,6 +151,26 @@ private:
   ref<sleeper> whom_;
 };
 
+runtime_options never_taken_over() {
+  runtime_options options = quiet(1);
+  options.scheduler.watch.take_over = false;
+  return options;
+}
+
+/// A sleeper that dozes `times` times as `how` says, among many that never rest: woken, it is served within the bound.
+void check_the_woken_one_is_served(runtime_options options, doze how = doze::none, int times = 1) {
+  constexpr std::uint32_t signals_per_turn = 4;
+  options.scheduler.signals_per_turn = signals_per_turn;
+  crowd c;
+  runtime rt(options);
+  const auto whom = rt.spawn<sleeper>(c, how, times);
+  std::vector<ref<restless>> all;
+  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
+  for (const auto& one : all) one.send(step{});
+  REQUIRE(eventually([&] { return c.finished.is_open(); }));
+  CHECK(c.steps_when_served - c.steps_when_woken <= turns_before_a_woken_cell * signals_per_turn);
+}
+
 class player;
 struct partner {
   ref<player> whom;
@@ -190,64 +209,22 @@ TEST_CASE("a cell with a long backlog lets others run after a time, however many
 }
 
 TEST_CASE("a cell that is woken does not wait for all those that never rest") {
-  constexpr std::uint32_t signals_per_turn = 4;
-  crowd c;
-  runtime_options options = quiet(1);
-  options.scheduler.signals_per_turn = signals_per_turn;
-  runtime rt(options);
-  const auto whom = rt.spawn<sleeper>(c);
-  std::vector<ref<restless>> all;
-  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
-  for (const auto& one : all) one.send(step{});
-  REQUIRE(eventually([&] { return c.finished.is_open(); }));
-  CHECK(c.steps_when_served - c.steps_when_woken <= turns_before_a_woken_cell * signals_per_turn);
+  check_the_woken_one_is_served(quiet(1));
 }
 
 TEST_CASE("a cell whose turn ends with nothing left does not wait with those that never rest") {
-  constexpr std::uint32_t signals_per_turn = 4;
-  crowd c;
-  runtime_options options = quiet(1);
-  options.scheduler.signals_per_turn = signals_per_turn;
-  options.scheduler.watch.take_over = false;
-  runtime rt(options);
-  const auto whom = rt.spawn<sleeper>(c, doze::with_nothing_left);
-  std::vector<ref<restless>> all;
-  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
-  for (const auto& one : all) one.send(step{});
-  REQUIRE(eventually([&] { return c.finished.is_open(); }));
-  CHECK(c.steps_when_served - c.steps_when_woken <= turns_before_a_woken_cell * signals_per_turn);
+  check_the_woken_one_is_served(never_taken_over(), doze::with_nothing_left);
 }
 
 TEST_CASE("a cell whose turn a tick cuts short does not wait with those that never rest") {
-  constexpr std::uint32_t signals_per_turn = 4;
-  crowd c;
-  runtime_options options = quiet(1);
-  options.scheduler.signals_per_turn = signals_per_turn;
-  options.scheduler.watch.take_over = false;
-  runtime rt(options);
-  const auto whom = rt.spawn<sleeper>(c, doze::with_more_waiting);
-  std::vector<ref<restless>> all;
-  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
-  for (const auto& one : all) one.send(step{});
-  REQUIRE(eventually([&] { return c.finished.is_open(); }));
-  CHECK(c.steps_when_served - c.steps_when_woken <= turns_before_a_woken_cell * signals_per_turn);
+  check_the_woken_one_is_served(never_taken_over(), doze::with_more_waiting);
 }
 
 TEST_CASE("what a tick has cut short is forgotten when the cell rests, however long its handlers take") {
-  constexpr std::uint32_t signals_per_turn = 4;
   constexpr int more_than_is_forgiven_at_once = 6;
-  crowd c;
-  runtime_options options = quiet(1);
-  options.scheduler.signals_per_turn = signals_per_turn;
-  options.scheduler.watch.take_over = false;
+  runtime_options options = never_taken_over();
   options.scheduler.watch.move = false;
-  runtime rt(options);
-  const auto whom = rt.spawn<sleeper>(c, doze::with_more_waiting, more_than_is_forgiven_at_once);
-  std::vector<ref<restless>> all;
-  for (int i = 0; i < 500; ++i) all.push_back(rt.spawn<restless>(c, whom));
-  for (const auto& one : all) one.send(step{});
-  REQUIRE(eventually([&] { return c.finished.is_open(); }));
-  CHECK(c.steps_when_served - c.steps_when_woken <= turns_before_a_woken_cell * signals_per_turn);
+  check_the_woken_one_is_served(options, doze::with_more_waiting, more_than_is_forgiven_at_once);
 }
 
 TEST_CASE("cells that wake each other all the time do not starve one that never rests") {
