@@ -116,8 +116,9 @@ void overrun_desk::begins(const overrun& o) noexcept {
 }
 
 void overrun_desk::tell(const overrun& o, handler_record* r) noexcept {
-  if (r != nullptr && r->reported.exchange(true, std::memory_order_relaxed)) return;
-  if (!budget_.allow(monotonic_ns()) || !log_enabled(log_level::warn)) return;
+  if (r != nullptr && r->reported.load(std::memory_order_relaxed)) return;
+  // What is not said for want of budget or memory is said at the type's next overrun.
+  if (!log_enabled(log_level::warn) || !budget_.allow(monotonic_ns())) return;
   try {
     std::string text = describe(o) + "; handlers should return within " + in_ms(limit_ns_) +
                        ": declare it heavy (dirty_cpu, dirty_io), or offload the long part";
@@ -126,7 +127,8 @@ void overrun_desk::tell(const overrun& o, handler_record* r) noexcept {
       if (!stack.empty()) text.append("\n").append(stack);
     }
     log(log_level::warn, text);
-  } catch (...) {  // no memory for its words
+    if (r != nullptr) r->reported.store(true, std::memory_order_relaxed);  // the pulse's thread alone writes it
+  } catch (...) {                                                          // no memory for its words
   }
 }
 
@@ -157,7 +159,7 @@ void overrun_desk::keep_on_workers(handler_site& site) noexcept {
 }
 
 void overrun_desk::goes_on(const overrun& o) noexcept {
-  if (o.what == nullptr || !budget_.allow(monotonic_ns()) || !log_enabled(log_level::warn)) return;
+  if (o.what == nullptr || !log_enabled(log_level::warn) || !budget_.allow(monotonic_ns())) return;
   try {
     log(log_level::warn, describe(o) + " and is still running");
   } catch (...) {  // no memory for its words

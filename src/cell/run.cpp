@@ -69,7 +69,7 @@ void pending_push_behind_urgent(cell_slot& s, signal* newest) noexcept {
 
 namespace {
 
-// So often a cell may be cut short by a tick, from one rest to the next, and still count as woken (run_turn).
+// So often a turn may end early, by a tick or a take-over, from one rest to the next, and the cell still count as woken.
 constexpr std::uint8_t cut_turns_forgiven = 4;
 
 // A power of two: two looks at a clock for each must cost next to nothing a turn.
@@ -157,6 +157,34 @@ template <bool KeepsLast>
   if (handler_record* r = context.core->overruns().record_of(*site)) r->sample(took_ns);
 }
 
+/// Gives the cell up if nothing waits for it: then its turns that were cut short are forgotten, before, since it may already run
+/// elsewhere when this returns.
+[[gnu::always_inline]] inline bool rests(cell_slot& slot) noexcept {
+  const std::uint8_t cut = slot.cut_turns;
+  if (cut != 0) [[unlikely]]
+    slot.cut_turns = 0;
+  if (slot.inbox.go_idle()) return true;
+  if (cut != 0) [[unlikely]]
+    slot.cut_turns = cut;
+  return false;
+}
+
+/// Whether a turn that has ended before its work does not count as used up. Few signals within the time say little: the system may
+/// have had the core meanwhile. So the cell is not behind all that never rest, until that has become a habit.
+[[gnu::always_inline]] inline bool is_forgiven(cell_slot& slot, const run_context& context,
+                                               std::uint32_t handled) noexcept {
+  if (handled >= context.turn || slot.cut_turns >= cut_turns_forgiven) return false;
+  ++slot.cut_turns;
+  return true;
+}
+
+/// In place of the turn of a cell that has used one up elsewhere: here it waits for the next as if it had been on this worker.
+void run_returned_cell(task* t, worker&) {
+  t->run = &run_cell;
+  cell_slot& slot = cell_slot::of(t);
+  core_of(&slot).schedule_again(slot);
+}
+
 /// The rest of a turn in which the worker was taken over: this thread is nobody's worker now. The cell goes on at home.
 [[gnu::noinline]] void finish_lost_turn(run_context& context, cell_slot& slot, seat& here,
                                         std::uint32_t handled) noexcept {
@@ -168,22 +196,12 @@ template <bool KeepsLast>
   core.count(&cell_counters::handled, handled);
   if (context.doomed) {
     finish_cell(context);
-  } else {
+  } else if (slot.has(cell_slot::particular) || slot.pending_tail != nullptr || !rests(slot)) {
+    // What is pinned, or of high priority, has lanes in which all have the same right, however they come.
+    if (!slot.has(cell_slot::pinned) && !is_forgiven(slot, context, handled)) slot.run_link.run = &run_returned_cell;
     core.schedule(slot);
   }
   running = nullptr;
-}
-
-/// Gives the cell up if nothing waits for it: then its turns that were cut short are forgotten, before, since it may already run
-/// elsewhere when this returns.
-[[gnu::always_inline]] inline bool rests(cell_slot& slot) noexcept {
-  const std::uint8_t cut = slot.cut_turns;
-  if (cut != 0) [[unlikely]]
-    slot.cut_turns = 0;
-  if (slot.inbox.go_idle()) return true;
-  if (cut != 0) [[unlikely]]
-    slot.cut_turns = cut;
-  return false;
 }
 
 /// The turn has ended because a receiver is nearly full (note_overrun).
@@ -317,10 +335,7 @@ template <bool Observed, bool KeepsLast, bool Sampled, bool Needs>
         }
       }
       if constexpr (!Observed) {
-        // A tick that passes within few signals says little: the system may have had the core meanwhile. So the cell is not behind
-        // all that never rest, until that has become a habit.
-        if (n < context.turn && slot.cut_turns < cut_turns_forgiven) {
-          ++slot.cut_turns;
+        if (is_forgiven(slot, context, n)) {
           core.schedule_cut_short(slot);
           running = nullptr;
           return;

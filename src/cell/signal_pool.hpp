@@ -57,8 +57,8 @@ public:
   void fetch_next(std::size_t bytes) const noexcept {
     const auto* n = reinterpret_cast<const std::byte*>(magazines_[size_class(bytes)].loaded);
     if (n == nullptr) return;
-    prefetch_for_write(n);
-    prefetch_for_write(n + 64);
+    prefetch_of_own(n);
+    prefetch_of_own(n + 64);
   }
 
   /// For threads that have no cache (any more): one lock each.

@@ -86,7 +86,7 @@ struct alignas(64) cell_slot {
   std::uint32_t keeper_position;
   std::uint16_t object_offset;
   std::atomic<std::uint8_t> noted;  // a bit for each service that is told of ends here (runtime_service.hpp); anyone
-  std::uint8_t cut_turns;           // that a tick has ended early since it last rested (run.cpp)
+  std::uint8_t cut_turns;           // turns ended early since it last rested (run.cpp)
 
   enum flag : std::uint8_t {
     pinned = 1,          // never leaves its home worker

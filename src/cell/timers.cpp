@@ -220,7 +220,7 @@ void cancel_timer(cell_timer* t) noexcept {
 void cancel_soon(cell_extras& e, cell_timer* t) noexcept {
   // Of a million timers hardly any is in a cache: while this one's record comes, the next cancels go on. Should it fire before it is
   // looked at, its signal waits behind the handler that runs.
-  prefetch_for_write(t);
+  prefetch_of_own(t);
   cancel_batch& b = *e.cancelled;
   b.timers[b.count++] = t;
   if (b.count == b.timers.size()) finish_cancels(e);
@@ -238,7 +238,7 @@ void finish_cancels(cell_extras& e) noexcept {
     cell_timer* const t = b.timers[i];
     if (w != nullptr && t->home == w && t->claim_at_home()) {
       timer_wheel::fetch_for_unlink(*t);
-      prefetch_for_write(&t->fire);  // the record's second line, for whoever gets its memory next
+      prefetch_of_own(&t->fire);  // the record's second line, for whoever gets its memory next
       b.timers[out++] = t;
     } else {
       cancel_timer(t);

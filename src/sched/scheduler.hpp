@@ -72,24 +72,15 @@ public:
   /// The same for a task that has had its turn and wants another: it is not counted as woken, and on its worker it is served with
   /// others of its kind. Not while the thread is exposed.
   void schedule_again(task* t, unsigned home, bool pinned) noexcept {
-    worker* self = worker::current();
-    if (self != nullptr && &self->owner() == this) {
-      if (pinned) {
-        if (self->index() == home) self->count_requeued();
-      } else if (self->node() == workers_[home]->node() || self->index() == route(home)) {
-        return self->push_local_again(t);
-      }
+    if (worker* const self = keeper(home, pinned)) {
+      if (!pinned) return self->push_local_again(t);
+      self->count_requeued();
     }
     schedule(t, home, pinned);
   }
   /// The same, but it is served with those that were woken.
   void schedule_cut_short(task* t, unsigned home, bool pinned) noexcept {
-    worker* self = worker::current();
-    if (self != nullptr && &self->owner() == this) {
-      if (self->index() == (pinned ? home : route(home)) || (!pinned && self->node() == workers_[home]->node())) {
-        self->count_requeued();
-      }
-    }
+    if (worker* const self = keeper(home, pinned)) self->count_requeued();
     schedule(t, home, pinned);
   }
   /// The same, into the lane of high priority there. `again`: as schedule_again.
@@ -143,6 +134,14 @@ public:
 private:
   friend class worker;
   friend class stepper;
+  /// The calling thread's worker if a task that is put to `home` stays with it; else null.
+  [[nodiscard]] worker* keeper(unsigned home, bool pinned) const noexcept {
+    worker* const self = worker::current();
+    if (self == nullptr || &self->owner() != this) return nullptr;
+    const bool stays =
+        pinned ? self->index() == home : self->node() == workers_[home]->node() || self->index() == route(home);
+    return stays ? self : nullptr;
+  }
   void binding_refused(const error& e);
   void schedule_anyway(task* t, unsigned home, bool pinned) noexcept;
   void binding_lost(const worker& w, const std::vector<std::uint32_t>& left, std::uint32_t now_on);

@@ -69,8 +69,8 @@ public:
   /// Has the lines fetched that unlink() will touch: of a million timers hardly any is in a cache.
   static void fetch_for_unlink(const timer& t) noexcept {
     // Not null, which no page table has: the processor would look for it each time.
-    prefetch_for_write(t.prev != nullptr ? t.prev : &t);
-    prefetch_for_write(t.next != nullptr ? t.next : &t);
+    prefetch_of_own(t.prev != nullptr ? t.prev : &t);
+    prefetch_of_own(t.next != nullptr ? t.next : &t);
   }
   /// Moves time to `now_ns`, calling `fire` of each due timer whose claim succeeds, in order of ticks; those of one tick in
   /// the order of their start (but for one that was started more than 25 days ahead).

@@ -171,6 +171,30 @@ void check_the_woken_one_is_served(runtime_options options, doze how = doze::non
   CHECK(c.steps_when_served - c.steps_when_woken <= turns_before_a_woken_cell * signals_per_turn);
 }
 
+/// Never rests, and each of its handlers lasts until its worker has been taken over.
+class hog : public cell {
+public:
+  using accepts = signals<step>;
+  hog(crowd& c, const runtime& rt, std::vector<std::uint64_t>& between) : crowd_(&c), rt_(&rt), between_(&between) {}
+  void on(step) {
+    if (crowd_->finished.is_open()) return;
+    if (turns_++ != 0) between_->push_back(crowd_->steps - steps_at_end_);
+    if (turns_ == 10) return crowd_->finished.open();
+    const std::uint64_t before = rt_->metrics().take_overs;
+    self(this).send(step{});
+    while (rt_->metrics().take_overs == before) {
+    }
+    steps_at_end_ = crowd_->steps;
+  }
+
+private:
+  crowd* crowd_;
+  const runtime* rt_;
+  std::vector<std::uint64_t>* between_;
+  std::uint64_t steps_at_end_ = 0;
+  int turns_ = 0;
+};
+
 class player;
 struct partner {
   ref<player> whom;
@@ -225,6 +249,22 @@ TEST_CASE("what a tick has cut short is forgotten when the cell rests, however l
   runtime_options options = never_taken_over();
   options.scheduler.watch.move = false;
   check_the_woken_one_is_served(options, doze::with_more_waiting, more_than_is_forgiven_at_once);
+}
+
+TEST_CASE("a cell that never rests gains no turn by having its worker taken over") {
+  constexpr std::uint64_t others = 500;
+  crowd c;
+  std::vector<std::uint64_t> between;  // turns of the others, from one of the hog's to the next
+  runtime_options options = quiet(1);
+  options.scheduler.signals_per_turn = 1;  // so that each turn is used up
+  options.scheduler.watch.move = false;
+  runtime rt(options);
+  for (std::uint64_t i = 0; i < others; ++i) rt.spawn<restless>(c, ref<sleeper>()).send(step{});
+  REQUIRE(eventually([&] { return c.steps > 10 * others; }));  // all have had a turn
+  rt.spawn<hog>(c, rt, between).send(step{});
+  REQUIRE(eventually([&] { return c.finished.is_open(); }));
+  // All but a few that were taken over themselves, on a machine that is busy with other things.
+  for (const std::uint64_t turns : between) CHECK(turns > others / 2);
 }
 
 TEST_CASE("cells that wake each other all the time do not starve one that never rests") {

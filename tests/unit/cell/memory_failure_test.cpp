@@ -4,6 +4,9 @@
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
+#include <utility>
+
+#include <karyon/cell/task.hpp>
 
 #include "unit/cell/cell_testing.hpp"
 
@@ -269,4 +272,54 @@ TEST_CASE("memory that a cell does not get is its exit reason, and nobody else's
   c.send(run_dry{});
   CHECK(w.end() == "down: error: std::bad_alloc: std::bad_alloc");
   CHECK(rt.ask(other, number{1}, long_time).value() == 2);
+}
+
+namespace {
+
+// Where signals are blocks of their own, frames are, too (signal_pool.cpp).
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int blocks_a_frame = 1;
+#elif defined(__has_feature)
+constexpr int blocks_a_frame = __has_feature(address_sanitizer) ? 1 : 0;
+#else
+constexpr int blocks_a_frame = 0;
+#endif
+
+struct think {};
+
+/// Looks what a coroutine costs that it calls.
+class thinker : public cell {
+public:
+  using accepts = signals<think, get>;
+  task<> on(think) {
+    value_ = co_await part();  // so that the cell has all that comes with its first coroutine
+    const std::size_t bytes = stats().memory_bytes;
+    const int blocks = blocks_held;
+    auto one = part();
+    blocks_ = blocks_held - blocks;
+    bytes_ = stats().memory_bytes - bytes;
+    auto another = part();
+    again_ = stats().memory_bytes - bytes - bytes_;
+    value_ += co_await std::move(one) + co_await std::move(another);
+  }
+  std::string on(get) {
+    if (bytes_ == 0 || again_ != bytes_) return "other than its cell's memory";
+    return std::to_string(blocks_) + " blocks, " + std::to_string(value_);
+  }
+
+private:
+  [[gnu::noinline]] task<int> part() { co_return 7; }
+  int blocks_ = -1;
+  int value_ = 0;
+  std::size_t bytes_ = 0;
+  std::size_t again_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a coroutine's frame is all that it allocates, and is its cell's memory") {
+  runtime rt(quiet());
+  const auto c = rt.spawn<thinker>();
+  c.send(think{});
+  CHECK(rt.ask(c, get{}, long_time).value() == std::to_string(blocks_a_frame) + " blocks, 21");
 }

@@ -355,6 +355,59 @@ TEST_CASE("a report names the handler once a type, with its stack, and again if 
   }));
 }
 
+namespace {
+
+template <int N>
+struct long_job {};
+
+/// Has twelve handler types, each of which lasts until it is counted as an overrun.
+class jack_of_all_trades : public cell {
+public:
+  using accepts = signals<long_job<0>, long_job<1>, long_job<2>, long_job<3>, long_job<4>, long_job<5>, long_job<6>,
+                          long_job<7>, long_job<8>, long_job<9>, long_job<10>, long_job<11>, get>;
+  explicit jack_of_all_trades(const runtime& rt) : rt_(&rt) {}
+  template <int N>
+  void on(long_job<N>) {
+    const std::uint64_t before = rt_->metrics().overruns;
+    while (rt_->metrics().overruns == before) {
+    }
+  }
+  bool on(get) { return true; }
+
+private:
+  const runtime* rt_;
+};
+
+template <int... N>
+void send_all(const ref<jack_of_all_trades>& whom, std::integer_sequence<int, N...>) {
+  (whom.send(long_job<N>{}), ...);
+}
+
+}  // namespace
+
+TEST_CASE("of many types that overrun within a second each is reported, sooner or later, and once") {
+  constexpr int types = 12;  // more than are reported a second
+  runtime_options o = watched(1);
+  o.scheduler.watch.take_over = false;
+  log_capture log;
+  runtime rt(o);
+  const auto c = rt.spawn<jack_of_all_trades>(rt);
+  const auto all_overrun = [&] {
+    send_all(c, std::make_integer_sequence<int, types>());
+    return rt.ask(c, get{}, long_time).has_value();
+  };
+  const auto reports = [&] {
+    int n = 0;
+    for (const std::string& line : log.with("handlers should return within")) {
+      if (line.find("long_job<") != std::string::npos) ++n;
+    }
+    return n;
+  };
+  CHECK(eventually([&] { return all_overrun() && reports() >= types; }));
+  REQUIRE(all_overrun());
+  CHECK(reports() == types);
+}
+
 TEST_CASE("a shutdown names the handlers that it has left behind") {
   door open;
   std::atomic<int> holding{0};
