@@ -20,6 +20,7 @@ core::core(const store_options& o)
       last(o.commit_base) {}
 
 core::~core() {
+  std::unique_ptr<transaction_room>(spare.load(std::memory_order_acquire)).reset();  // partner: let_go
   for (auto& l : labels) std::unique_ptr<label_tables>(l.load(std::memory_order_relaxed)).reset();
 }
 

@@ -4,10 +4,47 @@
 #include "store/detail/transaction_state.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "store/detail/refusals.hpp"
 
 namespace rhizome {
+
+namespace {
+
+constexpr std::size_t room_bytes_min = std::size_t{64} << 10;  // less is had from the heap as fast
+constexpr std::size_t room_bytes_max = std::size_t{8} << 20;   // more is not kept for nobody
+
+}  // namespace
+
+transaction::state::state(snapshot s) : reads(std::move(s)), c(const_cast<detail::core*>(&reads.inside())) {
+  const auto& row = c->row(reads.commit());
+  bound = row.vertices;
+  all_alive = row.alive == row.vertices;
+  if (c->spare.load(std::memory_order_relaxed) == nullptr) return;
+  room_left.reset(c->spare.exchange(nullptr, std::memory_order_acquire));  // partner: let_go
+  if (room_left == nullptr) return;
+  ops.swap(room_left->ops);
+  data.swap(room_left->data);
+}
+
+void transaction::state::let_go() noexcept {
+  seen_out.reset();
+  seen_in.reset();
+  const std::size_t bytes = ops.capacity() * sizeof(log_entry) + data.capacity() * sizeof(datum);
+  if (bytes >= room_bytes_min && bytes <= room_bytes_max) {
+    if (room_left == nullptr) room_left.reset(new (std::nothrow) detail::transaction_room);
+    if (room_left != nullptr) {
+      ops.clear();
+      data.clear();
+      ops.swap(room_left->ops);
+      data.swap(room_left->data);
+      // Releases what was written to them; partner: state()
+      room_left.reset(c->spare.exchange(room_left.release(), std::memory_order_acq_rel));
+    }
+  }
+  snapshot gone(std::move(reads));
+}
 
 bool transaction::state::is_own(vertex v) const noexcept {
   return std::any_of(created.rbegin(), created.rend(),

@@ -71,13 +71,13 @@ endif()
 
 if(KARYON_HAS_GRAMMARS)
   enable_language(C)
-  # 20 MB of tables that a machine wrote: no warnings, no sanitizers, little to optimise.
+  # 20 MB of tables that a machine wrote: no warnings, no sanitizers. Levels of optimisation take as long.
   add_library(rhizome_grammars STATIC
     "${grammars_folder}/tree-sitter-c/package/src/parser.c"
     "${grammars_folder}/tree-sitter-cpp/package/src/parser.c"
     "${grammars_folder}/tree-sitter-cpp/package/src/scanner.c")
   set_target_properties(rhizome_grammars PROPERTIES POSITION_INDEPENDENT_CODE ON C_STANDARD 11 C_VISIBILITY_PRESET hidden)
-  target_compile_options(rhizome_grammars PRIVATE -w -O1 -g0)
+  target_compile_options(rhizome_grammars PRIVATE -w -O2 -g0)
   # Each package brings the header that its tables were written for.
   foreach(name IN ITEMS c cpp)
     file(GLOB sources "${grammars_folder}/tree-sitter-${name}/package/src/*.c")

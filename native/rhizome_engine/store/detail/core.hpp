@@ -76,6 +76,8 @@ struct bulk_changes {
   bool skip;
 };
 
+struct transaction_room;
+
 /// All of a store; kept alive by the store and by each pin and lease.
 struct core {
   explicit core(const store_options& o);
@@ -99,6 +101,8 @@ struct core {
   std::atomic<commit_number> horizon;
   std::atomic<vertex> next_vertex{0};
   std::atomic<bool> closed{false};
+  /// Room of a finished transaction, for the next one; null: none. Whoever takes it owns it.
+  std::atomic<transaction_room*> spare{nullptr};
   std::atomic<std::uint64_t> refs{1};  // the store, pins and leases
 
   /// Compactions and trims that hold the writer's lock or wait for it; for estimates.

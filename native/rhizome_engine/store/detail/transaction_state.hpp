@@ -10,18 +10,26 @@
 #include "store/view.hpp"
 
 namespace rhizome {
+namespace detail {
+
+/// What a change carries besides its numbers.
+struct change_datum {
+  interval valid;
+  value value_;
+};
+
+/// What one large transaction leaves to the next, which else has the system clear fresh pages for it.
+struct transaction_room {
+  std::vector<log_entry> ops;
+  std::vector<change_datum> data;
+};
+
+}  // namespace detail
 
 /// What a transaction holds. Changes are log entries; `commit` is the number of their data, 0: none. Kind 0: taken back.
 struct transaction::state {
-  explicit state(snapshot s) : reads(std::move(s)), c(const_cast<detail::core*>(&reads.inside())) {
-    const auto& row = c->row(reads.commit());
-    bound = row.vertices;
-    all_alive = row.alive == row.vertices;
-  }
-  struct datum {
-    interval valid;
-    value value_;
-  };
+  explicit state(snapshot s);
+  using datum = detail::change_datum;
   struct own_arc {
     std::uint32_t any = 0;   ///< Some op + 1 with its key; 0: a free place.
     std::uint32_t base = 0;  ///< op + 1 that removed or corrected what the snapshot has; 0: none.
@@ -37,6 +45,7 @@ struct transaction::state {
   bool open = true;
   vertex bound = 0;
   bool all_alive = false;
+  std::unique_ptr<detail::transaction_room> room_left;  ///< Whose vectors these are, if they are another transaction's.
   std::vector<log_entry> ops;
   std::size_t live_ops = 0;
   std::vector<datum> data;
@@ -76,12 +85,8 @@ struct transaction::state {
   [[nodiscard]] const datum* datum_of(const log_entry& op) const noexcept {
     return op.commit == 0 ? nullptr : &data[op.commit - 1];
   }
-  /// Gives up the pin of a finished transaction.
-  void let_go() noexcept {
-    seen_out.reset();
-    seen_in.reset();
-    snapshot gone(std::move(reads));
-  }
+  /// Gives up the pin of a finished transaction, and leaves its room to a later one.
+  void let_go() noexcept;
   [[nodiscard]] result<void> check(label l, vertex s, vertex t) const;
   [[nodiscard]] result<void> check(label l, std::span<const arc> list) const;
   /// How many of the arc the snapshot has: 0 or 1 where arcs are unique.

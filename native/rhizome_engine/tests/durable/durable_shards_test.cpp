@@ -37,6 +37,15 @@ void write_steps(durable_shards& to, std::uint64_t first, std::uint64_t last) {
   }
 }
 
+/// A graph on `disk` that was made or went on, had the steps from `first` to `last`, and was closed.
+void write_graph(disk& on, std::uint64_t first, std::uint64_t last, bool checkpoint = false) {
+  auto opened = durable_shards::open(home, on_disk(on));
+  REQUIRE(opened);
+  write_steps(*opened, first, last);
+  if (checkpoint) REQUIRE(opened->checkpoint());
+  REQUIRE(opened->close());
+}
+
 void check_content(durable_shards& opened, std::uint64_t steps) {
   REQUIRE(last_step(opened.graph()) == steps);
   REQUIRE(dump(*opened.graph().now()) == expected_shards(seed, steps));
@@ -155,19 +164,9 @@ TEST_CASE("shards that are missing, of another graph, or of another number are r
 
 TEST_CASE("a shard that is older than the others is refused, and with salvage all end where it does") {
   memory_disk disk;
-  {
-    auto made = durable_shards::open(home, on_disk(disk));
-    REQUIRE(made);
-    write_steps(*made, 1, 3);
-    REQUIRE(made->close());
-  }
+  write_graph(disk, 1, 3);
   const auto older = disk.copy();
-  {
-    auto again = durable_shards::open(home, on_disk(disk));
-    REQUIRE(again);
-    write_steps(*again, 4, 20);
-    REQUIRE(again->close());
-  }
+  write_graph(disk, 4, 20);
   for (const std::string& path : disk.files()) {
     if (!path.starts_with(home + "/shard-1/")) continue;
     if (older->exists(path)) {
@@ -249,21 +248,9 @@ void forge_arc(memory_disk& disk, vertex from, vertex to, unsigned said, bool ch
 
 TEST_CASE("a shard that is older than another's checkpoint is refused, and salvage goes back behind that checkpoint") {
   memory_disk disk;
-  std::unique_ptr<memory_disk> older;
-  {
-    auto made = durable_shards::open(home, on_disk(disk));
-    REQUIRE(made);
-    write_steps(*made, 1, 5);
-    REQUIRE(made->close());
-    older = disk.copy();
-  }
-  {
-    auto again = durable_shards::open(home, on_disk(disk));
-    REQUIRE(again);
-    write_steps(*again, 6, 80);
-    REQUIRE(again->checkpoint());
-    REQUIRE(again->close());
-  }
+  write_graph(disk, 1, 5);
+  const auto older = disk.copy();
+  write_graph(disk, 6, 80, true);
   const auto with_two = disk.copy();
   put_back(disk, *older);
   CHECK(refusal(disk, small_durable_shards()) == errc::corrupt);
@@ -279,14 +266,7 @@ TEST_CASE("a shard that is older than another's checkpoint is refused, and salva
     CHECK(opened->recovery(0).refused_checkpoints.size() == 1);
   }
   // A second checkpoint lets go of the log before the first: what is behind both can not be had, and nothing of what is in them is shown.
-  {
-    durable_shards_options two = on_disk(*with_two);
-    auto again = durable_shards::open(home, two);
-    REQUIRE(again);
-    write_steps(*again, 81, 160);
-    REQUIRE(again->checkpoint());
-    REQUIRE(again->close());
-  }
+  write_graph(*with_two, 81, 160, true);
   put_back(*with_two, *older);
   CHECK(refusal(*with_two, small_durable_shards()) == errc::corrupt);
   options.each.on = with_two.get();
@@ -301,12 +281,7 @@ TEST_CASE(
     "a checkpoint that names what no shard has had is passed over by salvage, which loses nothing if the log has all") {
   for (const unsigned other : {2U, 7U}) {
     memory_disk disk;
-    {
-      auto made = durable_shards::open(home, on_disk(disk));
-      REQUIRE(made);
-      write_steps(*made, 1, 5);
-      REQUIRE(made->close());
-    }
+    write_graph(disk, 1, 5);
     forge_checkpoint(disk, {other, 1'000'000});
     CHECK(refusal(disk, small_durable_shards()) == errc::corrupt);
     durable_shards_options options = on_disk(disk);
@@ -321,12 +296,7 @@ TEST_CASE(
 
 TEST_CASE("an arc of a shard or of a vertex that can not be is refused when it is read from a log or a checkpoint") {
   memory_disk whole;
-  {
-    auto made = durable_shards::open(home, on_disk(whole));
-    REQUIRE(made);
-    write_steps(*made, 1, 5);
-    REQUIRE(made->close());
-  }
+  write_graph(whole, 1, 5);
   const vertex of_shard_2 = 2 * workload_shard_ids;
   for (const bool checkpoint : {false, true}) {
     INFO("checkpoint " << checkpoint);
