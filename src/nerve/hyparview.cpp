@@ -67,7 +67,7 @@ void hyparview::receive(const peer_id& from, const overlay_message& m, std::uint
     case kind::join: return on_join(from, now_ns, random, effects);
     case kind::forward_join: return on_forward_join(from, m, now_ns, random, effects);
     case kind::neighbor: return on_neighbor(from, m.flag, now_ns, random, effects);
-    case kind::neighbor_answer: return on_answer(from, m.flag, now_ns, random, effects);
+    case kind::neighbor_answer: return on_answer(from, m, now_ns, random, effects);
     case kind::disconnect: {
       const auto found = std::find_if(active_.begin(), active_.end(), [&](const auto& n) { return n.id == from; });
       if (found != active_.end()) drop_neighbor(static_cast<std::size_t>(found - active_.begin()), effects);
@@ -134,7 +134,8 @@ bool hyparview::may_enter(const peer_id& by, std::uint64_t now_ns) {
   return active_.size() < options_.active_max || is_neighbor(by) || may_force(by, now_ns);
 }
 
-/// A bounded number of peers is kept in mind; the one that is soonest forgiven goes first, so that no crowd shields who forces often.
+/// A bounded number of peers is kept in mind. One more takes over what the one that is soonest forgiven owes: so no crowd shields who
+/// forces often, and a crowd itself, however many they are, forces as often as that number can.
 bool hyparview::may_force(const peer_id& by, std::uint64_t now_ns) {
   auto found = std::find_if(forced_.begin(), forced_.end(), [&](const forcing_peer& f) { return f.node == by.node; });
   if (found == forced_.end()) {
@@ -144,7 +145,7 @@ bool hyparview::may_force(const peer_id& by, std::uint64_t now_ns) {
     } else {
       found = std::min_element(forced_.begin(), forced_.end(),
                                [](const forcing_peer& x, const forcing_peer& y) { return x.paid_ns < y.paid_ns; });
-      *found = {by.node, 0};
+      found->node = by.node;
     }
   }
   const std::uint64_t from_ns = std::max(found->paid_ns, now_ns);
@@ -154,7 +155,7 @@ bool hyparview::may_force(const peer_id& by, std::uint64_t now_ns) {
 }
 
 void hyparview::on_join(const peer_id& from, std::uint64_t now_ns, overlay_random& random, overlay_effects& effects) {
-  if (!may_enter(from, now_ns)) return effects.send(from, message(kind::neighbor_answer, false));
+  if (!may_enter(from, now_ns)) return refuse(from, random, effects);
   add_neighbor(from, now_ns, random, effects);
   effects.send(from, message(kind::neighbor_answer, true));
   overlay_message walk = message(kind::forward_join);
@@ -203,16 +204,25 @@ void hyparview::invite(const peer_id& who, const peer_id& from, std::uint64_t no
 void hyparview::on_neighbor(const peer_id& from, bool must, std::uint64_t now_ns, overlay_random& random,
                             overlay_effects& effects) {
   const bool agreed = is_neighbor(from) || (must ? may_enter(from, now_ns) : active_.size() < options_.active_max);
+  if (!agreed && must) return refuse(from, random, effects);
   if (agreed) add_neighbor(from, now_ns, random, effects);
   effects.send(from, message(kind::neighbor_answer, agreed));
 }
 
-void hyparview::on_answer(const peer_id& from, bool agreed, std::uint64_t now_ns, overlay_random& random,
+/// Who has no neighbours, or says so, is told whom else it could ask.
+void hyparview::refuse(const peer_id& from, overlay_random& random, overlay_effects& effects) {
+  overlay_message answer = message(kind::neighbor_answer, false);
+  answer.peers = sample(random);
+  std::erase_if(answer.peers, [&](const peer_id& p) { return p.node == self_.node || p.node == from.node; });
+  effects.send(from, std::move(answer));
+}
+
+void hyparview::on_answer(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_random& random,
                           overlay_effects& effects) {
   if (std::erase_if(asked_, [&](const asked_peer& a) { return a.id.node == from.node; }) == 0) return;
-  if (agreed) {
-    add_neighbor(from, now_ns, random, effects);
-  } else if (active_.empty() && refusals_ < options_.refusals_at_once) {
+  if (m.flag) return add_neighbor(from, now_ns, random, effects);
+  remember_all(m.peers, {}, random);
+  if (active_.empty() && refusals_ < options_.refusals_at_once) {
     ++refusals_;
     fill(now_ns, random, effects);
   }  // else with the next heartbeat: where all are full, asking on and on would be all that is done

@@ -52,7 +52,7 @@ struct hyparview_options {
 ///  - replaces hearsay alone in the passive view, half of which is kept for peers that have been neighbours: so links are repaired
 ///    however many names somebody has made up. A shuffle's answer is taken once for each shuffle;
 ///  - a node with a full view makes room for one and the same peer, by its own wish or by the walks that it brings, now and then only
-///    (force_every_ns), whoever it names.
+///    (force_every_ns), whoever it names; and for all others together as for 64. Whom it refuses it tells of others.
 class hyparview {
 public:
   hyparview(const peer_id& self, const hyparview_options& options) : self_(self), options_(options) {
@@ -101,8 +101,9 @@ private:
                        overlay_effects& effects);
   void on_neighbor(const peer_id& from, bool must, std::uint64_t now_ns, overlay_random& random,
                    overlay_effects& effects);
-  void on_answer(const peer_id& from, bool agreed, std::uint64_t now_ns, overlay_random& random,
+  void on_answer(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_random& random,
                  overlay_effects& effects);
+  void refuse(const peer_id& from, overlay_random& random, overlay_effects& effects);
   void on_shuffle(const peer_id& from, const overlay_message& m, overlay_random& random, overlay_effects& effects);
   void invite(const peer_id& who, const peer_id& from, std::uint64_t now_ns, overlay_random& random,
               overlay_effects& effects);

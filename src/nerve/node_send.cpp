@@ -24,14 +24,14 @@ send_result result_of(frame_fate fate) noexcept {
   return send_result::closed;
 }
 
-thread_local constinit std::uint32_t asked_ttl_us = 0;
+thread_local constinit std::uint64_t asked_ttl_us = 0;
 
 }  // namespace
 
-std::uint32_t exchange_time_to_live(std::uint32_t us) noexcept { return std::exchange(asked_ttl_us, us); }
+std::uint64_t exchange_time_to_live(std::uint64_t us) noexcept { return std::exchange(asked_ttl_us, us); }
 
 std::uint32_t node_core::ttl_us() const noexcept {
-  if (asked_ttl_us != 0) return asked_ttl_us;
+  if (asked_ttl_us != 0) return static_cast<std::uint32_t>(asked_ttl_us);
   constexpr std::int64_t most = 0xffffffff;
   const std::int64_t us = options_.time_to_live.count();
   return static_cast<std::uint32_t>(us < most ? us : most);
@@ -77,6 +77,7 @@ send_result node_core::forward_signal(peer_state& p, const stub& to, signal* s) 
   ops->write(*s, w);
   const std::span<const std::byte> payload = w.finish();
   if (w.failed()) return refuse_remote(s, send_result::too_large, down);
+  if (asked_ttl_us == time_to_live_over) return refuse_remote(s, send_result::expired, down);
   frame_header h;
   h.type = type.number;
   h.ttl_us = ttl_us();
@@ -115,6 +116,7 @@ void node_core::send_service_signal(std::span<const peer> to, std::uint8_t flags
   const auto all = [&](peer_fate f) { std::fill(became.begin(), became.end(), f); };
   const remote_ops* const ops = s.ops->remote;
   if (ops == nullptr) return all(peer_fate::undeclared);
+  if (asked_ttl_us == time_to_live_over) return all(fate_of_service(frame_fate::expired));
   if (before.size() >= options_.frame_bytes_max) return all(peer_fate::too_large);
   payload_writer& w = thread_writer();
   w.begin(*this, options_.frame_bytes_max - before.size());

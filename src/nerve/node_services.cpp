@@ -239,6 +239,8 @@ void node_services::close(std::uint64_t hash, const std::shared_ptr<service>& s)
   }
   const std::lock_guard lock(s->calling);
   s->closed = true;
+  for (const arrival& a : s->held) lose(a);
+  s->held.clear();
 }
 
 peer_fate node_services::send(const peer& to, std::uint64_t hash, std::span<const std::byte> bytes) noexcept {
@@ -345,7 +347,7 @@ void node_services::serve() {
       lock.lock();
       if (!all_told) again = clock::now() + tell_again_after;
     } else if (!waiting_.empty()) {
-      const arrival a = std::move(waiting_.front());
+      arrival a = std::move(waiting_.front());
       waiting_.pop_front();
       waiting_bytes_ -= a.bytes.size() + sizeof(arrival);
       const auto whose = up_.find(a.from.node);
@@ -353,8 +355,9 @@ void node_services::serve() {
         whose->second.waiting_bytes -= a.bytes.size() + sizeof(arrival);
       }
       lock.unlock();
-      deliver(a);
+      const bool told = deliver(std::move(a));
       lock.lock();
+      if (!told) again = std::min(again, clock::now() + tell_again_after);
     } else {
       static_cast<void>(changed_.wait_until(lock, std::min(next_tick, again)));
     }
@@ -396,14 +399,18 @@ bool node_services::reconcile(service& s) {
   }
   for (const auto& [node, there] : now) {
     const auto [place, fresh] = s.known.emplace(node, there);
-    if (!fresh || call([&, n = node, life = there.incarnation] { s.listener->peer_up({n, life}); })) continue;
-    s.known.erase(place);
-    all_told = false;
+    presence& p = place->second;
+    if (!(p == there) || (!fresh && !p.owed))
+      continue;  // of another turn, which the listener could not be told to be over
+    p.told = call([&, n = node, life = there.incarnation] { s.listener->peer_up({n, life}); });
+    p.owed = !p.told;
+    all_told = all_told && p.told;
   }
-  return all_told;
+  deliver_held(s);
+  return all_told && s.held.empty();
 }
 
-void node_services::deliver(const arrival& a) {
+bool node_services::deliver(arrival a) {
   std::shared_ptr<service> s;
   {
     const std::lock_guard lock(mutex_);
@@ -413,27 +420,65 @@ void node_services::deliver(const arrival& a) {
   if (s == nullptr) {
     if (a.is_signal) counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
     if (!a.absent) say_absent(a.from, a.service);
-    return;
+    return true;
   }
   deferred_discards after_the_call;  // what is pushed out of a mailbox may be the user's to destroy
   const std::lock_guard calling(s->calling);
-  const auto found = s->known.find(a.from.node);
-  if (s->closed || found == s->known.end() || !(found->second == presence{a.from.incarnation, a.turn})) {
-    return lose(a);  // of a link that is over
+  if (s->closed) {
+    lose(a);
+    return true;
   }
-  bool& told = found->second.told;
+  const std::size_t before = s->held.size();
+  hand_over(*s, std::move(a));
+  return s->held.size() == before;
+}
+
+/// What comes before the listener knows its sender waits until it does; so does all that comes behind it.
+void node_services::hand_over(service& s, arrival a) {
+  const auto found = s.known.find(a.from.node);
+  if (found == s.known.end() || !(found->second == presence{a.from.incarnation, a.turn})) {
+    // The listener could not be told yet that its sender is up, or that the link before is over; or this link is over.
+    return is_up(a) ? hold(s, std::move(a)) : lose(a);
+  }
+  presence& whose = found->second;
   const peer from = as_peer(a.from);
-  if (a.absent) {
-    if (told) told = !call([&] { s->listener->peer_down(from); });
-    return;
+  if (!whose.owed && !whose.told && !a.absent) {
+    whose.told = call([&] { s.listener->peer_up(from); });
+    whose.owed = !whose.told;
   }
-  if (!told) told = call([&] { s->listener->peer_up(from); });
-  if (!told) return lose(a);  // its next frame tries again
-  if (!a.is_signal) {
-    call([&] { s->listener->received(from, a.bytes); });
-  } else if (!call([&] { deliver_signal(*s, a); })) {
+  if (whose.owed) return hold(s, std::move(a));
+  if (a.absent) {
+    if (whose.told) whose.told = !call([&] { s.listener->peer_down(from); });
+  } else if (!a.is_signal) {
+    call([&] { s.listener->received(from, a.bytes); });
+  } else if (!call([&] { deliver_signal(s, a); })) {
     counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
   }
+}
+
+bool node_services::is_up(const arrival& a) {
+  const std::lock_guard lock(mutex_);
+  const auto found = up_.find(a.from.node);
+  return found != up_.end() && found->second == presence{a.from.incarnation, a.turn};
+}
+
+void node_services::hold(service& s, arrival a) noexcept {
+  const std::size_t bytes = a.bytes.size() + sizeof(arrival);
+  if (s.held_bytes + bytes > held_bytes_max) return lose(a);
+  try {
+    s.held.push_back(std::move(a));
+    s.held_bytes += bytes;
+  } catch (const std::bad_alloc&) {  // and `a` is what it was
+    lose(a);
+  }
+}
+
+/// In the order in which they came; some may have to wait on.
+void node_services::deliver_held(service& s) {
+  std::deque<arrival> held;
+  held.swap(s.held);
+  s.held_bytes = 0;
+  for (arrival& a : held) hand_over(s, std::move(a));
 }
 
 /// Once for all cells of this node that it is for.

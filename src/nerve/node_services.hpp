@@ -69,7 +69,8 @@ protected:
 ///
 /// Listeners are called by one thread of its own, not the transport's: what they do (merge what thousands of cells have joined, ask the
 /// user's callbacks) would hold up heartbeats. What has arrived waits for it in a bounded queue; what is too much is dropped and counted,
-/// and services find that something is missing by themselves.
+/// and services find that something is missing by themselves. A listener that could not take in that a peer is up (it threw) is told
+/// again, and that peer's frames wait for it, in their order and bounded as well.
 class node_services final : public peer_network {
 public:
   node_services() = default;
@@ -112,6 +113,8 @@ public:
   static constexpr std::size_t queue_bytes_max = std::size_t{16} << 20u;
   /// Of one peer, so that there is room for others.
   static constexpr std::size_t queue_bytes_of_one = queue_bytes_max / 2;
+  /// Of one service: frames of peers that its listener could not be told of yet.
+  static constexpr std::size_t held_bytes_max = std::size_t{1} << 20u;
 
 private:
   class channel;
@@ -120,20 +123,13 @@ private:
     std::uint64_t incarnation = 0;
     std::uint64_t turn = 0;
     bool told = true;               // of a service's: whether its listener knows it
+    bool owed = false;              // of a service's: its listener is to be told, and could not take it in
     std::size_t waiting_bytes = 0;  // of up_'s: what has come of it and waits
     friend bool operator==(const presence& a, const presence& b) noexcept {
       return a.incarnation == b.incarnation && a.turn == b.turn;
     }
   };
   using presences = std::map<std::uint64_t, presence>;  // by node
-  struct service {
-    std::string name;
-    peer_listener* listener = nullptr;
-    std::mutex calling;   // while the listener is called
-    bool closed = false;  // calling
-    presences known;      // calling
-  };
-  using services = std::map<std::uint64_t, std::shared_ptr<service>>;  // by the name's hash
   struct arrival {
     peer_id from;
     std::uint64_t turn = 0;
@@ -144,6 +140,16 @@ private:
     std::uint16_t type = 0;
     std::uint64_t until_ns = 0;  // of a signal with a time to live
   };
+  struct service {
+    std::string name;
+    peer_listener* listener = nullptr;
+    std::mutex calling;          // while the listener is called
+    bool closed = false;         // calling
+    presences known;             // calling
+    std::deque<arrival> held;    // calling; of peers that the listener could not be told of yet
+    std::size_t held_bytes = 0;  // calling
+  };
+  using services = std::map<std::uint64_t, std::shared_ptr<service>>;  // by the name's hash
   class read_signal;
 
   void run();
@@ -153,7 +159,12 @@ private:
   bool call(F&& f) noexcept;
   /// False if the listener could not be told all; it is to be told again.
   [[nodiscard]] bool reconcile(service& s);
-  void deliver(const arrival& a);
+  /// False if the listener is to be told of the frame's peer first, and could not be: it is held.
+  [[nodiscard]] bool deliver(arrival a);
+  void hand_over(service& s, arrival a);
+  void hold(service& s, arrival a) noexcept;
+  [[nodiscard]] bool is_up(const arrival& a);
+  void deliver_held(service& s);
   void deliver_signal(service& to, const arrival& a);
   void lose(const arrival& a) noexcept;
   void say_absent(const peer_id& to, std::uint64_t service) noexcept;

@@ -27,7 +27,7 @@ struct overlay_message {
     join,             // the sender is new
     forward_join,     // `who` is new; `ttl` steps are left of its walk
     neighbor,         // the sender wants the receiver as a neighbour; `flag`: it must not be refused
-    neighbor_answer,  // `flag`: it is one from now on
+    neighbor_answer,  // `flag`: it is one from now on; else `peers` to ask instead
     disconnect,       // it is not a neighbour any more; `flag`: but alive, and worth remembering
     shuffle,          // `peers` of `who`, on a walk of `ttl` more steps
     shuffle_reply,    // `peers` in return

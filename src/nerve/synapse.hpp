@@ -41,17 +41,19 @@ inline constexpr std::size_t greeting_refusals = 8;
 struct synapse_stats {
   // Sent.
   std::uint64_t accepted = 0;  // taken over by the sending thread; a send() that has just returned may not be in it yet
-  std::uint64_t acknowledged = 0;         // the peer has consumed it
-  std::uint64_t expired_before_send = 0;  // its time to live was over before it left this process
-  std::uint64_t lost_before_send = 0;     // its link ended before it left this process
-  std::uint64_t lost_with_link = 0;       // its link ended before the peer acknowledged it
-  std::uint64_t in_flight = 0;            // neither of these yet
-  std::uint64_t messages_sent = 0;        // of ZeroMQ, each with all frames that were there
-  std::uint64_t messages_shared = 0;      // the same by shared memory
-  std::uint64_t messages_streamed = 0;    // the same by connections of the links' own
-  std::uint64_t streams_opened = 0;       // such connections, for what is sent
-  std::uint64_t streams_closed = 0;       // of these: since they were idle
-  std::uint64_t streams_failed = 0;       // that were asked for, and did not come about
+  std::uint64_t acknowledged = 0;           // the peer has consumed it
+  std::uint64_t expired_before_send = 0;    // its time to live was over before it left this process
+  std::uint64_t lost_before_send = 0;       // its link ended before it left this process
+  std::uint64_t lost_with_link = 0;         // its link ended before the peer acknowledged it
+  std::uint64_t in_flight = 0;              // neither of these yet
+  std::uint64_t messages_sent = 0;          // of ZeroMQ, each with all frames that were there
+  std::uint64_t messages_shared = 0;        // the same by shared memory
+  std::uint64_t messages_streamed = 0;      // the same by connections of the links' own
+  std::uint64_t streams_opened = 0;         // such connections, for what is sent
+  std::uint64_t streams_closed = 0;         // of these: since they were idle
+  std::uint64_t streams_failed = 0;         // that were asked for, and did not come about
+  std::uint64_t strangers_turned_away = 0;  // came to the port of such connections, and did not say whose they are
+  std::uint64_t strangers_not_let_in = 0;   // times that somebody called there while descriptors or memory were short
   // Not accepted, by frame_fate (the entry of `accepted` stays 0).
   std::array<std::uint64_t, 7> refused{};
   // Received.

@@ -214,9 +214,15 @@ void reactor::maybe_up(link& l, std::uint64_t now) {
   const std::uint32_t longest = std::min(l.frame_bytes_max, options_.frame_bytes_max);
   open_lane(l);
   if (l.lane_out != nullptr) {
-    const auto lock = lock_sending(l);
-    l.direct = true;
-    l.has_direct.store(true, std::memory_order_relaxed);
+    {
+      const auto lock = lock_sending(l);
+      l.direct = true;
+      l.has_direct.store(true, std::memory_order_relaxed);
+    }
+    // Behind the greeting: the peer reads the lane from its first pulse on. If it is lost, from the next.
+    outgoing_.clear();
+    append_pulse(outgoing_, l.epoch_out, make_pulse(l, now));
+    static_cast<void>(pass(outgoing_, *l.way));
   }
   l.out.open(l.incarnation, l.window_frames, l.window_slots, longest);
   sink_->link_up({l.node, l.incarnation}, l.hello);

@@ -22,7 +22,9 @@ namespace karyon::detail {
 
 namespace {
 
-constexpr int needed_seals = F_SEAL_SHRINK | F_SEAL_GROW;
+constexpr int size_seals = F_SEAL_SHRINK | F_SEAL_GROW;
+/// What is mapped already goes on writing; nobody else does, and nobody punches holes.
+constexpr int last_seals = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 
 using path_text = std::array<char, 64>;
 
@@ -42,6 +44,19 @@ int open_looked_at(int looked_at, int flags) noexcept {
 
 bool is_ours_alone(const struct stat& about) noexcept {
   return about.st_uid == ::geteuid() && (about.st_mode & 077U) == 0;
+}
+
+/// From here on no page of it is missing. Seals are never taken off again.
+bool keep_pages(int fd, std::size_t bytes) noexcept {
+  static_cast<void>(::fcntl(fd, F_ADD_SEALS, last_seals));  // fails if the other end was first
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (seals < 0 || (seals & (size_seals | last_seals)) != (size_seals | last_seals)) return false;
+  return ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0;
+}
+
+bool system_has_seals() noexcept {
+  const file_descriptor file(::memfd_create("karyon-seals", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  return file.get() >= 0 && ::fcntl(file.get(), F_ADD_SEALS, last_seals) == 0;
 }
 
 tl::unexpected<error> no_lane(const char* why) {
@@ -89,18 +104,20 @@ std::unique_ptr<lane> lane::map(int fd, std::size_t size) noexcept {
 }
 
 std::unique_ptr<lane> lane::make(std::size_t bytes) noexcept {
+  static const bool can_seal = system_has_seals();
+  if (!can_seal) return nullptr;
   const std::size_t size = std::bit_ceil(std::clamp(bytes, bytes_min, bytes_max));
   const file_descriptor file(::memfd_create("karyon-lane", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (file.get() < 0 || ::fchmod(file.get(), 0600) != 0) return nullptr;
   // All of it now: a page that could not be had later would end the process.
   if (::posix_fallocate(file.get(), 0, static_cast<off_t>(head_bytes + size)) != 0) return nullptr;
-  if (::fcntl(file.get(), F_ADD_SEALS, needed_seals | F_SEAL_SEAL) != 0) return nullptr;
+  if (::fcntl(file.get(), F_ADD_SEALS, size_seals) != 0) return nullptr;
   auto made = map(file.get(), size);
   if (made == nullptr) return nullptr;
   made->offered_ = ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0);
   if (made->offered_ < 0) return nullptr;
   ::new (made->both_) shared{};
-  made->both_->key = random_bits() | 1U;
+  made->key_ = made->both_->key = random_bits() | 1U;
   made->both_->receiver_sleeps.store(1,
                                      std::memory_order_relaxed);  // the sender has it by a system call at the earliest
   return made;
@@ -108,7 +125,14 @@ std::unique_ptr<lane> lane::make(std::size_t bytes) noexcept {
 
 lane_offer lane::offer() const noexcept {
   if (offered_ < 0) return {};
-  return {static_cast<std::uint32_t>(::getpid()), static_cast<std::uint32_t>(offered_), both_->key};
+  return {static_cast<std::uint32_t>(::getpid()), static_cast<std::uint32_t>(offered_), key_};
+}
+
+bool lane::settle() noexcept {
+  if (settled_) return true;
+  settled_ = offered_ >= 0 && keep_pages(offered_, head_bytes + size_);
+  forget_offer();
+  return settled_;
 }
 
 void lane::forget_offer() noexcept {
@@ -128,14 +152,17 @@ result<std::unique_ptr<lane>> lane::open(const lane_offer& offer) {
   // Nor is anything waited for: a file with a lease would hold up who opens it.
   const file_descriptor file(open_looked_at(place.get(), O_RDWR | O_NONBLOCK));
   if (file.get() < 0) return fail(errc::system_error, "A lane was offered that can not be opened.");
-  // What could be cut short would end who touches it (SIGBUS). Seals are never taken off again; so the size is the one from here on.
   const int seals = ::fcntl(file.get(), F_GET_SEALS);
-  if (seals < 0 || (seals & needed_seals) != needed_seals) return no_lane("is not sealed: its size could change.");
+  if (seals < 0 || (seals & size_seals) != size_seals) return no_lane("is not sealed: its size could change.");
+  if ((seals & last_seals) != 0) return no_lane("is another sender's, or nobody's any more.");
   if (::fstat(file.get(), &about) != 0 || static_cast<std::uint64_t>(about.st_size) != head_bytes + size) {
     return no_lane("has another size than it had.");
   }
   auto opened = map(file.get(), static_cast<std::size_t>(size));
   if (opened == nullptr) return fail(errc::system_error, "No memory is left to map a lane.");
+  if (!keep_pages(file.get(), head_bytes + static_cast<std::size_t>(size))) {
+    return fail(errc::system_error, "A lane was offered that can not be kept whole.");
+  }
   if (offer.key == 0 || opened->both_->key != offer.key) return no_lane("is another one.");
   return opened;
 }
@@ -179,6 +206,7 @@ void lane::copy_out(std::byte* to, std::size_t bytes) noexcept {
 }
 
 lane::found lane::take(std::vector<std::byte>& message, std::size_t longest) {
+  if (!settled_) return found::nothing;
   const std::uint64_t there = both_->tail.load(std::memory_order_seq_cst) - mine_;
   if (there > size_) return found::nonsense;
   auto left = static_cast<std::size_t>(there);
@@ -206,19 +234,23 @@ lane::found lane::take(std::vector<std::byte>& message, std::size_t longest) {
 }
 
 std::uint64_t lane::end() const noexcept {
+  if (!settled_) return mine_;
   return mine_ + std::min<std::uint64_t>(both_->tail.load(std::memory_order_seq_cst) - mine_, size_);
 }
 
 bool lane::has_waiter() noexcept {
-  return both_->sender_waits.load(std::memory_order_seq_cst) != 0 && both_->sender_waits.exchange(0) != 0;
+  return settled_ && both_->sender_waits.load(std::memory_order_seq_cst) != 0 && both_->sender_waits.exchange(0) != 0;
 }
 
 bool lane::prepare_sleep() noexcept {
+  if (!settled_) return true;  // what settles it wakes the thread
   both_->receiver_sleeps.store(1, std::memory_order_seq_cst);
   const std::uint64_t there = both_->tail.load(std::memory_order_seq_cst) - mine_;
   return there < (wanted_ == 0 ? length_bytes : 1);
 }
 
-void lane::wake_up() noexcept { both_->receiver_sleeps.store(0, std::memory_order_relaxed); }
+void lane::wake_up() noexcept {
+  if (settled_) both_->receiver_sleeps.store(0, std::memory_order_relaxed);
+}
 
 }  // namespace karyon::detail

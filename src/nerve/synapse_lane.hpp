@@ -39,8 +39,12 @@ private:
 
 /// A passage for messages from the reactor of one process to that of another one on the same machine, without a system call: bytes in
 /// memory that both have mapped. The receiver makes it and says where it is among its descriptors, the sender opens it there (which the
-/// system lets a process of the same user do). Its size is sealed: nobody can take away what the other one has mapped. One
-/// direction; each end is one thread's.
+/// system lets a process of the same user do). One direction; each end is one thread's.
+///
+/// Nobody can take away what the other one has mapped. Its size is sealed from the beginning. A hole could still be punched, and what
+/// touches one while memory is short ends (SIGBUS): so each end, before it touches anything, seals the memory against further writers (as
+/// which the system counts who punches; the two mappings stay), and fills what holes there are. The sender does so in open(), the receiver
+/// in settle(), once the sender has come or never will.
 ///
 /// A stream: each message is its length (4 bytes, little-endian) and its bytes. What there is no room for the sender keeps. Whoever
 /// sleeps says so here before it looks for the last time (Dekker, sequentially consistent), and is woken by other means.
@@ -48,7 +52,7 @@ private:
 ///   offset  bytes  field                                          written by
 ///        0      8  tail: bytes that were put in, in all            sender; partner: the receiver's take()
 ///        8      4  the sender waits for room                       sender sets, receiver clears
-///       16      8  key: that it is this one                        receiver, once
+///       16      8  key: that it is this one                        receiver, once, before anybody knows of it
 ///       64      8  head: bytes that were taken out, in all         receiver; partner: the sender's put()
 ///       72      4  the receiver sleeps                             receiver sets, sender clears
 ///     4096         the ring; its size is a power of two
@@ -60,17 +64,19 @@ public:
   static constexpr std::size_t bytes_min = 64U << 10U;
   static constexpr std::size_t bytes_max = 64U << 20U;
 
-  /// Receiver: with a ring of so many bytes, rounded up to a power of two. Null if the system has no memory to share.
+  /// Receiver: with a ring of so many bytes, rounded up to a power of two. Null if the system has no memory to share, or can not seal it
+  /// (before Linux 5.1).
   [[nodiscard]] static std::unique_ptr<lane> make(std::size_t bytes) noexcept;
-  /// Sender. `refused` if what is found there is not this user's alone, is not sealed, or is something else; `system_error` if it can not
-  /// be looked at. Then another way must be taken.
+  /// Sender, one for each. `refused` if what is found there is not this user's alone, is not sealed, has been opened before, or is
+  /// something else; `system_error` if it can not be looked at. Then another way must be taken.
   [[nodiscard]] static result<std::unique_ptr<lane>> open(const lane_offer& offer);
   ~lane() override;
 
-  /// Receiver: where it can be opened, until forget_offer().
+  /// Receiver: where it can be opened, until settle().
   [[nodiscard]] lane_offer offer() const noexcept;
-  /// It can not be opened any more. Once or more often.
-  void forget_offer() noexcept;
+  /// Receiver: it can not be opened any more, and from now on it is read. False if it lacks memory, and must not be touched. Once or
+  /// more often.
+  [[nodiscard]] bool settle() noexcept;
   /// Sender: how the receiver's thread is woken. What it was before is given back.
   void set_bell(std::unique_ptr<bell> b) noexcept { bell_ = std::move(b); }
 
@@ -85,7 +91,7 @@ public:
   [[nodiscard]] bool wait_for_room() noexcept override;
   [[nodiscard]] bool is_stream() const noexcept override { return false; }
 
-  // The receiver's.
+  // The receiver's. Until settle() there is nothing, whatever the sender has put in.
 
   enum class found : std::uint8_t { nothing, message, nonsense };
   /// The next message, if it is there whole. `longest`: what is longer is nonsense.
@@ -115,11 +121,14 @@ private:
   lane(void* memory, std::size_t size) noexcept;
   [[nodiscard]] static std::unique_ptr<lane> map(int fd, std::size_t size) noexcept;
   void copy_out(std::byte* to, std::size_t bytes) noexcept;
+  void forget_offer() noexcept;
 
   shared* const both_;
   std::byte* const ring_;
   const std::size_t size_;
-  int offered_ = -1;  // the receiver's descriptor, as long as the sender may come for it
+  int offered_ = -1;       // the receiver's descriptor, as long as the sender may come for it
+  std::uint64_t key_ = 0;  // the receiver's own copy
+  bool settled_ = false;   // the receiver may touch it
   std::unique_ptr<bell> bell_;
   std::uint64_t mine_ =
       0;  // the sender's tail, or the receiver's head: what the other process could write is not believed

@@ -199,6 +199,8 @@ void reactor::publish(bool certainly) {
     return;  // a reader has it; there is another time
   }
   published_ = count_;
+  published_.strangers_turned_away = door_.turned_away();
+  published_.strangers_not_let_in = door_.not_let_in();
   if (zap_ != nullptr) published_.keys_refused = zap_->refused();
 }
 
@@ -328,7 +330,7 @@ void reactor::tick(std::uint64_t now) {
   next_tick_ns_ = now + std::max(heartbeat_ns() / 2, ns_per_ms);
   for (link* l : links_.all()) tick_link(*l, now);
   tick_calls(now);
-  tick_strangers(now);
+  tick_door(now);
   if (now >= next_sweep_ns_) {
     next_sweep_ns_ = now + sweep_ns;
     forget_routes(now);

@@ -21,6 +21,7 @@
 #include "nerve/link_wire.hpp"
 #include "nerve/security.hpp"
 #include "nerve/synapse.hpp"
+#include "nerve/synapse_door.hpp"
 #include "nerve/synapse_link.hpp"
 #include "nerve/zap.hpp"
 
@@ -29,7 +30,7 @@ namespace karyon::detail {
 /// The thread behind a synapse, and what it owns. Its functions lie in seven files: synapse_setup.cpp what other threads call;
 /// synapse_reactor.cpp the loop, the timers and what goes out; synapse_receive.cpp what comes in; synapse_call.cpp the connections that
 /// lead out; synapse_greeting.cpp how links begin and end; synapse_lanes.cpp what goes and comes by shared memory, and what
-/// senders do themselves; synapse_streams.cpp the links' own connections.
+/// senders do themselves; synapse_streams.cpp the links' own connections, which come in by synapse_door.hpp.
 class reactor {
 public:
   reactor(const synapse_options& options, const peer_id& self);
@@ -59,6 +60,13 @@ private:
 
   /// In epoll, a stream's name is its descriptor with this bit. Cookies are below half of it (the constructor).
   static constexpr std::uint64_t stream_event = std::uint64_t{1} << 63U;
+  [[nodiscard]] static constexpr std::uint64_t stream_event_of(int fd) noexcept {
+    return stream_event | static_cast<std::uint64_t>(fd);
+  }
+  /// How long each step on the way to a stream may take.
+  [[nodiscard]] static std::uint64_t stream_step_ns(const synapse_options& options) noexcept {
+    return 2 * static_cast<std::uint64_t>(std::chrono::nanoseconds(options.handshake).count());
+  }
   /// Before each message in a lane or stream: its length.
   static constexpr std::size_t lane_length_bytes = 4;
   /// What a sender passes on by itself is no longer.
@@ -170,13 +178,13 @@ private:
   void end_idle_stream(link& l);
   void stream_ended(link& l, std::uint64_t now) noexcept;
   void drop_call(link& l);
-  void take_strangers();
-  void hear_stranger(stream_in& s);
+  void hear_guest(stream_door::guest g);
   bool hear_stream_word(arrival& a, const frame_header& header, std::span<const std::byte> payload);
   bool hear_stream(link& l, std::uint64_t now);
   bool read_stream(link& l);
   void hear_stream_rest(link& l);
-  void tick_strangers(std::uint64_t now);
+  void tick_door(std::uint64_t now);
+  void look_at_guests();
   void close_streams(link& l) noexcept;
   [[nodiscard]] bool say_bye_by_stream(link& l);
 
@@ -240,14 +248,9 @@ private:
   std::vector<std::byte> from_lane_;
   std::vector<link*> to_acknowledge_;
   std::vector<std::byte> beat_;
-  struct stranger {
-    std::unique_ptr<stream_in> from;
-    std::uint64_t until_ns;
-  };
-  std::unique_ptr<stream_listener> listener_;  // as long as a stream is offered
-  std::vector<stranger> strangers_;            // have come to it, and not said yet whose they are
-  std::unordered_map<int, link*> streams_;     // by descriptor
-  bool polled_ = false;                        // a stream was looked at in this turn, without being told of
+  stream_door door_;                        // open as long as a stream is offered
+  std::unordered_map<int, link*> streams_;  // by descriptor
+  bool polled_ = false;                     // a stream was looked at in this turn, without being told of
   std::uint64_t loops_ = 0;
   std::uint64_t cookies_;
   std::uint64_t epochs_ = 0;

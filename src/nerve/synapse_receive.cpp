@@ -238,7 +238,10 @@ bool reactor::read_pulse_of(arrival& a, const frame_header& header, std::span<co
     take_down(*l, link_loss::refused, false);
     return false;
   }
-  if (l->lane_in != nullptr) l->lane_in->forget_offer();  // the peer is up: it has opened it, or never will
+  if (l->lane_in != nullptr && !l->lane_in->settle()) {  // the peer is up: it has opened it, or never will
+    take_down(*l, link_loss::unreachable, false);
+    return false;
+  }
   l->heard = p->sent_at;
   l->heard_at = a.now;
   if (p->heard != 0) l->clock.learn(p->heard, p->heard_at, a.now);

@@ -21,6 +21,8 @@ reactor::reactor(const synapse_options& options, const peer_id& self)
     : options_(options),
       self_(self),
       links_(options.peers_max),
+      door_([this](int fd, std::uint32_t events) { return watch(fd, stream_event_of(fd), events); },
+            stream_step_ns(options)),
       // Each life counts from a place of its own: who tells us one of our cookies has heard us, and not who was here before. Not
       // from near the end, so that the count does not wrap.
       cookies_(mixed({self.node, self.incarnation}) >> 2U) {}

@@ -5,10 +5,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "nerve/little_endian.hpp"
 
@@ -51,7 +53,11 @@ std::unique_ptr<stream_listener> stream_listener::open(std::string_view tcp_endp
   if (at == nullptr) return nullptr;
   const int fd = new_socket(*at);
   if (fd < 0) return nullptr;
-  std::unique_ptr<stream_listener> made(new stream_listener(fd, 0));
+  std::unique_ptr<stream_listener> made(new (std::nothrow) stream_listener(fd, 0));
+  if (made == nullptr) {
+    ::close(fd);
+    return nullptr;
+  }
   sockaddr_storage bound{};
   socklen_t length = sizeof bound;
   if (::bind(fd, at->ai_addr, at->ai_addrlen) != 0 || ::listen(fd, 16) != 0 ||
@@ -75,7 +81,11 @@ std::unique_ptr<stream_out> stream_out::call(const std::string& address, std::ui
   if (at == nullptr) return nullptr;
   const int fd = new_socket(*at);
   if (fd < 0) return nullptr;
-  std::unique_ptr<stream_out> made(new stream_out(fd));
+  std::unique_ptr<stream_out> made(new (std::nothrow) stream_out(fd));
+  if (made == nullptr) {
+    ::close(fd);
+    return nullptr;
+  }
   const int yes = 1;
   // What is put in is sent at once: what belongs together is put in together.
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) != 0) return nullptr;

@@ -15,17 +15,12 @@ namespace karyon::detail {
 
 namespace {
 
-constexpr std::size_t strangers_max = 64;
-
 std::uint64_t ns_of(std::chrono::nanoseconds time) noexcept { return static_cast<std::uint64_t>(time.count()); }
 
 /// How long a stream may take nothing while ZeroMQ's connections say that the peer lives. More than any break that those survive.
 std::chrono::milliseconds unanswered_max(const synapse_options& options) noexcept {
   return std::max<std::chrono::milliseconds>(std::chrono::seconds{10}, 10 * options.silence_max);
 }
-
-/// How long each step on the way to a stream may take.
-std::uint64_t step_ns(const synapse_options& options) noexcept { return 2 * ns_of(options.handshake); }
 
 }  // namespace
 
@@ -67,7 +62,7 @@ void reactor::ask_for_stream(link& l, std::uint64_t now) {
   outgoing_.clear();
   append_word(outgoing_, link_word::stream_ask, l.epoch_out);
   l.stream.at = stream_state::phase::asked;
-  l.stream.give_up_at_ns = now + step_ns(options_);
+  l.stream.give_up_at_ns = now + stream_step_ns(options_);
   if (!pass(outgoing_, *l.way)) take_down(l, loss_now(l, now), false);
 }
 
@@ -97,10 +92,10 @@ void reactor::call_stream(arrival& a, link& l, std::span<const std::byte> offer)
   s.out_fd = s.called->descriptor();
   streams_[s.out_fd] = &l;
   s.at = phase::calling;
-  s.give_up_at_ns = a.now + step_ns(options_);
+  s.give_up_at_ns = a.now + stream_step_ns(options_);
   // By its edges: it is written to, and looked at, only as long as there is something.
   const std::uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-  if (!watch(s.out_fd, stream_event | static_cast<std::uint64_t>(s.out_fd), events)) drop_call(l);
+  if (!watch(s.out_fd, stream_event_of(s.out_fd), events)) drop_call(l);
 }
 
 void reactor::look_at_stream_out(link& l) {
@@ -200,16 +195,11 @@ bool reactor::hear_stream_word(arrival& a, const frame_header& header, std::span
 }
 
 void reactor::offer_stream(link& l, std::uint64_t now) {
-  if (listener_ == nullptr) {
-    listener_ = stream_listener::open(endpoint_for(endpoint_kind::tcp));
-    if (listener_ == nullptr) return;  // the peer gives up by itself
-    const int fd = listener_->descriptor();
-    if (!watch(fd, stream_event | static_cast<std::uint64_t>(fd), EPOLLIN)) return listener_.reset();
-  }
+  if (!door_.open(endpoint_for(endpoint_kind::tcp))) return;  // the peer gives up by itself
   l.stream.offered = random_bits() | 1U;
-  l.stream.offered_until_ns = now + 2 * step_ns(options_);
+  l.stream.offered_until_ns = now + 2 * stream_step_ns(options_);
   std::array<std::byte, stream_offer_bytes> offer{};
-  store_le(offer.data(), std::uint32_t{listener_->port()});
+  store_le(offer.data(), std::uint32_t{door_.port()});
   store_le(offer.data() + 4, l.stream.offered);
   outgoing_.clear();
   append_word(outgoing_, link_word::stream_offer, l.epoch_out, offer);
@@ -217,57 +207,45 @@ void reactor::offer_stream(link& l, std::uint64_t now) {
 }
 
 void reactor::look_at_stream(int fd) {
-  if (listener_ != nullptr && listener_->descriptor() == fd) return take_strangers();
-  const auto one = std::find_if(strangers_.begin(), strangers_.end(),
-                                [&](const stranger& each) { return each.from->descriptor() == fd; });
-  if (one != strangers_.end()) return hear_stranger(*one->from);
   const auto known = streams_.find(fd);
-  if (known == streams_.end()) return;
+  if (known == streams_.end()) {
+    if (door_.look_at(fd, monotonic_ns())) look_at_guests();
+    return;
+  }
   link& l = *known->second;
   if (fd == l.stream.out_fd) return look_at_stream_out(l);
   l.stream.readable = true;
 }
 
-void reactor::take_strangers() {
-  for (std::size_t i = 0; i < strangers_max; ++i) {  // of more it is told again, when all else has had its turn
-    const int fd = listener_->take();
-    if (fd < 0) return;
-    auto from = std::make_unique<stream_in>(fd);
-    if (strangers_.size() >= strangers_max) continue;
-    if (!watch(fd, stream_event | static_cast<std::uint64_t>(fd), EPOLLIN | EPOLLRDHUP | EPOLLET)) continue;
-    strangers_.push_back({std::move(from), monotonic_ns() + step_ns(options_)});
-  }
+void reactor::look_at_guests() {
+  while (auto g = door_.next()) hear_guest(std::move(*g));
 }
 
-/// As soon as it has said whose it is it is that link's, or gone.
-void reactor::hear_stranger(stream_in& s) {
-  const auto said = s.hear_preamble();
-  if (!said) return;
+/// It is the link's that it says, or gone.
+void reactor::hear_guest(stream_door::guest g) {
   const auto& all = links_.all();
   const auto whose = std::find_if(all.begin(), all.end(), [&](const link* l) {
-    return l->at == link::phase::up && l->epoch_in == said->epoch && l->stream.offered != 0 &&
-           l->stream.offered == said->token;
+    return l->at == link::phase::up && l->epoch_in == g.said.epoch && l->stream.offered != 0 &&
+           l->stream.offered == g.said.token;
   });
-  const auto me =
-      std::find_if(strangers_.begin(), strangers_.end(), [&](const stranger& each) { return each.from.get() == &s; });
-  std::shared_ptr<stream_in> from = std::move(me->from);
-  strangers_.erase(me);
   if (whose == all.end()) return;
+  const std::shared_ptr<stream_in> from = std::move(g.from);
   link& l = **whose;
   l.stream.offered = 0;
   if (l.stream.in != nullptr) streams_.erase(l.stream.in->descriptor());
   streams_[from->descriptor()] = &l;
   l.stream.begun = false;  // one before was ended by the peer
-  l.stream.in = std::move(from);
+  l.stream.in = from;
   l.stream.in->welcome();
 }
 
 /// Connections that do not say whose they are go; the port, too, when nobody is to call it.
-void reactor::tick_strangers(std::uint64_t now) {
-  if (listener_ == nullptr && strangers_.empty()) return;
-  std::erase_if(strangers_, [&](const stranger& each) { return now >= each.until_ns; });
+void reactor::tick_door(std::uint64_t now) {
   const auto& all = links_.all();
-  if (std::none_of(all.begin(), all.end(), [](const link* l) { return l->stream.offered != 0; })) listener_.reset();
+  const bool awaited = std::any_of(all.begin(), all.end(), [](const link* l) { return l->stream.offered != 0; });
+  if (!awaited) door_.close_port();
+  door_.tick(now);
+  look_at_guests();
 }
 
 /// As far as it is told that there is something, or looks for itself since there was something a moment ago.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -192,6 +193,45 @@ TEST_CASE("a peer that comes and goes has others driven out a few times only, an
   CHECK(first <= 4);
   node.now_ns += 10 * second;
   CHECK(force() <= 2 * 4);
+}
+
+TEST_CASE(
+    "however many come to a full node at once, it changes its neighbours at a bounded rate and tells them of others") {
+  surrounded node;
+  const auto crowd = [&] {
+    node.said.clear();
+    for (std::uint64_t n = 100; n < 1100; ++n)
+      node.hear(n, n % 2 == 0 ? saying(kind::join) : saying(kind::neighbor, true));
+    return node.times_said(kind::disconnect);
+  };
+  CHECK(crowd() == 64 * 4);
+  CHECK(crowd() == 0);
+  const auto& refused = node.said.sends.back().what;
+  CHECK(refused.what == kind::neighbor_answer);
+  CHECK_FALSE(refused.flag);
+  CHECK(refused.peers.size() >= 3);
+  node.now_ns += second;
+  CHECK(crowd() == 64);
+}
+
+TEST_CASE("a newcomer whose contact is full asks those that it is told of") {
+  overlay_random random{1};
+  overlay_effects said;
+  detail::hyparview view({1, 1}, {});
+  view.learn_contact({2, 1});
+  view.start(second, random, said);
+  said.clear();
+  overlay_message full = saying(kind::neighbor_answer, false);
+  full.peers = {{3, 1}, {4, 1}};
+  view.receive({7, 1}, full, second, random, said);  // who was not asked
+  CHECK(said.sends.empty());
+  view.receive({2, 1}, full, second, random, said);
+  std::vector<std::uint64_t> asked;
+  for (const auto& s : said.sends) {
+    if (s.what.what == kind::neighbor && s.what.flag) asked.push_back(s.to.node);
+  }
+  std::sort(asked.begin(), asked.end());
+  CHECK(asked == std::vector<std::uint64_t>{3, 4});
 }
 
 TEST_CASE("however many names a peer makes up, a node that loses its neighbours finds one that it has had") {

@@ -6,7 +6,9 @@
 #include <memory>
 #include <thread>
 
+#include "core/file_descriptor.hpp"
 #include "nerve/endocrine_frame.hpp"
+#include "support/temporary_tree.hpp"
 #include "unit/nerve/bus_testing.hpp"
 #include "unit/nerve/nats_server.hpp"
 
@@ -284,6 +286,112 @@ TEST_CASE("a server that is not there, not meant, or does not let us in is an er
   server.kill();
   CHECK(code_of(url) == errc::refused);
   CHECK(code_of("http://127.0.0.1") == errc::invalid_argument);
+}
+
+namespace {
+
+/// A certificate that signs itself, so it is its own authority.
+bool make_certificate(const temporary_tree& tree, const std::string& name, const std::string& of) {
+  const std::string command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=" + name +
+                              " -addext subjectAltName=" + of + " -keyout " + tree.path(name + ".key") + " -out " +
+                              tree.path(name + ".pem") + " 2>/dev/null";
+  return std::system(command.c_str()) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("over TLS a bus speaks with a server that its authority has signed for that host, and with no other") {
+  KARYON_NEEDS_SERVER;
+  temporary_tree tree;
+  if (!make_certificate(tree, "right", "IP:127.0.0.1")) {
+    WARN("left out: there is no program openssl");
+    return;
+  }
+  REQUIRE(make_certificate(tree, "elsewhere", "IP:192.0.2.1"));
+  REQUIRE(make_certificate(tree, "bus", "DNS:bus"));
+  runtime rt(quiet());
+  diary heard;
+  /// With which it is let in or not: `authority` signed the server's certificate, and `own` is the bus's.
+  const auto let_in = [&](const nats_server& server, const std::string& authority, const std::string& own) {
+    endocrine_options o = through(server);
+    o.server.replace(0, 7, "tls://me:secret@");
+    if (!authority.empty()) o.nats.ca_file = tree.path(authority + ".pem");
+    if (!own.empty()) {
+      o.nats.certificate_file = tree.path(own + ".pem");
+      o.nats.key_file = tree.path(own + ".key");
+    }
+    try {
+      endocrine bus(rt, o);
+      const std::size_t before = heard.size();
+      return bus.subscribe<heat>(rt.spawn<listener>(heard), "secret.heat").has_value() &&
+             bus.await_subscriptions(long_time).has_value() &&
+             eventually([&] { return ok(bus.publish("secret.heat", heat{451})) && heard.size() > before; });
+    } catch (const runtime_error& e) {
+      CHECK(e.why().code() == errc::refused);
+      return false;
+    }
+  };
+  const auto serving = [&](const std::string& name) {
+    return std::vector<std::string>{"--user",
+                                    "me",
+                                    "--pass",
+                                    "secret",
+                                    "--tls",
+                                    "--tlscert",
+                                    tree.path(name + ".pem"),
+                                    "--tlskey",
+                                    tree.path(name + ".key")};
+  };
+  {
+    const nats_server server(serving("right"));
+    CHECK(let_in(server, "right", ""));
+    CHECK_FALSE(let_in(server, "elsewhere", ""));
+    CHECK_FALSE(let_in(server, "", ""));  // none of the system's authorities has signed it
+  }
+  {
+    const nats_server server(serving("elsewhere"));
+    CHECK_FALSE(let_in(server, "elsewhere", ""));
+  }
+  std::vector<std::string> strict = serving("right");
+  for (const std::string& word : {std::string("--tlsverify"), std::string("--tlscacert"), tree.path("bus.pem")})
+    strict.push_back(word);
+  const nats_server server(strict);
+  CHECK_FALSE(let_in(server, "right", ""));
+  CHECK(let_in(server, "right", "bus"));
+}
+
+TEST_CASE("a subscriber that takes nothing does not keep another one from hearing") {
+  KARYON_NEEDS_SERVER;
+  nats_server server;
+  // As a process that is stopped: its connection is there, and nobody reads from it.
+  const detail::file_descriptor stuck(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int little = 4096;
+  REQUIRE(::setsockopt(stuck.get(), SOL_SOCKET, SO_RCVBUF, &little, sizeof little) == 0);
+  const sockaddr_in where = server.address();
+  REQUIRE(::connect(stuck.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0);
+  const std::string words = "CONNECT {\"verbose\":false}\r\nSUB > 1\r\nPING\r\n";
+  REQUIRE(::send(stuck.get(), words.data(), words.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(words.size()));
+  std::string said;
+  for (char c = 0; said.find("PONG") == std::string::npos && ::recv(stuck.get(), &c, 1, 0) == 1;) said += c;
+  REQUIRE(said.find("PONG") != std::string::npos);  // it has subscribed; from here on it reads no more
+
+  std::atomic<std::int64_t> newest{0};
+  std::atomic<std::uint64_t> bad{0};
+  runtime rt(quiet());
+  endocrine bus(rt, through(server));
+  REQUIRE(bus.subscribe<heat>(rt.spawn<phases>(newest, bad, -1), "load"));
+  REQUIRE(bus.await_subscriptions(long_time));
+  // 16 MiB, more than the system keeps for the stuck one by far.
+  const verdict bulk{{std::string(16U << 10U, 'x')}, true};
+  std::int64_t rounds = 0;
+  do {
+    for (int i = 0; i < 16; ++i) static_cast<void>(bus.publish("bulk", bulk));
+  } while (++rounds < 64 && heard_again(bus, rounds, newest));
+  CHECK(rounds == 64);
+  CHECK(heard_again(bus, rounds + 1, newest));
+  CHECK(bad == 0);
+  REQUIRE(settled(bus));
+  check_sums(bus, true);
 }
 
 TEST_CASE("a server beyond the loopback is not even called without TLS, or a word that plaintext is meant") {

@@ -45,6 +45,7 @@ public:
   nats_server& operator=(const nats_server&) = delete;
 
   [[nodiscard]] std::string url() const { return "nats://127.0.0.1:" + std::to_string(port_); }
+  [[nodiscard]] sockaddr_in address() const { return loopback(port_); }
   void start() {
     std::vector<std::string> words{"nats-server", "-a", "127.0.0.1", "-p", std::to_string(port_)};
     words.insert(words.end(), more_.begin(), more_.end());

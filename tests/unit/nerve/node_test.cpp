@@ -43,7 +43,7 @@ TEST_CASE("a signal can be given a time to live of its own, and the next one has
   const child<counter> c = found(two);
   CHECK(karyon::send_within(c, std::chrono::milliseconds(5), add{1}) == send_result::accepted);
   CHECK(two.net.newest_ttl_us() == 5000);
-  CHECK(karyon::send_within(c, std::chrono::microseconds(-1), add{1}) == send_result::accepted);
+  CHECK(karyon::send_within(c, std::chrono::microseconds(1), add{1}) == send_result::accepted);
   CHECK(two.net.newest_ttl_us() == 1);
   CHECK(karyon::send_within(c, std::chrono::hours(24), add{1}) == send_result::accepted);
   CHECK(two.net.newest_ttl_us() == 0xFFFF'FFFF);
@@ -52,6 +52,22 @@ TEST_CASE("a signal can be given a time to live of its own, and the next one has
   const auto here = two.rt_a.spawn<counter>();
   CHECK(karyon::send_within(here, std::chrono::milliseconds(5), add{1}) == send_result::accepted);
   CHECK(two.rt_a.ask(here, total{}, long_time).value() == 1);
+}
+
+TEST_CASE("a signal whose time to live is over is refused at the send to another node, and counted") {
+  two_nodes two;
+  two.b.publish("counter", two.rt_b.spawn<counter>());
+  const child<counter> c = found(two);
+  for (const int us : {0, -1}) {
+    CHECK(karyon::send_within(c, std::chrono::microseconds(us), add{1}) == send_result::expired);
+  }
+  CHECK(two.a.stats().expired == 2);
+  CHECK(adds_up(two.a.stats()));
+  const auto here = two.rt_a.spawn<counter>();
+  CHECK(karyon::send_within(here, std::chrono::microseconds(0), add{1}) ==
+        send_result::accepted);  // it is there at once
+  CHECK(c.send(add{2}) == send_result::accepted);
+  CHECK(two.rt_a.ask(c, total{}, long_time).value() == 2);
 }
 
 TEST_CASE("a signal with text and lists arrives as it was sent") {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Groups and names between real nodes: over ZeroMQ, processes that are killed; and over a transport that is cut and joined.
 #include <algorithm>
+#include <array>
+#include <mutex>
+#include <numeric>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/child_program.hpp"
@@ -362,46 +366,113 @@ TEST_CASE("a node is not made with frames too small for groups and names: the er
   CHECK(why(listens).find("synapse_options::frame_bytes_max") != std::string::npos);
 }
 
-TEST_CASE("a service that could not take in who is up or down is told again") {
-  struct no_port final : detail::service_port {
-    [[nodiscard]] detail::peer_id self() const noexcept override { return {1, 1}; }
-    [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return 4096; }
-    [[nodiscard]] std::vector<std::string> endpoints() const override { return {}; }
-    void call(const std::string&) override {}
-    [[nodiscard]] detail::frame_fate send_service(const detail::peer_id&, std::uint8_t,
-                                                  std::span<const std::byte>) noexcept override {
-      return detail::frame_fate::no_route;
-    }
-    void send_service_signal(std::span<const detail::peer>, std::uint8_t, std::span<const std::byte>,
-                             const detail::signal&, std::span<detail::peer_fate>) override {}
-    [[nodiscard]] detail::signal* read_service_signal(const detail::peer_id&, std::uint16_t, std::span<const std::byte>,
-                                                      const detail::wire_type*&) override {
-      return nullptr;
-    }
-  } port;
-  struct hard_of_hearing final : detail::peer_listener {
-    void peer_up(const detail::peer&) override { hear(up); }
-    void peer_down(const detail::peer&) override { hear(down); }
-    void received(const detail::peer&, std::span<const std::byte>) override {}
-    void tick(std::uint64_t) override {}
-    void hear(std::atomic<int>& what) {
-      if (failures-- > 0) throw std::bad_alloc();
-      ++what;
-    }
-    std::atomic<int> failures{2};
-    std::atomic<int> up{0};
-    std::atomic<int> down{0};
-  } listener;
+namespace {
+
+struct no_port final : detail::service_port {
+  [[nodiscard]] detail::peer_id self() const noexcept override { return {1, 1}; }
+  [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return 4096; }
+  [[nodiscard]] std::vector<std::string> endpoints() const override { return {}; }
+  void call(const std::string&) override {}
+  [[nodiscard]] detail::frame_fate send_service(const detail::peer_id&, std::uint8_t,
+                                                std::span<const std::byte>) noexcept override {
+    return detail::frame_fate::no_route;
+  }
+  void send_service_signal(std::span<const detail::peer>, std::uint8_t, std::span<const std::byte>,
+                           const detail::signal&, std::span<detail::peer_fate>) override {}
+  [[nodiscard]] detail::signal* read_service_signal(const detail::peer_id&, std::uint16_t, std::span<const std::byte>,
+                                                    const detail::wire_type*&) override {
+    return nullptr;
+  }
+};
+
+/// Throws as often as it is told to, when somebody is up or down.
+struct hard_of_hearing final : detail::peer_listener {
+  void peer_up(const detail::peer&) override { hear(up); }
+  void peer_down(const detail::peer&) override { hear(down); }
+  void received(const detail::peer&, std::span<const std::byte> bytes) override {
+    const std::lock_guard lock(mutex_);
+    heard_.push_back(std::to_integer<std::uint8_t>(bytes[0]));
+  }
+  void tick(std::uint64_t) override {}
+  void hear(std::atomic<int>& what) {
+    if (failures-- > 0) throw std::bad_alloc();
+    ++what;
+  }
+  std::atomic<int> failures{2};
+  std::atomic<int> up{0};
+  std::atomic<int> down{0};
+  [[nodiscard]] std::vector<std::uint8_t> heard() const {
+    const std::lock_guard lock(mutex_);
+    return heard_;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::vector<std::uint8_t> heard_;
+};
+
+struct hearing {
+  hearing() { attached = services.attach(port); }
+  ~hearing() { services.detach(); }
+  void say(const detail::peer_id& from, std::uint8_t what, std::uint8_t flags = 0) {
+    std::array<std::byte, 9> frame{};
+    const std::uint64_t hash = detail::wire_hash("hearing");
+    for (std::size_t i = 0; i < 8; ++i) frame[i] = static_cast<std::byte>(hash >> (8 * i));
+    frame[8] = static_cast<std::byte>(what);
+    detail::frame_header header;
+    header.flags = flags;
+    services.received(from, header, frame);
+  }
+  no_port port;
+  hard_of_hearing listener;
   detail::node_services services;
-  REQUIRE(services.attach(port));
-  const auto channel = services.open("hearing", listener);
-  services.link_up({2, 1});
-  CHECK(eventually([&] { return listener.up == 1; }));
-  listener.failures = 2;
-  services.link_down({2, 1});
-  CHECK(eventually([&] { return listener.down == 1; }));
-  CHECK(listener.up == 1);
-  services.detach();
+  bool attached = false;
+};
+
+}  // namespace
+
+TEST_CASE("a service that could not take in who is up or down is told again") {
+  hearing h;
+  REQUIRE(h.attached);
+  const auto channel = h.services.open("hearing", h.listener);
+  h.services.link_up({2, 1});
+  CHECK(eventually([&] { return h.listener.up == 1; }));
+  h.listener.failures = 2;
+  h.services.link_down({2, 1});
+  CHECK(eventually([&] { return h.listener.down == 1; }));
+  CHECK(h.listener.up == 1);
+}
+
+TEST_CASE("what a peer sends waits, in its order and bounded, until its service could be told that it is up") {
+  hearing h;
+  REQUIRE(h.attached);
+  const auto channel = h.services.open("hearing", h.listener);
+  h.listener.failures = 1'000'000;
+  h.services.link_up({2, 1});
+  for (std::uint8_t i = 1; i <= 50; ++i) h.say({2, 1}, i);
+  REQUIRE(eventually([&] { return h.listener.failures < 1'000'000 - 3; }));
+  CHECK(h.listener.heard() == std::vector<std::uint8_t>{});
+  h.listener.failures = 0;
+  std::vector<std::uint8_t> all(50);
+  std::iota(all.begin(), all.end(), std::uint8_t{1});
+  CHECK(eventually([&] { return h.listener.heard() == all; }));
+  CHECK(h.services.stats().dropped == 0);
+
+  // Neither what was sent on a link that ended meanwhile, nor more than there is room for.
+  h.listener.failures = 1'000'000;
+  h.services.link_down({2, 1});
+  h.services.link_up({2, 1});
+  for (int i = 0; i < 100; ++i) h.say({2, 1}, 51);
+  h.services.link_down({2, 1});
+  h.services.link_up({2, 1});
+  constexpr int many = 100'000;
+  for (int i = 0; i < many; ++i) h.say({2, 1}, 52);
+  REQUIRE(eventually([&] { return h.services.stats().dropped > many / 2; }));
+  h.listener.failures = 0;
+  CHECK(eventually([&] { return h.listener.heard().size() > 50; }));
+  CHECK(eventually([&] { return h.listener.heard().size() + h.services.stats().dropped == 50 + 100 + many; }));
+  const auto heard = h.listener.heard();
+  CHECK(std::count(heard.begin(), heard.end(), 51) == 0);
 }
 
 TEST_CASE("what comes for a group is counted where nobody can take it, and harms nothing") {

@@ -39,6 +39,7 @@ TEST_CASE("messages of any length come out of a lane as they went in, by a sende
   const auto opened = lane::open(in->offer());
   REQUIRE(opened.has_value());
   const auto& out = *opened;
+  REQUIRE(in->settle());
   constexpr std::uint64_t n = 2000;
   const auto bytes_of_message = [](std::uint64_t i) { return static_cast<std::size_t>(1 + i * 7919 % 200'000); };
   std::atomic<bool> given_up{false};
@@ -69,8 +70,13 @@ TEST_CASE("a lane is opened where it is offered, and not afterwards") {
   REQUIRE(in != nullptr);
   const lane_offer offer = in->offer();
   CHECK(lane::open(offer).has_value());
-  CHECK(why_not({offer.process, offer.descriptor, offer.key + 2}) == errc::refused);
-  in->forget_offer();
+  CHECK(why_not(offer) == errc::refused);  // by one sender
+  const auto other = lane::make(lane::bytes_min);
+  REQUIRE(other != nullptr);
+  const lane_offer of_other = other->offer();
+  CHECK(why_not({of_other.process, of_other.descriptor, of_other.key + 2}) == errc::refused);
+  CHECK(in->settle());
+  CHECK(in->settle());
   CHECK(why_not(offer) == errc::system_error);
 }
 
@@ -94,6 +100,54 @@ TEST_CASE("memory whose size could change is refused, and so is what others coul
   const file_descriptor reading(line[0]);
   const file_descriptor writing(line[1]);
   CHECK(why_not({offer.process, static_cast<std::uint32_t>(line[0]), key}) == errc::refused);
+}
+
+TEST_CASE("no hole can be punched into a lane that either end touches, and those from before are filled") {
+  const auto in = lane::make(lane::bytes_min);
+  REQUIRE(in != nullptr);
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%u", in->offer().descriptor);
+  const file_descriptor file(::open(path, O_RDWR | O_CLOEXEC));
+  constexpr auto bytes = static_cast<off_t>(4096 + lane::bytes_min);
+  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  REQUIRE(memory != MAP_FAILED);
+  const auto pages = [&] {
+    struct stat about {};
+    return ::fstat(file.get(), &about) == 0 ? about.st_blocks * 512 : -1;
+  };
+  const auto punch = [&](off_t at) {
+    return ::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, bytes - at) == 0;
+  };
+  REQUIRE(punch(4096));
+  REQUIRE(pages() == 4096);
+  const bool opens = GENERATE(true, false);  // or the receiver alone
+  if (opens) {
+    REQUIRE(lane::open(in->offer()).has_value());
+    CHECK(pages() == bytes);
+    CHECK_FALSE(punch(4096));
+  }
+  CHECK(in->settle());
+  CHECK(pages() == bytes);
+  CHECK_FALSE(punch(0));
+  CHECK(::madvise(memory, bytes, MADV_REMOVE) != 0);
+  CHECK(pages() == bytes);
+  ::munmap(memory, bytes);
+}
+
+TEST_CASE("a receiver touches nothing of a lane until it is settled, and finds what was put in before") {
+  const auto in = lane::make(lane::bytes_min);
+  REQUIRE(in != nullptr);
+  const auto opened = lane::open(in->offer());
+  REQUIRE(opened.has_value());
+  const auto m = message_of(100, 1);
+  REQUIRE((*opened)->put(m) == m.size());
+  std::vector<std::byte> got;
+  CHECK(in->take(got, longest) == lane::found::nothing);
+  CHECK_FALSE(in->begins_before(in->end()));
+  CHECK(in->prepare_sleep());
+  REQUIRE(in->settle());
+  CHECK(in->begins_before(in->end()));
+  CHECK(in->take(got, longest) == lane::found::message);
 }
 
 TEST_CASE("a bell is heard, and can be rung when nobody is there any more") {
@@ -122,6 +176,7 @@ TEST_CASE("a length that can not be is nonsense, and nothing is made for it") {
   const auto opened = lane::open(in->offer());
   REQUIRE(opened.has_value());
   const auto& out = *opened;
+  REQUIRE(in->settle());
   const std::vector<std::byte> length(4, GENERATE(std::byte{0}, std::byte{0xFF}));
   CHECK(out->put(length) == length.size());
   std::vector<std::byte> got;
@@ -142,6 +197,7 @@ TEST_CASE("what the other process says of a lane and can not be is nonsense, and
   const auto opened = lane::open(in->offer());
   REQUIRE(opened.has_value());
   const auto& out = *opened;
+  REQUIRE(in->settle());
   CHECK_FALSE(out->is_over());
   head->store(1);  // of nothing that was put in
   CHECK(out->is_over());
@@ -160,6 +216,7 @@ TEST_CASE("who sleeps at a lane is told once that there is something, or room") 
   const auto opened = lane::open(in->offer());
   REQUIRE(opened.has_value());
   const auto& out = *opened;
+  REQUIRE(in->settle());
   in->wake_up();
   CHECK_FALSE(out->has_sleeper());
   CHECK(in->prepare_sleep());

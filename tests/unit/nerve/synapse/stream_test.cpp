@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A link's own connection: how it comes, goes, and ends, and what it is not had for.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <numeric>
 #include <thread>
 
-#include "nerve/synapse_stream.hpp"
+#include "core/file_descriptor.hpp"
+#include "nerve/synapse_door.hpp"
 #include "support/catch.hpp"
 #include "support/temporary_tree.hpp"
 #include "synapse_testing.hpp"
@@ -67,6 +73,30 @@ struct two_ends {
   std::unique_ptr<stream_listener> listener;
   std::unique_ptr<stream_out> out;
   std::unique_ptr<stream_in> in;
+};
+
+/// A door on the loopback, and an epoll of its own.
+struct watched_door {
+  watched_door() { opened = door.open("tcp://127.0.0.1:1"); }
+  /// Hands on what there is now; how many events that was.
+  int look() {
+    epoll_event events[16];
+    const int n = ::epoll_wait(events_at.get(), events, 16, 0);
+    for (int i = 0; i < n; ++i) static_cast<void>(door.look_at(events[i].data.fd, 1));
+    return n;
+  }
+  [[nodiscard]] std::unique_ptr<stream_out> call() const { return stream_out::call("127.0.0.1", door.port()); }
+  file_descriptor events_at{::epoll_create1(EPOLL_CLOEXEC)};
+  int watched = 0;
+  stream_door door{[this](int fd, std::uint32_t events) {
+                     epoll_event about{};
+                     about.events = events;
+                     about.data.fd = fd;
+                     ++watched;
+                     return ::epoll_ctl(events_at.get(), EPOLL_CTL_ADD, fd, &about) == 0;
+                   },
+                   100};
+  bool opened = false;
 };
 
 }  // namespace
@@ -218,3 +248,67 @@ TEST_CASE("a stream whose other end has gone is over, and a name is not looked u
   const std::vector<std::byte> some(64);
   CHECK(eventually([&] { return s.out->put(some) == 0 && s.out->is_over(); }));
 }
+
+TEST_CASE("strangers who say nothing keep nobody out who says whose it is, and go when their time is over") {
+  watched_door d;
+  REQUIRE(d.opened);
+  std::vector<std::unique_ptr<stream_out>> silent;
+  const auto let_in = [&](int more) {
+    const int before = d.watched;
+    for (int i = 1; i <= more; ++i) {
+      silent.push_back(d.call());
+      if (silent.back() == nullptr || !eventually([&] { return d.look() >= 0 && d.watched >= before + i; }))
+        return false;
+    }
+    return true;
+  };
+  REQUIRE(let_in(100));
+  CHECK(d.door.turned_away() == 100 - stream_door::strangers_max);
+  const auto speaks = d.call();
+  REQUIRE(speaks != nullptr);
+  REQUIRE(eventually([&] { return speaks->begin(7, 99); }));
+  REQUIRE(let_in(1));  // by then it has come, too
+  std::optional<stream_door::guest> guest;
+  REQUIRE(eventually([&] { return d.look() >= 0 && (guest = d.door.next()).has_value(); }));
+  CHECK(guest->said.epoch == 7);
+  CHECK(guest->said.token == 99);
+  const std::uint64_t before = d.door.turned_away();
+  d.door.tick(100);
+  CHECK(d.door.turned_away() == before);
+  d.door.tick(101);
+  CHECK(d.door.turned_away() > before + 60);
+  CHECK(silent.back()->hear() != stream_out::word::taken);
+}
+
+// UndefinedBehaviorSanitizer asks by a pipe whether an object's memory can be read, and takes it for broken where it gets none.
+#if !defined(__SANITIZE_ADDRESS__)
+TEST_CASE(
+    "who calls while no descriptor is left is let in when there is one, and is not told of all the time until then") {
+  watched_door d;
+  REQUIRE(d.opened);
+  const file_descriptor caller(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(d.door.port());
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit few = before;
+  few.rlim_cur = 256;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  std::vector<int> taken;
+  for (int fd = 0; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) taken.push_back(fd);
+  const int called = ::connect(caller.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where);
+  const bool refused = eventually([&] { return d.look() >= 0 && d.door.not_let_in() == 1; });
+  const int told_again = d.look();
+  for (const int fd : taken) ::close(fd);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(called == 0);
+  CHECK(refused);
+  CHECK(told_again == 0);
+  const int watched = d.watched;
+  d.door.tick(1);
+  CHECK(d.watched == watched + 1);
+  CHECK(d.door.not_let_in() == 1);
+}
+#endif
