@@ -91,6 +91,16 @@ figure join_many(work const& asked) {
   return {"ns", per(elapsed, asked.cells)};
 }
 
+/// By which the process grows when each joins one group.
+figure bytes_membership(work const& asked) {
+  auto const all = settle_down(asked);
+  settle();
+  auto const before = resident_bytes();
+  join_all(all, 1, false);
+  settle();
+  return {"bytes", (resident_bytes() - before) / static_cast<double>(asked.cells)};
+}
+
 /// From the first kill until the group is empty.
 figure leave_all(work const& asked) {
   auto const all = settle_down(asked);
@@ -227,8 +237,13 @@ figure group_send(work const& asked) {
 }
 
 constexpr scenario scenarios[] = {
-    {"join_one_group", join_one_group}, {"join_many", join_many}, {"leave_all", leave_all},
-    {"register", register_names},       {"churn", churn},         {"resolve", resolve},
+    {"join_one_group", join_one_group},
+    {"join_many", join_many},
+    {"leave_all", leave_all},
+    {"bytes_membership", bytes_membership},
+    {"register", register_names},
+    {"churn", churn},
+    {"resolve", resolve},
     {"group_send", group_send},
 };
 

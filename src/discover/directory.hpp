@@ -11,66 +11,24 @@
 #include <string_view>
 #include <vector>
 
+#include <karyon/discover/groups.hpp>
 #include <karyon/discover/member.hpp>
 #include <karyon/discover/registry.hpp>
 
 #include "cell/peer_channel.hpp"
 #include "cell/runtime_core.hpp"
+#include "discover/cell_block.hpp"
 #include "discover/flat_index.hpp"
 
 namespace karyon::detail {
 
 class group_store;
 class name_store;
-struct membership;
 
 inline constexpr std::size_t shard_count = 64;
 
-/// Where a scope keeps what a cell has in it.
-class membership_owner {
-public:
-  /// The cell has ended: the membership is out of its cell's list already, and is freed here. Any thread.
-  virtual void cell_left(membership& m) noexcept = 0;
-
-protected:
-  ~membership_owner() = default;
-};
-
-/// One thing that a cell has somewhere: a membership of a group, a watch, a name. It lies in its cell's list (the lock of the cell's
-/// shard, or whoever has taken the list off) and in its scope's table (the lock of the scope's shard).
-struct membership {
-  enum class kind : std::uint8_t { group, group_watch, scope_watch, name };
-  membership* next = nullptr;  // the cell's shard
-  membership* previous = nullptr;
-  membership_owner* const owner;
-  void* const entry;           // of the scope: group_entry, name_entry, or null
-  const std::uint64_t number;  // of the cell, or of the watch
-  std::uint32_t position = 0;  // the scope's shard
-  const kind what;
-};
-
-/// What is known of an incarnation or role that has something. The lock of its shard.
-struct cell_record {
-  cell_slot* slot;
-  std::uint32_t number;
-  bool role;
-  std::uint64_t
-      id;  // among all records of the runtime, with its shard in the low bits; what other nodes know the cell by
-  cell_record* next_of_slot = nullptr;
-  membership* first = nullptr;
-
-  void add(membership& m) noexcept {
-    m.next = first;
-    if (first != nullptr) first->previous = &m;
-    first = &m;
-  }
-  void remove(membership& m) noexcept {
-    (m.previous != nullptr ? m.previous->next : first) = m.next;
-    if (m.next != nullptr) m.next->previous = m.previous;
-  }
-};
-
-/// The reverse index: which cells have something, and what. One a runtime, for all of its scopes.
+/// The reverse index: which cells have something, and what. One a runtime, for all of its scopes. A cell that has one membership of a
+/// group and nothing else has it in its block's entry; one that has more has a record there.
 ///
 /// Locks: a cell's shard, then a shard of a scope, then the scope's log of changes (peer_link.hpp); several of the first two in the
 /// order of their index. A cell's end takes its record out under the first, and visits what the record lists without it.
@@ -78,9 +36,8 @@ class directory final : public runtime_service {
 public:
   struct alignas(64) shard {
     std::mutex mutex;
-    flat_index<cell_record> slots;    // the first record of each slot
-    flat_index<cell_record> numbers;  // all of them by id, from the first time on that another node sends to one
-    bool numbered = false;
+    flat_index<cell_block> blocks;                   // by where they begin
+    std::vector<std::unique_ptr<cell_block>> owned;  // in the order of their ordinals
     object_pool<cell_record> pool;
   };
 
@@ -92,25 +49,38 @@ public:
   [[nodiscard]] runtime_core& runtime() noexcept { return runtime_; }
   /// Whether it can have something here: a local cell of this runtime whose class is known; invalid_argument, dead.
   [[nodiscard]] result<void> check_member(const member& m) const;
-  [[nodiscard]] result<group_store*> open_groups(std::string_view scope);
+  [[nodiscard]] result<group_store*> open_groups(std::string_view scope, scope_reach reach);
   [[nodiscard]] result<name_store*> open_names(std::string_view scope, registry_options options);
   /// It has been stopped: open makes another of its name.
   void retire(const group_store& s) noexcept;
   void retire(const name_store& s) noexcept;
 
   [[nodiscard]] static std::size_t shard_index(const cell_slot* slot) noexcept {
-    return hash_of_slot(slot) >> (64 - 6);
+    return hash_of_block(cell_block::base_of(slot)) >> (64 - 6);
   }
   [[nodiscard]] shard& shard_of(const cell_slot* slot) noexcept { return shards_[shard_index(slot)]; }
   [[nodiscard]] shard& at(std::size_t index) noexcept { return shards_[index]; }
 
   // Under the lock of the cell's shard:
 
+  /// The block that the slot begins in, made if there is none. Throws std::bad_alloc.
+  [[nodiscard]] cell_block& block_of(shard& s, const cell_slot* slot);
+  /// Null if there is no block.
+  [[nodiscard]] static cell_block* find_block(const shard& s, const cell_slot* slot) noexcept;
   /// The cell's record, made if there is none; null if the cell is dead. Throws std::bad_alloc.
   [[nodiscard]] cell_record* note(shard& s, const member& m);
+  /// Only what has a record: not one membership of a group alone.
   [[nodiscard]] static cell_record* find(const shard& s, const address& a, bool role) noexcept;
-  /// By what other nodes know it by. The first time costs O(records of the shard), and throws std::bad_alloc.
-  [[nodiscard]] static cell_record* find(shard& s, std::uint64_t id);
+  [[nodiscard]] static cell_record* find(const cell_entry& e, std::uint32_t number, bool role) noexcept;
+  /// The entry holds that one membership from now on, and it is empty; false, and it is empty again, if the cell is dead.
+  [[nodiscard]] bool hold(cell_entry& e, group_entry& g, const member& m, std::uint32_t place) noexcept;
+  /// Takes one of a cell's memberships of the group away from the cell, the one that it joined last: its place, and what other nodes know
+  /// the cell by. False: it has none. The group is not looked into: it may have gone.
+  [[nodiscard]] bool take_place(shard& s, const address& a, bool role, const group_store& home, const group_entry* g,
+                                std::uint32_t& place, std::uint64_t& id) noexcept;
+  /// Where the membership that sits in this place of the group has its number; null if its cell has just taken it away.
+  [[nodiscard]] static std::uint32_t* place_in(cell_entry& e, const group_entry& g, std::uint32_t number, bool role,
+                                               std::uint32_t place) noexcept;
   /// Forgets it if it has nothing.
   void drop_if_idle(shard& s, cell_record& r) noexcept;
 
@@ -122,15 +92,14 @@ public:
   void network_installed(peer_network& network) noexcept override;
 
 private:
-  [[nodiscard]] static std::uint64_t hash_of_slot(const cell_slot* slot) noexcept {
-    return mixed_bits(reinterpret_cast<std::uint64_t>(slot));
-  }
+  [[nodiscard]] static std::uint64_t hash_of_block(std::uintptr_t base) noexcept { return mixed_bits(base); }
+  void make_list(shard& s, cell_block& b, cell_entry& e);
   void ended(const address& which, bool role) noexcept;
   void drop(shard& s, cell_record& r) noexcept;
 
   runtime_core& runtime_;
   std::array<shard, shard_count> shards_;
-  std::atomic<std::uint64_t> last_id_{0};
+  std::atomic<std::uint32_t> last_block_{0};
   std::mutex scopes_mutex_;
   // scopes_mutex_:
   std::map<std::string, std::unique_ptr<group_store>, std::less<>> groups_;
@@ -147,6 +116,7 @@ public:
   ~cell_locks();
   cell_locks(const cell_locks&) = delete;
   cell_locks& operator=(const cell_locks&) = delete;
+  [[nodiscard]] std::uint64_t held() const noexcept { return held_; }  // a bit a shard
 
 private:
   directory& directory_;

@@ -9,7 +9,24 @@
 
 namespace karyon::detail {
 
-group_store::group_store(directory& d, std::string name) : directory_(d), name_(std::move(name)) {
+std::size_t group_entry::size(bool local_only) const noexcept {
+  std::size_t n = local.size();
+  if (!local_only) remote.for_each([&n](const remote_members::place& p) { n += p.times; });
+  return n;
+}
+
+std::uint32_t group_entry::kind_of(const class_info* c) {
+  // The newest first: who joins is mostly of the class of whoever joined before.
+  for (std::size_t i = classes.size(); i-- > 0;) {
+    if (classes[i] == c) return static_cast<std::uint32_t>(i);
+  }
+  if (classes.size() == member_place::classes_max) throw std::bad_alloc();
+  classes.push_back(c);
+  return static_cast<std::uint32_t>(classes.size() - 1);
+}
+
+group_store::group_store(directory& d, std::string name, scope_reach reach)
+    : directory_(d), name_(std::move(name)), reach_(reach) {
   std::uint64_t dice = d.runtime().seed();
   for (shard& s : shards_) s.dice = mixed_bits(++dice);
 }
@@ -17,25 +34,18 @@ group_store::group_store(directory& d, std::string name) : directory_(d), name_(
 group_store::~group_store() { disconnect(); }
 
 void group_store::connect(peer_network& network) {
+  if (reach_ == scope_reach::this_node) return;
   connect_as(network, "pg/" + name_, directory_.runtime().seed(), *this,
              [](const group_entry& g, std::vector<replica_op>& ops) {
-               for (const place& p : g.local) ops.push_back({true, g.name, p.held->number, 0});
+               g.local.for_each([&](const member_place& m) { ops.push_back({true, g.name, m.id(), 0}); });
              });
 }
 
 // ---- the table -----------------------------------------------------------------------------------------------------
 
-/// The last member goes into its place.
-void group_store::take_out(group_entry& g, const membership& m) noexcept {
-  place& hole = g.local[m.position];
-  hole = g.local.back();
-  hole.held->position = m.position;
-  g.local.pop_back();
-}
-
 void group_store::append_members(const group_entry& g, bool local_only, std::vector<member>& to) {
   to.reserve(to.size() + g.local.size() + (local_only ? 0 : g.remote.size()));
-  for (const place& p : g.local) to.push_back(p.as_member());
+  g.local.for_each([&](const member_place& m) { to.push_back(g.as_member(m)); });
   if (local_only) return;
   g.remote.for_each([&](const remote_members::place& p) {
     for (std::uint32_t i = 0; i < p.times; ++i) to.push_back(member_access::elsewhere(p.node, p.number, *this));
@@ -78,6 +88,35 @@ void group_store::replicate(const group_entry& g, bool add, const std::uint64_t*
 
 // ---- joining and leaving -------------------------------------------------------------------------------------------
 
+/// Under the locks of the cell's shard and of the group's, with room for it: one membership more. What other nodes know the cell by. Throws
+/// std::bad_alloc; nothing has changed then.
+result<std::uint64_t> group_store::put(group_entry& g, const member& m) {
+  const address& a = member_access::at(m);
+  directory::shard& cell = directory_.shard_of(a.slot);
+  cell_block& b = directory_.block_of(cell, a.slot);
+  const unsigned index = cell_block::index_of(a.slot);
+  cell_entry& e = b.entries[index];
+  const member_place sits{&b, a.number, member_place::pack(g.kind_of(member_access::class_of(m)), m.role(), a.slot)};
+  const auto dead = [] { return fail(errc::dead, "a cell that has ended can not be a member"); };
+  if (e.empty()) {
+    const std::uint32_t at = g.local.take(sits);
+    if (directory_.hold(e, g, m, at)) return sits.id();
+    g.local.release(at);
+    return dead();
+  }
+  cell_record* const r = directory_.note(cell, m);
+  if (r == nullptr) return dead();
+  try {
+    std::unique_ptr<membership> held(new membership{nullptr, nullptr, this, &g, r->id, 0, membership::kind::group});
+    held->place = g.local.take(sits);
+    r->add(*held.release());
+  } catch (...) {
+    directory_.drop_if_idle(cell, *r);
+    throw;
+  }
+  return r->id;
+}
+
 result<void> group_store::join(std::string_view group, std::span<const member> who) {
   if (auto fine = check_name(group, "group"); !fine) return fine;
   for (const member& m : who) {
@@ -92,46 +131,31 @@ result<void> group_store::join(std::string_view group, std::span<const member> w
   const std::lock_guard lock(s.mutex);
   if (auto open = check_open(); !open) return open;
   group_entry& g = find_or_add(s, group, hash);
+  if (g.home == nullptr) g.home = this;
   std::size_t done = 0;
   std::uint64_t one_number = 0;
   std::vector<std::uint64_t> numbers;
   const auto undo = [&] {
-    for (; done > 0; --done) {
-      const place last = g.local.back();
-      g.local.pop_back();
-      directory::shard& cell = directory_.shard_of(last.at.slot);
-      cell_record* r = directory::find(cell, last.at, last.role);
-      r->remove(*last.held);
-      s.pool.drop(*last.held);
-      directory_.drop_if_idle(cell, *r);
+    while (done > 0) {
+      const member& last = who[--done];
+      const address& a = member_access::at(last);
+      std::uint32_t at = 0;
+      if (directory_.take_place(directory_.shard_of(a.slot), a, last.role(), *this, &g, at, one_number))
+        g.local.release(at);
     }
     drop_if_idle(s, g);
   };
   try {
     if (who.size() > 1 && link_ != nullptr) numbers.reserve(who.size());
-    if (g.local.capacity() < g.local.size() + who.size()) {
-      g.local.reserve(std::max(g.local.size() + who.size(), g.local.capacity() * 2));
-    }
+    g.local.make_room(who.size());
     for (const member& m : who) {
-      const address& a = member_access::at(m);
-      directory::shard& cell = directory_.shard_of(a.slot);
-      cell_record* r = directory_.note(cell, m);
-      if (r == nullptr) {
+      const result<std::uint64_t> number = put(g, m);
+      if (!number) {
         undo();
-        return fail(errc::dead, "a cell that has ended can not be a member");
+        return tl::unexpected<error>(number.error());
       }
-      membership* held = nullptr;
-      try {
-        held = &s.pool.make(nullptr, nullptr, this, &g, r->id, static_cast<std::uint32_t>(g.local.size()),
-                            membership::kind::group);
-      } catch (const std::bad_alloc&) {
-        directory_.drop_if_idle(cell, *r);
-        throw;
-      }
-      r->add(*held);
-      g.local.push_back({a, m.role(), member_access::class_of(m), held});
-      one_number = r->id;
-      if (numbers.capacity() != 0) numbers.push_back(r->id);
+      one_number = *number;
+      if (numbers.capacity() != 0) numbers.push_back(*number);
       ++done;
     }
   } catch (...) {
@@ -162,37 +186,56 @@ result<void> group_store::leave(std::string_view group, std::span<const member> 
   for (const member& m : who) {
     if (g == nullptr) break;
     const address& a = member_access::at(m);
-    directory::shard& cell = directory_.shard_of(a.slot);
-    cell_record* const r = directory::find(cell, a, m.role());
-    if (r == nullptr) continue;
-    membership* held = r->first;
-    while (held != nullptr && (held->entry != g || held->what != membership::kind::group)) held = held->next;
-    if (held == nullptr) continue;
+    std::uint32_t at = 0;
+    std::uint64_t number = 0;
+    if (!directory_.take_place(directory_.shard_of(a.slot), a, m.role(), *this, g, at, number)) continue;
+    g->local.release(at);
     left.push_back(m);
-    numbers.push_back(held->number);
-    take_out(*g, *held);
-    r->remove(*held);
-    s.pool.drop(*held);
-    directory_.drop_if_idle(cell, *r);
+    numbers.push_back(number);
   }
   if (left.empty()) return fail(errc::not_found, "not a member of " + std::string(group));
   tell(s, *g, false, left.data(), left.size());
   replicate(*g, false, numbers.data(), numbers.size());
+  for (std::size_t i = 0; i < left.size(); ++i) close_up(*g, cells.held());
   drop_if_idle(s, *g);
   return {};
 }
 
-void group_store::cell_left(membership& m) noexcept {
-  if (m.what != membership::kind::group) return end_watch(m);
-  auto& g = *static_cast<group_entry*>(m.entry);
+/// Two moves for each who leaves are enough for ever. Locks of cells come before that of the group, which is held, so that they are only
+/// tried for: a member whose shard is busy is moved another time.
+void group_store::close_up(group_entry& g, std::uint64_t cells_held) noexcept {
+  for (int moves = 0; moves < 2 && g.local.sparse(); ++moves) {
+    const std::uint32_t last = g.local.end() - 1;
+    const member_place sits = g.local.at(last);
+    const std::size_t shard_of_cell = sits.block->ordinal % shard_count;
+    std::unique_lock<std::mutex> lock;
+    if ((cells_held >> shard_of_cell & 1u) == 0) {
+      lock = std::unique_lock(directory_.at(shard_of_cell).mutex, std::try_to_lock);
+      if (!lock.owns_lock()) return;
+    }
+    std::uint32_t* const known = directory::place_in(sits.entry(), g, sits.number, sits.role(), last);
+    if (known == nullptr) return;  // its cell is just ending, and brings this place here
+    *known = g.local.move_last();
+  }
+}
+
+void group_store::place_left(group_entry& g, std::uint32_t place) noexcept {
   shard& s = shard_of(g.hash);
   const std::lock_guard lock(s.mutex);
-  const member who = g.local[m.position].as_member();
-  take_out(g, m);
+  const member_place sat = g.local.at(place);
+  const member who = g.as_member(sat);
+  const std::uint64_t number = sat.id();
+  g.local.release(place);
   tell(s, g, false, &who, 1);
-  replicate(g, false, &m.number, 1);
-  s.pool.drop(m);
+  replicate(g, false, &number, 1);
+  close_up(g, 0);
   drop_if_idle(s, g);
+}
+
+void group_store::cell_left(membership& m) noexcept {
+  if (m.what != membership::kind::group) return end_watch(m);
+  place_left(*static_cast<group_entry*>(m.entry), m.place);
+  delete &m;
 }
 
 // ---- looking -------------------------------------------------------------------------------------------------------
@@ -206,6 +249,14 @@ std::vector<member> group_store::members(std::string_view group, bool local_only
   return all;
 }
 
+std::size_t group_store::size(std::string_view group, bool local_only) {
+  const std::uint64_t hash = hash_of(group);
+  shard& s = shard_of(hash);
+  const std::lock_guard lock(s.mutex);
+  const group_entry* const g = find_entry(s, group, hash);
+  return g != nullptr ? g->size(local_only) : 0;
+}
+
 std::vector<std::string> group_store::groups(bool local_only) {
   std::vector<std::string> all;
   for (shard& s : shards_) {
@@ -216,64 +267,6 @@ std::vector<std::string> group_store::groups(bool local_only) {
   }
   std::sort(all.begin(), all.end());
   return all;
-}
-
-result<member> group_store::pick(std::string_view group, pick_by how, bool local_only) {
-  const std::uint64_t hash = hash_of(group);
-  shard& s = shard_of(hash);
-  const std::lock_guard lock(s.mutex);
-  group_entry* const g = find_entry(s, group, hash);
-  if (g == nullptr || (g->local.empty() && (local_only || g->remote.empty()))) {
-    return fail(errc::not_found, "the group " + std::string(group) + " has no member" +
-                                     (local_only ? " on this node" : " that is known here"));
-  }
-  return choose(s, *g, how, local_only);
-}
-
-member group_store::choose(shard& s, group_entry& g, pick_by how, bool local_only) noexcept {
-  const std::size_t locals = g.local.size();
-  // Of those elsewhere neither load nor distance is known: who asks for these gets one here, if there is one.
-  const bool all = !local_only && (locals == 0 || how == pick_by::random || how == pick_by::round_robin);
-  const std::size_t n = all ? locals + g.remote.size() : locals;
-  const auto throw_dice = [&] { return static_cast<std::size_t>(mixed_bits(++s.dice) % n); };
-  if (all) {
-    const std::size_t chosen = how == pick_by::round_robin ? g.turn++ % n : throw_dice();
-    if (chosen < locals) return g.local[chosen].as_member();
-    const remote_members::place& far = g.remote.at(chosen - locals);
-    return member_access::elsewhere(far.node, far.number, *this);
-  }
-  const std::size_t start = throw_dice();
-  std::size_t best = start;
-  switch (how) {
-    case pick_by::random: break;
-    case pick_by::round_robin: best = g.turn++ % n; break;
-    case pick_by::least_loaded: {
-      std::uint64_t least = ~std::uint64_t{0};
-      for (std::size_t i = 0; i < std::min<std::size_t>(n, 8) && least != 0; ++i) {
-        const std::size_t at = n <= 8 ? (start + i) % n : throw_dice();
-        const cell_slot& slot = *g.local[at].at.slot;
-        const bool idle = inbox_word::is_idle(slot.inbox.look());
-        const std::uint64_t load = idle ? 0 : std::uint64_t{1} + slot.queued.load(std::memory_order_relaxed);
-        if (load < least) best = at;
-        least = std::min(least, load);
-      }
-      break;
-    }
-    case pick_by::nearest: {
-      const covered here;
-      worker* const mine = worker_at_hand();
-      scheduler& workers = directory_.runtime().workers();
-      if (mine == nullptr || &mine->owner() != &workers) break;
-      for (std::size_t i = 0; i < std::min<std::size_t>(n, 64); ++i) {
-        const std::size_t at = (start + i) % n;
-        if (workers.at(g.local[at].at.slot->home).node() != mine->node()) continue;
-        best = at;
-        break;
-      }
-      break;
-    }
-  }
-  return g.local[best].as_member();
 }
 
 // ---- sending -------------------------------------------------------------------------------------------------------
@@ -347,9 +340,10 @@ result<group_snapshot> group_store::watch(std::string_view group, const member& 
     }
     g->watchers.reserve(g->watchers.size() + 1);
     snapshot.watch.value = ++last_watch_;
-    membership& held = s.pool.make(nullptr, nullptr, this, g, snapshot.watch.value, 0u, membership::kind::group_watch);
-    g->watchers.push_back({a, ops, &held});
-    r->add(held);
+    auto* const held =
+        new membership{nullptr, nullptr, this, g, snapshot.watch.value, 0, membership::kind::group_watch};
+    g->watchers.push_back({a, ops, held});
+    r->add(*held);
   } catch (...) {
     if (g != nullptr) drop_if_idle(s, *g);
     directory_.drop_if_idle(cell, *r);
@@ -380,10 +374,10 @@ result<group_snapshot> group_store::watch_all(const member& who, const signal_op
     std::sort(snapshot.groups.begin(), snapshot.groups.end(),
               [](const auto& x, const auto& y) { return x.name < y.name; });
     snapshot.watch.value = ++last_watch_;
-    membership& held =
-        shards_[0].pool.make(nullptr, nullptr, this, nullptr, snapshot.watch.value, 0u, membership::kind::scope_watch);
-    for (shard& s : shards_) s.watchers.push_back({a, ops, &held});
-    r->add(held);
+    auto* const held =
+        new membership{nullptr, nullptr, this, nullptr, snapshot.watch.value, 0, membership::kind::scope_watch};
+    for (shard& s : shards_) s.watchers.push_back({a, ops, held});
+    r->add(*held);
   } catch (...) {
     directory_.drop_if_idle(cell, *r);
     throw;
@@ -402,13 +396,13 @@ void group_store::end_watch(membership& m) noexcept {
     shard& s = shard_of(g.hash);
     const std::lock_guard lock(s.mutex);
     forget(g.watchers);
-    s.pool.drop(m);
+    delete &m;
     drop_if_idle(s, g);
     return;
   }
   const all_shards lock(*this);
   for (shard& s : shards_) forget(s.watchers);
-  shards_[0].pool.drop(m);
+  delete &m;
 }
 
 result<void> group_store::unwatch(const cell_ref& who, watch_id which) {
@@ -478,43 +472,55 @@ void group_store::apply(const replica_change& change) {
 bool group_store::stop_one(shard& s, std::size_t& from) noexcept {
   address at;
   bool role = false;
-  membership* held = nullptr;
+  const membership* watch = nullptr;
+  group_entry* g = nullptr;
   {
     const std::lock_guard lock(s.mutex);
     const bool all = from == 0;
-    group_entry* g = s.entries.next(from);
+    g = s.entries.next(from);
     while (g != nullptr && g->idle()) {  // it had members elsewhere alone
       drop_if_idle(s, *g);
       g = s.entries.next(from);
     }
     if (g == nullptr && !all) return true;  // once more from the beginning
     if (g != nullptr && !g->local.empty()) {
-      at = g->local.back().at;
-      role = g->local.back().role;
-      held = g->local.back().held;
-    } else if (g != nullptr) {
-      at = g->watchers.back().at;
-      held = g->watchers.back().held;
-    } else if (!s.watchers.empty()) {
-      at = s.watchers.back().at;
-      held = s.watchers.back().held;
+      const member_place& last = g->local.at(g->local.end() - 1);
+      at = last.at();
+      role = last.role();
+    } else {
+      const std::vector<watcher>& watchers = g != nullptr ? g->watchers : s.watchers;
+      if (watchers.empty()) return false;
+      at = watchers.back().at;
+      watch = watchers.back().held;
     }
   }
-  if (held == nullptr) return false;
+  std::uint32_t place = 0;
+  membership* listed = nullptr;
   {
     directory::shard& cell = directory_.shard_of(at.slot);
     const std::lock_guard lock(cell.mutex);
-    cell_record* const r = directory::find(cell, at, role);
-    membership* listed = r != nullptr ? r->first : nullptr;
-    while (listed != nullptr && listed != held) listed = listed->next;
-    if (listed == nullptr) {  // its cell is ending, and brings it here
-      ++from;
-      return true;
+    if (watch == nullptr) {
+      // The group may have gone meanwhile; one of this scope that lies where it did is as good.
+      std::uint64_t number = 0;
+      if (!directory_.take_place(cell, at, role, *this, g, place, number)) {
+        ++from;
+        g = nullptr;
+      }
+    } else {
+      cell_record* const r = directory::find(cell, at, role);
+      listed = r != nullptr ? r->first : nullptr;
+      while (listed != nullptr && listed != watch) listed = listed->next;
+      if (listed != nullptr) {
+        r->remove(*listed);
+        directory_.drop_if_idle(cell, *r);
+      } else {
+        ++from;
+      }
     }
-    r->remove(*held);
-    directory_.drop_if_idle(cell, *r);
   }
-  cell_left(*held);
+  // What was not found is its cell's, which is ending, and brings it here.
+  if (watch == nullptr && g != nullptr) place_left(*g, place);
+  if (listed != nullptr) cell_left(*listed);
   return true;
 }
 

@@ -13,10 +13,11 @@ detail::group_store& opened(detail::group_store* s) {
 
 }  // namespace
 
-result<process_groups> process_groups::open(runtime& rt, std::string_view scope) {
+result<process_groups> process_groups::open(runtime& rt, std::string_view scope, scope_reach reach) {
   try {
-    return detail::directory::of(rt.core()).open_groups(scope).map(
-        [](detail::group_store* s) { return process_groups(s); });
+    return detail::directory::of(rt.core()).open_groups(scope, reach).map([](detail::group_store* s) {
+      return process_groups(s);
+    });
   } catch (const runtime_error& e) {
     return tl::unexpected<error>(e.why());
   }
@@ -40,6 +41,8 @@ std::vector<member> process_groups::members(std::string_view group) const {
 std::vector<member> process_groups::local_members(std::string_view group) const {
   return opened(store_).members(group, true);
 }
+std::size_t process_groups::size(std::string_view group) const { return opened(store_).size(group, false); }
+std::size_t process_groups::local_size(std::string_view group) const { return opened(store_).size(group, true); }
 std::vector<std::string> process_groups::groups() const { return opened(store_).groups(false); }
 std::vector<std::string> process_groups::local_groups() const { return opened(store_).groups(true); }
 result<group_snapshot> process_groups::watch_group(std::string_view group, const member& who,

@@ -34,9 +34,9 @@ void name_store::replicate(const name_entry& e, bool add, std::uint64_t number) 
   }
 }
 
-/// Under the locks of the cell's shard and of `s`.
-void name_store::give(shard& s, name_entry& e, cell_record& r, const member& who) {
-  membership& held = s.pool.make(nullptr, nullptr, this, &e, r.id, 0u, membership::kind::name);
+/// Under the locks of the cell's shard and of the name's.
+void name_store::give(name_entry& e, cell_record& r, const member& who) {
+  auto& held = *new membership{nullptr, nullptr, this, &e, r.id, 0, membership::kind::name};
   if (e.held != nullptr) clear_owner(e);  // it has ended, and its end has not come here yet
   r.add(held);
   ++e.memberships;
@@ -74,7 +74,7 @@ result<void> name_store::add(std::string_view name, const member& who) {
   cell_record* r = nullptr;
   try {
     r = directory_.note(cell, who);
-    if (r != nullptr && !mine) give(s, e, *r, who);
+    if (r != nullptr && !mine) give(e, *r, who);
   } catch (...) {
     if (r != nullptr) directory_.drop_if_idle(cell, *r);
     drop_if_idle(s, e);
@@ -99,7 +99,7 @@ bool name_store::take_away(std::string_view name, const address& at, bool role) 
   membership& held = *e->held;
   clear_owner(*e);
   r->remove(held);
-  s.pool.drop(held);
+  delete &held;
   --e->memberships;
   directory_.drop_if_idle(cell, *r);
   drop_if_idle(s, *e);
@@ -148,7 +148,7 @@ void name_store::cell_left(membership& m) noexcept {
   const std::lock_guard lock(s.mutex);
   if (e.held == &m) clear_owner(e);
   --e.memberships;
-  s.pool.drop(m);
+  delete &m;
   drop_if_idle(s, e);
 }
 

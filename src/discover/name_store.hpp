@@ -91,7 +91,7 @@ private:
     remote_claim theirs;
   };
 
-  void give(shard& s, name_entry& e, cell_record& r, const member& who);
+  void give(name_entry& e, cell_record& r, const member& who);
   void clear_owner(name_entry& e) noexcept;
   void replicate(const name_entry& e, bool add, std::uint64_t number) noexcept;
   [[nodiscard]] bool take_away(std::string_view name, const address& at, bool role);

@@ -32,7 +32,6 @@ protected:
   struct alignas(64) shard : More {
     std::mutex mutex;
     flat_index<Entry> entries;
-    object_pool<membership> pool;
   };
   /// Holds the locks of all shards, in the order of their index.
   class all_shards {

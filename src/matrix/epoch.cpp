@@ -1,5 +1,8 @@
 #include <karyon/matrix/detail/epoch.hpp>
 
+#include <pthread.h>
+
+#include <array>
 #include <mutex>
 #include <new>
 
@@ -19,21 +22,35 @@ constinit std::atomic<epoch_record*> all_records{nullptr};
 constinit std::mutex join_lock;
 std::uint32_t records_made = 0;  // join_lock
 bool prepared = false;           // join_lock
+bool has_key = false;            // join_lock; then constant
+pthread_key_t leave_key;         // the same
+
+/// For calls of threads that have no record where there is no memory for one; given back when the call ends.
+constinit std::array<epoch_record, 16> spare_records;
 
 // Destructors of other objects of the thread may still use tables: then each call takes a record and gives it back.
 constinit thread_local bool this_thread_has_left = false;
 
 /// Hands the record to whoever comes next when its thread ends. What is retired in it stays there.
-struct membership {
-  epoch_record* record = nullptr;
-  ~membership() {
-    if (record == nullptr) return;
-    this_thread_epochs = nullptr;
-    this_thread_has_left = true;
-    record->taken.store(false, std::memory_order_release);  // with take: what this thread did with it
+void leave(void* record) noexcept {
+  this_thread_epochs = nullptr;
+  this_thread_has_left = true;
+  static_cast<epoch_record*>(record)->taken.store(
+      false, std::memory_order_release);  // with take: what this thread did with it
+}
+
+/// Whether `leave` is called when this thread ends. Not by a thread-local object, whose first use ends the process where there is no
+/// memory for its destructor's registration.
+[[nodiscard]] bool leaves_at_end(epoch_record& r) noexcept {
+  return has_key && ::pthread_setspecific(leave_key, &r) == 0;
+}
+
+/// Where this library is unloaded before the process ends, threads that end later must not call into it.
+const struct unloading {
+  ~unloading() {
+    if (has_key) ::pthread_key_delete(leave_key);
   }
-};
-thread_local membership this_thread_membership;
+} at_unloading;
 
 [[nodiscard]] bool take(epoch_record& r) noexcept {
   bool taken = false;
@@ -41,22 +58,39 @@ thread_local membership this_thread_membership;
          r.taken.compare_exchange_strong(taken, true, std::memory_order_acquire, std::memory_order_relaxed);
 }
 
+/// Under join_lock.
+void add_record(epoch_record& r) noexcept {
+  r.number = records_made++;
+  r.next = all_records.load(std::memory_order_relaxed);
+  all_records.store(&r, std::memory_order_release);  // with for_each_record
+}
+
+[[nodiscard]] bool is_spare(const epoch_record& r) noexcept {
+  return &r >= spare_records.data() && &r < spare_records.data() + spare_records.size();
+}
+
+/// Throws std::bad_alloc where there is no memory, and so many other threads are in a call that have got none either.
 [[nodiscard]] epoch_record* take_or_make() {
   const std::lock_guard lock(join_lock);
   if (!prepared) {
     the_epochs.full_fences = !process_fences::prepare();
+    has_key = ::pthread_key_create(&leave_key, [](void* record) { leave(record); }) == 0;
+    for (epoch_record& r : spare_records) add_record(r);
     prepared = true;
   }
   for (epoch_record* r = all_records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
-    if (take(*r)) return r;
+    if (!is_spare(*r) && take(*r)) return r;
   }
-  auto* const r = new epoch_record();
-  r->number = records_made++;
-  r->taken.store(true, std::memory_order_relaxed);
-  r->collect_at = collect_every;
-  r->next = all_records.load(std::memory_order_relaxed);
-  all_records.store(r, std::memory_order_release);  // with for_each_record
-  return r;
+  if (auto* const r = new (std::nothrow) epoch_record()) {
+    r->taken.store(true, std::memory_order_relaxed);
+    r->collect_at = collect_every;
+    add_record(*r);
+    return r;
+  }
+  for (epoch_record& r : spare_records) {
+    if (take(r)) return &r;
+  }
+  throw std::bad_alloc();
 }
 
 template <class Visit>
@@ -109,11 +143,9 @@ void matrix_fences::heavy() noexcept {
 
 epoch_record* join_epochs() {
   epoch_record* const r = take_or_make();
-  if (this_thread_has_left) {
+  if (this_thread_has_left || is_spare(*r) || !leaves_at_end(*r)) {
     r->for_one_call = true;
     r->collect_at = 0;  // the call ends in collect_retired
-  } else {
-    this_thread_membership.record = r;
   }
   this_thread_epochs = r;
   return r;
@@ -126,7 +158,7 @@ void collect_retired(epoch_record& r) noexcept {
     r.for_one_call = false;
     r.collect_at = r.waiting + collect_every;
     this_thread_epochs = nullptr;
-    r.taken.store(false, std::memory_order_release);  // as the membership's end
+    r.taken.store(false, std::memory_order_release);  // as leave
     return;
   }
   const std::uint64_t epoch = advance();

@@ -54,6 +54,12 @@ enum class pick_by : std::uint8_t {
   nearest,  ///< one whose home is on the caller's NUMA node; if none of 64 is, any of these; then one of another node
 };
 
+/// Which nodes a scope of groups is for.
+enum class scope_reach : std::uint8_t {
+  all_nodes,  ///< each hears of the members of all that it can reach, for which each keeps what it has told, some 100 bytes a member
+  this_node,  ///< nobody else hears of it
+};
+
 /// How a send to a group went.
 struct group_sent {
   std::size_t accepted = 0;  ///< of the local members
@@ -73,7 +79,8 @@ struct group_sent {
 /// gone so are its members; when a split heals, both sides exchange what they have.
 ///
 /// A cell may be in any number of groups, and in one more than once: it leaves as often as it has joined, or with its end, which
-/// costs O(its own memberships), whatever the size of the groups. Members made from a ref end with the incarnation, those made from
+/// costs O(its own memberships), whatever the size of the groups. A membership that is its cell's only one takes some 40 bytes, others
+/// take more than 100. Members made from a ref end with the incarnation, those made from
 /// a child handle with the role: they stay through restarts.
 ///
 /// A value that names the scope; copies name the same one. It lives as long as its runtime; a handle must not be used after that.
@@ -85,8 +92,10 @@ struct group_sent {
 class KARYON_API process_groups {
 public:
   process_groups() = default;
-  /// The scope of this name, made if it is not there. Errors: invalid_argument, unsupported (too many kinds of services), closed.
-  [[nodiscard]] static result<process_groups> open(runtime& rt, std::string_view scope = "default");
+  /// The scope of this name, made with this reach if it is not there; else its reach stays. Errors: invalid_argument, unsupported (too
+  /// many kinds of services), closed.
+  [[nodiscard]] static result<process_groups> open(runtime& rt, std::string_view scope = "default",
+                                                   scope_reach reach = scope_reach::all_nodes);
 
   /// One more membership of a local cell; in effect when it returns. Errors: invalid_argument (a bad name, or a cell of another
   /// node), dead, closed (the scope has been stopped). Amortised O(1), some 100 ns.
@@ -101,6 +110,9 @@ public:
   /// On all nodes that are known here, local ones first; one that has joined twice is there twice. O(members).
   [[nodiscard]] std::vector<member> members(std::string_view group) const;
   [[nodiscard]] std::vector<member> local_members(std::string_view group) const;
+  /// How many members() would name; O(1), and O(cells of other nodes that are members) for the former.
+  [[nodiscard]] std::size_t size(std::string_view group) const;
+  [[nodiscard]] std::size_t local_size(std::string_view group) const;
   /// The groups that have members, by name; O(groups).
   [[nodiscard]] std::vector<std::string> groups() const;
   [[nodiscard]] std::vector<std::string> local_groups() const;

@@ -62,7 +62,9 @@ struct table_entry {
 /// functions throw leaves the table as it was before. A function that changes the table, and so gives a result, says
 /// `cell_failed` then, with the exception's type and text, and `out_of_memory` for std::bad_alloc. Functions that only read let
 /// exceptions pass; within `attempt` they say the same. A comparison must not use the table: where that would be a deadlock
-/// (in a long range), a change is `refused`, and another long range throws std::logic_error. Nor may it use a table whose comparisons
+/// (in a long range), a change is `refused`, and another long range throws std::logic_error. A thread's first use of any table takes
+/// memory once; where there is none, 16 threads at a time go on without, and others are told `out_of_memory`. Code of the user's that
+/// ends its thread (pthread_exit) leaves the table as if it had thrown. A comparison must not use a table either whose comparisons
 /// use this one: two threads, each in a long range of one of them, would wait for each other, and nobody would be told.
 ///
 /// Cost: O(log n). A lookup among 100,000 entries of 8 bytes touches four lines or so in three levels. Per entry some 24 bytes

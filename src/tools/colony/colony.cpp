@@ -64,6 +64,7 @@ struct colony::parts {
     ground.files = std::move(files);
     ground.file_bytes_max = s.file_bytes_max;
     members = s.members;
+    ground.groups = process_groups::open(host, colony_scope, scope_reach::this_node).value();
     ground.symbol_keeper = host.supervise(keeper_options());
     eye_keeper = host.supervise(keeper_options());
     ground.lead = host.supervise().start_with<conductor>({.restart = restart_type::temporary, .where = {}}, &ground,
@@ -140,6 +141,10 @@ result<void> colony::learn(progress& shown) {
   colony_ground* const ground = &parts_->ground;
   ground->eyes = parts_->eye_keeper.start_each<eye>(
       ground->files.size(), [ground](std::size_t i) { return std::tuple(ground, static_cast<file_id>(i)); });
+  const std::vector<member> eyes(ground->eyes.begin(), ground->eyes.end());
+  if (auto joined = ground->groups.join(eyes_group, eyes); !joined) {
+    return joined;
+  }
   static_cast<void>(ground->lead.send(begin{}));
   if (auto settled = settle(shown); !settled) {
     return settled;
@@ -204,9 +209,10 @@ result<void> colony::audit() {
   census& c = p.now;
   c.by_node.assign(p.host.nodes(), 0);
   c.by_worker.assign(p.host.workers(), 0);
-  c.eyes = p.ground.eyes.size();
+  const std::vector<member> eyes = p.ground.groups.local_members(eyes_group);
+  c.eyes = eyes.size();
   c.symbols = 0;
-  c.symbols_here = 0;
+  c.symbols_here = p.ground.groups.local_size(symbols_group);
   c.knowledge_bytes = 0;
   c.eyes_know = {};
   c.symbols_know = {};
@@ -230,13 +236,11 @@ result<void> colony::audit() {
       [&](std::uint32_t i) { return p.ground.symbols.hash(ids[i]); },
       [&](const self_description& d) {
         count_in(d);
-        c.symbols_here += d.member == 0 ? 1 : 0;
         c.symbols_know += d.known;
       });
   if (heard) {
     heard = p.describe_all(
-        static_cast<std::uint32_t>(p.ground.eyes.size()),
-        [&](std::uint32_t i) -> const child<eye>& { return p.ground.eyes[i]; },
+        static_cast<std::uint32_t>(eyes.size()), [&](std::uint32_t i) { return eyes[i].as_child<eye>(); },
         [](std::uint32_t) { return std::uint64_t{0}; },
         [&](const self_description& d) {
           count_in(d);

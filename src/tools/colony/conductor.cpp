@@ -19,7 +19,9 @@ child<symbol> colony_ground::new_symbol(symbol_id id) {
   child<symbol> made;
   std::uint32_t low = 0;
   if (!guests.take(id, made, low)) {
-    return symbol_keeper.start<symbol>(static_cast<const symbol_ground*>(this), id);
+    made = symbol_keeper.start<symbol>(static_cast<const symbol_ground*>(this), id);
+    static_cast<void>(groups.join(symbols_group, made));  // refused only if the colony is ending
+    return made;
   }
   if (low != 0) {
     static_cast<void>(lead.send(stock_low{low}));
@@ -201,21 +203,20 @@ void conductor::on(const karyon::down& gone) {
   give_turns();
 }
 
-// All eyes that have told anything yet are asked: those that wait for their turn will tell everything in it.
+// All eyes are asked, and those that have told anything yet owe an answer. One that can not be reached is being restarted: it says that
+// it is ready, which is answer enough, and will tell everything.
 void conductor::start_wave() {
   ++wave_;
   auto wanted = std::make_shared<symbol_set>();
   wanted->members = std::exchange(forgetful_, {});
   forgetful_count_ = 0;
-  const recall question{std::move(wanted), wave_};
-  for (file_id file = 0; file < eyes_.size(); ++file) {
-    eye_record& e = eyes_[file];
-    const bool has_told = e.state == eye_state::looking || (e.state == eye_state::done && e.what == outcome::scanned);
-    if (has_told && ok(ground_->eyes[file].send(question))) {
+  for (eye_record& e : eyes_) {
+    if (e.state == eye_state::looking || (e.state == eye_state::done && e.what == outcome::scanned)) {
       e.owes_answer = true;
       ++answers_owed_;
-    }  // an eye that can not be reached is being restarted, and will tell everything
+    }
   }
+  ground_->groups.send_local(eyes_group, recall{std::move(wanted), wave_});
 }
 
 void conductor::advance() {

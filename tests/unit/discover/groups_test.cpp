@@ -2,6 +2,7 @@
 // Groups of one node: the behaviours of Erlang's pg, a sentence each.
 #include <karyon/discover/groups.hpp>
 
+#include <random>
 #include <thread>
 
 #include "support/catch.hpp"
@@ -158,6 +159,123 @@ TEST_CASE("members leave from any place, and the others stay") {
   for (std::size_t i = 1; i < cells.size(); i += 3) rt.exit(cells[i], exit_reason::killed());
   REQUIRE(eventually([&] { return count(scope, "eyes") == 100; }));
   for (const member& m : scope.members("eyes")) CHECK(m.alive());
+}
+
+TEST_CASE("whoever joins, leaves and ends in whatever order, groups have the members that they should have") {
+  runtime rt(quiet(1));
+  auto scope = *process_groups::open(rt);
+  auto over = rt.supervise();
+  struct resident_of {
+    ref<resident> cell;
+    child<resident> role;  // or empty
+    std::map<std::string, std::vector<member>> in;
+  };
+  std::vector<resident_of> all;
+  std::mt19937 random(7);  // NOLINT: the same in each run
+  const auto dice = [&] { return static_cast<unsigned>(random()); };
+  const auto group_of = [](unsigned n) { return "group " + std::to_string(n * n % 7); };
+  const auto check = [&] {
+    for (unsigned n = 0; n < 7; ++n) {
+      const std::string group = "group " + std::to_string(n);
+      std::size_t should = 0;
+      const auto found = scope.members(group);
+      for (const auto& r : all) {
+        for (const member& m : r.in.contains(group) ? r.in.at(group) : std::vector<member>()) {
+          const auto times = std::count(r.in.at(group).begin(), r.in.at(group).end(), m);
+          CHECK(std::count(found.begin(), found.end(), m) == times);
+          ++should;
+        }
+      }
+      CHECK(found.size() == should);
+      CHECK(scope.size(group) == should);
+      CHECK(scope.local_size(group) == should);
+      CHECK(scope.pick(group).has_value() == (should != 0));
+    }
+  };
+  for (int step = 0; step < 6000; ++step) {
+    // Grows to some hundreds, shrinks to a few, twice.
+    const bool grows = step / 1500 % 2 == 0;
+    const unsigned what = dice() % 10;
+    if (all.size() < 4 || what < (grows ? 3u : 1u)) {
+      const bool supervised = dice() % 3 == 0;
+      const auto role = supervised ? over.start<resident>() : child<resident>();
+      all.push_back({supervised ? role.get() : rt.spawn<resident>(), role, {}});
+    }
+    const std::size_t at = dice() % all.size();
+    resident_of& one = all[at];
+    const std::string group = group_of(dice());
+    const member who = one.role && dice() % 2 == 0 ? member(one.role) : member(one.cell);
+    if (what < 6) {
+      REQUIRE(scope.join(group, who));
+      one.in[group].push_back(who);
+    } else if (what < 8) {
+      auto& joined = one.in[group];
+      const auto found = std::find(joined.begin(), joined.end(), who);
+      CHECK(scope.leave(group, who).has_value() == (found != joined.end()));
+      if (found != joined.end()) joined.erase(found);
+    } else if (!grows || what == 9) {
+      if (one.role) {
+        over.terminate(one.role);
+        const child<resident> gone = one.role;
+        REQUIRE(eventually([&] { return !gone.alive(); }));
+        REQUIRE(eventually([&] { return !member(gone).alive() && !member(one.cell).alive(); }));
+      }
+      end(rt, one.cell);
+      all.erase(all.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+    if (step % 500 == 499) check();
+  }
+  over.stop();
+}
+
+TEST_CASE("of a group that most have left, each who stays is picked in his turn") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  std::vector<ref<resident>> cells;
+  for (int i = 0; i < 2000; ++i) cells.push_back(rt.spawn<resident>());
+  for (const auto& c : cells) REQUIRE(scope.join("eyes", c));
+  std::vector<member> stay;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    if (i % 200 == 150) {
+      stay.emplace_back(cells[i]);
+    } else if (i % 2 == 0) {
+      REQUIRE(scope.leave("eyes", cells[i]));
+    } else {
+      rt.exit(cells[i], exit_reason::killed());
+    }
+  }
+  REQUIRE(eventually([&] { return scope.size("eyes") == stay.size(); }));
+  REQUIRE(scope.join("eyes", stay[0]));
+  std::vector<member> picked;
+  for (int i = 0; i < 22; ++i) picked.push_back(*scope.pick("eyes", pick_by::round_robin));
+  for (const member& m : stay) CHECK(std::count(picked.begin(), picked.end(), m) == (m == stay[0] ? 4 : 2));
+  for (int i = 0; i < 50; ++i) {
+    for (const pick_by how : {pick_by::random, pick_by::least_loaded, pick_by::nearest}) {
+      CHECK(std::count(stay.begin(), stay.end(), *scope.pick("eyes", how)) == 1);
+    }
+  }
+  REQUIRE(scope.leave("eyes", stay));
+  REQUIRE(scope.leave("eyes", stay[0]));
+  CHECK(scope.groups().empty());
+}
+
+TEST_CASE("a scope that is stopped while its members end leaves nobody behind") {
+  runtime rt(quiet(2));
+  for (int round = 0; round < 20; ++round) {
+    auto scope = *process_groups::open(rt);
+    std::vector<ref<resident>> cells;
+    for (int i = 0; i < 50; ++i) {
+      cells.push_back(rt.spawn<resident>());
+      REQUIRE(scope.join("eyes", cells.back()));
+      if (i % 3 == 0) REQUIRE(scope.join("ears", cells.back()));
+    }
+    std::thread killer([&] {
+      for (const auto& c : cells) rt.exit(c, exit_reason::killed());
+    });
+    scope.stop();
+    killer.join();
+    REQUIRE(eventually([&] { return scope.groups().empty(); }));
+  }
 }
 
 TEST_CASE("a supervised role stays a member through restarts, and leaves when it is ended for good") {

@@ -51,11 +51,29 @@ TEST_CASE("nodes that meet show each other their members, and those that join, l
   c.pump();
   CHECK(a.members("eyes") == 3);
   CHECK(b.members("eyes") == 3);
+  CHECK(b.groups.size("eyes") == 3);
+  CHECK(b.groups.local_size("eyes") == 1);
   REQUIRE(a.groups.leave("eyes", early));
   a.end(late);
   c.pump();
   CHECK(a.members("eyes") == 1);
   CHECK(b.members("eyes") == 1);
+}
+
+TEST_CASE("of the members of a scope that is for this node alone no other node hears") {
+  memory_colony c;
+  runtime early(quiet(1));
+  auto before = *process_groups::open(early, "here", scope_reach::this_node);
+  REQUIRE(before.join("eyes", early.spawn<resident>()));
+  REQUIRE(early.core().install_network(c.add(1)));
+  node b(c, 2);
+  auto there = *process_groups::open(b.rt, "here");
+  c.connect(1, 2);
+  REQUIRE(before.join("eyes", early.spawn<resident>()));
+  REQUIRE(there.join("eyes", b.rt.spawn<resident>()));
+  c.pump();
+  CHECK(before.size("eyes") == 2);
+  CHECK(there.size("eyes") == 1);
 }
 
 TEST_CASE("a cell that has joined twice is there twice on other nodes, until it has left twice") {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <karyon/matrix/table.hpp>
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <latch>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -13,6 +16,18 @@
 #include <vector>
 
 #include "support/catch.hpp"
+
+namespace {
+
+thread_local bool no_memory = false;
+
+}  // namespace
+
+// The memory of a thread's record. Nothing else here asks for aligned memory in this way, and records are never freed.
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  const auto step = static_cast<std::size_t>(alignment);
+  return no_memory ? nullptr : std::aligned_alloc(step, (size + step - 1) / step * step);
+}
 
 namespace {
 
@@ -415,6 +430,50 @@ TEST_CASE("what a thread replaces while its thread-local objects are destroyed i
     karyon::detail::collect_all_retired();
     REQUIRE(fragile::living == 1);
   }
+}
+
+TEST_CASE("a thread that has used no table before may use one where there is no memory for its part in the epochs") {
+  fragile::living = 0;
+  {
+    table<int, fragile> t;
+    REQUIRE(t.insert(1, fragile(1)).value());
+    int seen = 0;
+    // So many that none is left of a thread that has ended.
+    std::latch have_theirs{32};
+    std::latch done{1};
+    std::vector<std::thread> others;
+    for (int i = 0; i < 32; ++i) {
+      others.emplace_back([&] {
+        static_cast<void>(t.lookup(1));
+        have_theirs.count_down();
+        done.wait();
+      });
+    }
+    have_theirs.wait();
+    std::thread([&] {
+      no_memory = true;
+      for (int i = 0; i < 3; ++i) seen += t.lookup(1)->n;
+      no_memory = false;
+      static_cast<void>(t.insert(1, fragile(2)));
+      seen += t.lookup(1)->n;
+    }).join();
+    done.count_down();
+    for (std::thread& each : others) each.join();
+    REQUIRE(seen == 5);
+    karyon::detail::collect_all_retired();
+    REQUIRE(fragile::living == 1);
+  }
+  karyon::detail::collect_all_retired();
+  REQUIRE(fragile::living == 0);
+}
+
+TEST_CASE("a thread that is ended within an update function leaves the table as it was") {
+  table<int, int> t;
+  REQUIRE(t.insert(1, 1).value());
+  std::thread([&t] { static_cast<void>(t.update(1, [](int) -> int { ::pthread_exit(nullptr); })); }).join();
+  REQUIRE(t.lookup(1) == 1);
+  REQUIRE(t.update(1, [](int n) { return n + 1; }).value());
+  REQUIRE(t.lookup(1) == 2);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cxxabi.h>
+
 #include <cstdint>
 #include <type_traits>
 
@@ -35,6 +37,12 @@ auto as_errors(F&& f) -> typename as_result<std::invoke_result_t<F&>>::type {
     } else {
       return f();
     }
+#ifdef __GLIBCXX__
+  } catch (
+      const abi::
+          __forced_unwind&) {  // the user's code ends its thread (pthread_exit): that must go on, or the process ends
+    throw;
+#endif
   } catch (...) {
     return tl::unexpected<error>(error_of_current_exception());
   }
