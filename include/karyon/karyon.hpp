@@ -1,6 +1,9 @@
 #pragma once
 
-// All of Karyon's public interface. Single rooms: <karyon/cell/runtime.hpp>, <karyon/supervise/supervisor.hpp>, ...
+// Karyon's public interface within a process. Single rooms: <karyon/cell/runtime.hpp>, <karyon/supervise/supervisor.hpp>, ...
+// Not here, since few programs need it and it takes time to compile: other processes (<karyon/nerve/node.hpp>), broadcasts by
+// subject (<karyon/nerve/endocrine.hpp>), the rhizome engine (<karyon/organelle/rhizome.hpp>), simulation (<karyon/sim/testing.hpp>),
+// CAF actors (<karyon/interop/caf.hpp>).
 
 #include <karyon/cell/broadcast.hpp>
 #include <karyon/cell/cell.hpp>

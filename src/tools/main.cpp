@@ -41,7 +41,13 @@ void add_number(CLI::App* app, const char* name, const char* description, std::u
       });
 }
 
-void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
+void add_endpoint(CLI::App* app, const char* name, const char* description, std::string& to) {
+  app->add_option(name, to, description)->type_name("ENDPOINT")->check([](const std::string& text) {
+    return karyon::tools::is_endpoint(text) ? "" : "ipc:///FOLDER/NAME or tcp://127.0.0.1:PORT is needed";
+  });
+}
+
+CLI::App* add_colony(CLI::App& app, karyon::tools::colony_options& options) {
   CLI::App* colony = app.add_subcommand("colony", "A live cross-reference of C and C++ sources, made of cells");
   colony->add_option("DIR", options.directories,
                      "Directories (or files) to read; this machine's header directories if none is given");
@@ -89,20 +95,27 @@ void add_colony(CLI::App& app, karyon::tools::colony_options& options) {
              [&](std::uint64_t n) { options.workers = static_cast<std::uint32_t>(n); });
   add_number(colony, "--max-file-bytes", "Longer files are counted and left alone (16777216)", 1,
              std::uint64_t{1} << 32U, [&](std::uint64_t n) { options.file_bytes_max = n; });
-  CLI::Option* const listen =
-      colony
-          ->add_option("--listen", options.listen, "Let other processes join, and host the symbols for this one's eyes")
-          ->type_name("ENDPOINT");
+  add_endpoint(colony, "--listen", "Let other processes join, and host the symbols for this one's eyes",
+               options.listen);
   add_number(colony, "--members", "So many processes are waited for (1)", 1, 64,
              [&](std::uint64_t n) { options.members = static_cast<std::uint32_t>(n); });
-  colony->get_option("--members")->needs(listen);
-  colony->add_option("--join", options.join, "Host symbols for the colony that listens there, and do nothing else")
-      ->type_name("ENDPOINT")
-      ->excludes(listen);
+  colony->get_option("--members")->needs(colony->get_option("--listen"));
+  add_endpoint(colony, "--join", "Host symbols for the colony that listens there, and do nothing else", options.join);
   colony->add_flag("--json", options.json, "Print one JSON document and nothing else");
   colony->add_flag("--log", options.log, "Show the runtime's own log as well");
   colony->add_flag_callback(
       "--no-prompt", [&options] { options.prompt = false; }, "Do not ask for names, even on a terminal");
+  return colony;
+}
+
+// A member of a colony reads nothing and answers nothing: an option that would be ignored is a mistake.
+void check_member(const CLI::App& colony) {
+  for (const char* const name : {"DIR", "--who-uses", "--who-defines", "--impact", "--as-of", "--engine", "--kill",
+                                 "--seed", "--max-file-bytes", "--listen", "--json"}) {
+    if (colony.get_option(name)->count() > 0) {
+      throw CLI::ValidationError(name, "--join hosts symbols for another process, and does nothing else");
+    }
+  }
 }
 
 void add_keys(CLI::App& app, karyon::tools::keys_options& options) {
@@ -123,10 +136,15 @@ void add_keys(CLI::App& app, karyon::tools::keys_options& options) {
 }
 
 // CLI11's messages may be of several lines; a user gets one.
-int complain_of_usage(const std::exception& e) {
+int complain_of_usage(const CLI::App& app, const std::exception& e) {
   std::string text = e.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fprintf(stderr, "karyon: %s (see karyon --help)\n", text.c_str());
+  std::string command = "karyon";
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    command += ' ' + at->get_name();
+  }
+  std::fprintf(stderr, "karyon: %s (see %s --help)\n", text.c_str(), command.c_str());
   return status_usage;
 }
 
@@ -136,7 +154,7 @@ int run(int argc, char** argv) {
   const karyon::version_number& v = karyon::header_version;
   app.set_version_flag("--version", "karyon " + std::to_string(v.major_number) + '.' + std::to_string(v.minor_number) +
                                         '.' + std::to_string(v.patch_number));
-  add_colony(app, options);
+  const CLI::App* const colony = add_colony(app, options);
   karyon::tools::keys_options keys;
   add_keys(app, keys);
   try {
@@ -144,15 +162,16 @@ int run(int argc, char** argv) {
     if (app.get_subcommands().empty()) {
       throw CLI::RequiredError("A subcommand is needed: colony or keys", CLI::ExitCodes::RequiredError);
     }
+    if (!options.join.empty()) check_member(*colony);
+    if (options.as_of && options.who_uses.empty() && options.who_defines.empty() && options.impact.empty()) {
+      throw CLI::ValidationError("--as-of", "a question is needed: --impact, --who-defines or --who-uses");
+    }
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    return complain_of_usage(e);
+    return complain_of_usage(app, e);
   }
   if (keys.what != karyon::tools::keys_options::act::none) return karyon::tools::run_keys(keys);
-  if (options.as_of && options.who_uses.empty() && options.who_defines.empty() && options.impact.empty()) {
-    return complain_of_usage(std::invalid_argument("--as-of needs a question: --impact, --who-defines or --who-uses"));
-  }
   if (!options.listen.empty() && options.members == 0) options.members = 1;
   return karyon::tools::run_colony(options);
 }

@@ -96,21 +96,24 @@ protected:
 
   // -- identity ------------------------------------------------------------------------------------------------------
 
+  /// A handle to this incarnation, for others; in the constructor, too.
   [[nodiscard]] cell_ref self() const noexcept;
   /// `self(this)`: a handle that knows the class.
   template <class C>
   [[nodiscard]] static ref<C> self(const C* me) noexcept {
     return detail::handle_access::make<ref<C>>(detail::handle_access::of(me->cell::self()));
   }
+  /// The runtime that this cell lives in; it outlives the cell.
   [[nodiscard]] runtime& host() const noexcept;
 
   // -- other cells ---------------------------------------------------------------------------------------------------
 
-  /// A new cell, unsupervised, on this cell's node. Throws what its constructor throws.
+  /// A new cell, unsupervised, on this cell's node; its constructor runs within this call. Throws as runtime::spawn.
   template <class C, class... Args>
   ref<C> spawn(Args&&... args) {
     return spawn_at<C>(placement::near_parent(), std::forward<Args>(args)...);
   }
+  /// The same in a place of one's choice. Throws as runtime::spawn_at.
   template <class C, class... Args>
   ref<C> spawn_at(placement where, Args&&... args) {
     return detail::handle_access::make<ref<C>>(
@@ -228,6 +231,7 @@ protected:
   /// If it throws (as ask), nothing was put aside, and a question keeps its right to an answer.
   template <class C, class T>
   void stash(C* me, T&& value);
+  /// All that was put aside is handled next, in its order, before what waits in the mailbox.
   void unstash() noexcept;
 
   // -- resources -----------------------------------------------------------------------------------------------------
@@ -238,6 +242,7 @@ protected:
   /// From now on an allocation that would hold more than `bytes` throws std::bad_alloc, and the cell ends after the handler
   /// with `memory_limit`, also if the handler catches it. 0: no quota.
   void memory_quota(std::size_t bytes);
+  /// What this cell has used; counts what waits in the mailbox one by one: O(waiting signals).
   [[nodiscard]] cell_stats stats() const noexcept;
   /// Moves this cell to NUMA node `node` of the plan, after the current handler (runtime::migrate has the details). Errors:
   /// not_found (no such node), refused (it is pinned). Throws std::bad_alloc.

@@ -26,10 +26,19 @@ struct address {
 struct handle_access;
 
 template <class C, class T>
+constexpr bool accepts_signal() noexcept {
+  if constexpr (requires { typename C::accepts; }) {
+    return C::accepts::template contains<T>;
+  } else {
+    return false;
+  }
+}
+
+template <class C, class T>
 constexpr void check_signal() {
   static_assert(check_sendable<T>());
   static_assert(
-      C::accepts::template contains<T>,
+      accepts_signal<C, T>(),
       "karyon: this cell class does not accept this signal: add the type to its `accepts` and a handler on(T)");
 }
 
@@ -73,7 +82,9 @@ public:
 
   /// Whether this incarnation accepts signals right now; it may end before you act on the answer.
   [[nodiscard]] bool alive() const noexcept { return detail::incarnation_alive(at_); }
+  /// A number for logs, reports and hash tables, 0 for an empty ref. Another incarnation of the place may have it again: == is exact.
   [[nodiscard]] std::uint64_t id() const noexcept { return detail::identity(at_); }
+  /// Whether it names anything; an empty one sends to nobody, and says `dead`.
   explicit operator bool() const noexcept { return at_.slot != nullptr; }
   friend bool operator==(const ref&, const ref&) = default;
 
@@ -84,6 +95,8 @@ private:
 };
 
 /// Names one incarnation of a cell whose class is not known here. What its class accepts is looked up at run time.
+///
+/// A plain value as ref is, with the same promises; every ref converts to one. Any thread may use it.
 class cell_ref {
 public:
   cell_ref() noexcept = default;
@@ -124,6 +137,8 @@ public:
 
   child() noexcept = default;
 
+  /// As ref::send, to the incarnation of this moment: order holds within each incarnation. `restarting` is over within
+  /// microseconds (or when a back-off has passed): who can not lose the signal sends it again.
   template <class T>
   send_result send(T&& value) const {
     using signal_type = std::remove_cvref_t<T>;
@@ -147,7 +162,7 @@ private:
 };
 
 struct exit_signal {
-  cell_ref from;
+  cell_ref from;  ///< the cell that has ended, or that asks this one to end; empty where that is no cell
   exit_reason why;
 };
 
@@ -158,8 +173,8 @@ struct monitor_id {
 };
 
 struct down {
-  monitor_id id;
-  cell_ref from;
+  monitor_id id;  ///< what cell::monitor returned
+  cell_ref from;  ///< the cell that has ended
   exit_reason why;
 };
 

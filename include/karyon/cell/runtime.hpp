@@ -28,7 +28,7 @@ struct supervisor_spec;
 
 /// Everything about a runtime that can be chosen. The defaults suit a program that owns its machine.
 struct runtime_options {
-  scheduler_options scheduler;
+  scheduler_options scheduler{};
   /// The machine to plan for; by default this one.
   const topology* machine = nullptr;
   /// How long the destructor waits for cells to end when asked, before it kills them.
@@ -41,11 +41,11 @@ struct runtime_options {
   /// Is given each crash report that is made, after the log. Called on the thread where the cell ended (a worker or, for an
   /// end by a heavy handler, one of a dirty pool), by any number of them at once: it should be quick, and must not block. What
   /// it throws is swallowed and counted.
-  std::function<void(const crash_report&)> on_crash;
+  std::function<void(const crash_report&)> on_crash{};
   /// Is given each supervisor report that is made (include karyon/supervise/supervisor_report.hpp), in the same way: after the
   /// log, on the supervisor's worker, by any number of workers at once. It may ask supervisors to stop or start children, as
   /// cells may; what it throws is swallowed and counted.
-  std::function<void(const supervisor_report&)> on_supervisor_report;
+  std::function<void(const supervisor_report&)> on_supervisor_report{};
 };
 
 /// Thrown where a constructor or a start can not return an error: options or a machine that do not allow it, a runtime or
@@ -158,10 +158,13 @@ struct shutdown_report {
 };
 
 /// What a thread holds of an ask it has not waited for yet.
+///
+/// Moves, and is used by one thread at a time. It may be dropped unread, and may outlive cell and runtime: a question whose cell or
+/// runtime has ended is answered with an error.
 template <class R>
 class future {
 public:
-  future() = default;
+  future() = default;  ///< Without a question: get() fails with invalid_argument.
   /// The answer to whoever holds `to` from now on.
   explicit future(detail::reply_address& to) : slot_(new detail::typed_answer_slot<R>()) {
     to = {static_cast<detail::answer_slot*>(slot_), 0, 0, detail::reply_address::kind::waiter};
@@ -177,6 +180,7 @@ public:
     if (slot_ != nullptr) slot_->drop();
   }
 
+  /// Whether get() would return at once. Never waits; for cells, too.
   [[nodiscard]] bool ready() const noexcept { return slot_ != nullptr && slot_->answered(); }
   /// Blocks up to `timeout`, then fails with `timeout`. Once: the answer is moved out. Not from a cell.
   [[nodiscard]] result<R> get(std::chrono::nanoseconds timeout) {
@@ -213,18 +217,22 @@ public:
   runtime& operator=(const runtime&) = delete;
 
   /// A new cell, unsupervised: its end is reported and otherwise concerns nobody but links and monitors.
-  /// Throws what its constructor throws. O(1); usually no system call.
+  /// Throws what its constructor throws, std::bad_alloc, and runtime_error (`closed`) once the runtime is stopping. The constructor
+  /// runs on the calling thread. O(1); usually no system call.
   template <class C, class... Args>
   ref<C> spawn(Args&&... args) {
     return spawn_at<C>(placement::near_parent(), std::forward<Args>(args)...);
   }
+  /// The same in a place of one's choice. Throws runtime_error as well: `not_found` for a worker or node that there is not.
   template <class C, class... Args>
   ref<C> spawn_at(placement where, Args&&... args) {
     return detail::handle_access::make<ref<C>>(detail::spawn_cell<C>(*core_, where, std::forward<Args>(args)...));
   }
 
   /// Asks and blocks for the answer. Errors: `timeout`; `cell_failed`, `dead`, `restarting`, `mailbox_full` at once when no
-  /// answer can come; `would_block` when called from a cell (use cell::ask there).
+  /// answer can come; `would_block` when called from a cell (use cell::ask there); what the handler answers as an error. Of a cell in
+  /// another process also `no_route`, `peer_down`, `no_credit`, `expired`, `too_large`, `closed`, `not_declared` (send_result.hpp).
+  /// A question waits in the mailbox as a signal does, in the order sent. Throws std::bad_alloc, or what copying it throws.
   template <class Handle, class T>
   [[nodiscard]] auto ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout)
       -> result<detail::answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>> {
@@ -232,7 +240,7 @@ public:
       return fail(errc::would_block, "a cell must not block its worker: use cell::ask with a continuation");
     return ask_async(whom, std::forward<T>(question)).get(timeout);
   }
-  /// Asks and returns at once; the future has the answer.
+  /// Asks and returns at once; the future has the answer, or the errors above. From cells too, which must not wait for it.
   template <class Handle, class T>
   [[nodiscard]] auto ask_async(const Handle& whom, T&& question)
       -> future<detail::answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>> {
@@ -249,10 +257,12 @@ public:
 
   /// Asks a cell to end, as Erlang's exit/2 (see cell::exit). Throws std::bad_alloc.
   void exit(const cell_ref& whom, exit_reason why);
-  /// What a cell has used; answered by the cell itself between two signals, so it may time out.
+  /// What a cell has used; answered by the cell itself between two signals, so it may time out. Errors: `timeout`, `dead`,
+  /// `cell_failed` (it ended first), `unsupported` (it is in another process), `would_block` (called from a cell).
   [[nodiscard]] result<cell_stats> inspect(const cell_ref& whom, std::chrono::nanoseconds timeout) const;
 
-  /// A new supervisor (include karyon/supervise/supervisor.hpp).
+  /// A new supervisor (include karyon/supervise/supervisor.hpp). Throws runtime_error: `invalid_argument` with the field's name for
+  /// options that can not be, `closed` once the runtime is stopping.
   supervisor supervise(const supervisor_options& options);
   supervisor supervise();
   /// A new ordered supervisor with its children (include karyon/supervise/ordered_supervisor.hpp): returns when all of them
@@ -262,8 +272,11 @@ public:
 
   /// How many workers there are, switched on or off.
   [[nodiscard]] unsigned workers() const noexcept;
+  /// NUMA nodes of the plan; at least one. placement::on_node and migrate count in them.
   [[nodiscard]] unsigned nodes() const noexcept;
+  /// Which worker was to run where; a value that does not change, and lives as long as the runtime.
   [[nodiscard]] const binding_plan& plan() const noexcept;
+  /// Sums over the workers, read while they go on: O(workers), and disturbs nobody.
   [[nodiscard]] runtime_metrics metrics() const;
   /// How long handlers take, by type: those of which there are samples or overruns, in no order. With the watch only.
   [[nodiscard]] std::vector<handler_report> handlers() const;
@@ -279,6 +292,7 @@ public:
   /// off. Nothing is lost, and the order between two cells stays. Takes effect when a worker's current handler returns, within
   /// a tick; returns at once. Errors: invalid_argument unless 1 <= n <= workers().
   result<void> set_workers(unsigned n);
+  /// How many are switched on: the n of set_workers.
   [[nodiscard]] unsigned active_workers() const noexcept;
 
   /// Moves a cell to NUMA node `node` of the plan: between two of its signals first its memory, then its home, so that from its
@@ -297,6 +311,7 @@ public:
   /// counted. From then on spawns throw and sends say `dead`. Idempotent. From a cell it aborts with a sentence.
   shutdown_report shutdown(std::chrono::milliseconds deadline);
 
+  /// For the library's other rooms; nothing of it is promised.
   [[nodiscard]] detail::runtime_core& core() noexcept { return *core_; }
 
 private:

@@ -17,6 +17,8 @@
 
 namespace karyon {
 
+class cell;
+
 /// The signals a cell class accepts: `using accepts = karyon::signals<add, total>;`. Each needs a handler `on(T)`.
 template <class... Ts>
 struct signals {
@@ -74,9 +76,22 @@ concept handles = requires(C& c, T&& m) {
 template <class C, class T>
 using handler_return = decltype(std::declval<C&>().on(std::declval<T&&>()));
 
+// Without a handler: void, so that whoever asks is told in a sentence (check_signal), and not that no function matches.
+template <class C, class T>
+struct answer_kind {
+  static_assert(
+      requires { sizeof(C); },
+      "karyon: the asked cell's class is only declared here: define it before the code that asks");
+  using type = void;
+};
+template <class C, class T>
+requires handles<C, T>
+struct answer_kind<C, T> : answer_type<std::remove_cvref_t<handler_return<C, T>>> {
+};
+
 /// What asking C a T yields.
 template <class C, class T>
-using answer_of = typename answer_type<std::remove_cvref_t<handler_return<C, T>>>::type;
+using answer_of = typename answer_kind<C, T>::type;
 
 /// A class's other behaviours, installed by cell::become; null where the class's own `on` applies.
 struct behavior_table {
@@ -351,7 +366,6 @@ struct handler_index<C, signals<Ts...>> {
     const auto found = index.find(type);
     return found != index.end() ? found->second : nullptr;
   }
-  static constexpr bool all_handled = (handles<C, Ts> && ...);
   static constexpr bool any_conflated = (has_conflation_key<C, Ts> || ...);
 };
 
@@ -368,13 +382,24 @@ constexpr bool accepts_its_high_signals() noexcept {
   }
 }
 
+// A function for each, so that the compiler's trace names the type that lacks its handler.
+template <class C, class T>
+constexpr bool check_handler() noexcept {
+  static_assert(handles<C, T>, "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
+  return true;
+}
+template <class C, class... Ts>
+constexpr bool check_handlers(signals<Ts...>) noexcept {
+  return (check_handler<C, Ts>() && ...);
+}
+
 template <class C>
 struct class_info_of {
+  static_assert(std::is_convertible_v<C*, cell*>, "karyon: a cell class derives publicly from karyon::cell");
   static_assert(
       requires { typename C::accepts; },
-      "karyon: a cell class names the signals it accepts: using accepts = karyon::signals<...>;");
-  static_assert(handler_index<C, typename C::accepts>::all_handled,
-                "karyon: each type in a cell class's `accepts` needs a public handler on(T)");
+      "karyon: a cell class names the signals it accepts, in public: using accepts = karyon::signals<...>;");
+  static_assert(check_handlers<C>(typename C::accepts{}));
   static_assert(accepts_its_high_signals<C>(),
                 "karyon: each type in a cell class's `high_priority` must be in its `accepts`");
   static_assert(

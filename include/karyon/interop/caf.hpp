@@ -112,7 +112,8 @@ private:
   caf::actor actor_;
 };
 
-/// Any CAF actor as a cell that accepts Ts: `from_caf<ping, pong>(rt, actor)`; as a `cell_ref` it is like any other.
+/// Any CAF actor as a cell that accepts Ts: `from_caf<ping, pong>(rt, actor)`; as a `cell_ref` it is like any other. Any thread.
+/// Throws as runtime::spawn. The cell keeps the actor's handle until one of them ends, and must go, or end, before the runtime does.
 template <class... Ts>
 [[nodiscard]] ref<caf_proxy<Ts...>> from_caf(runtime& rt, const caf::actor& actor) {
   return rt.spawn<caf_proxy<Ts...>>(actor);

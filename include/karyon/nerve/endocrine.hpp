@@ -32,12 +32,12 @@ class level_table;
 /// How to reach a NATS server; endocrine_options::server says which.
 struct nats_options {
   /// Of the operator's kind (a file of `nsc`), or empty.
-  std::string credentials_file;
+  std::string credentials_file{};
   /// TLS: the authority that signed the server's certificate; with a certificate and key of one's own where the server asks for it.
   /// Any of them, or a server "tls://...", turns TLS on.
-  std::string ca_file;
-  std::string certificate_file;
-  std::string key_file;
+  std::string ca_file{};
+  std::string certificate_file{};
+  std::string key_file{};
   /// Lets a server beyond the loopback be used without TLS: whoever is on the way there can then read and forge everything.
   bool plaintext_beyond_loopback = false;
   /// Signals that may wait for the bus's thread; more are refused.
@@ -62,10 +62,10 @@ struct endocrine_options {
   /// Empty: the embedded bus, within this process. "nats://host:port" or "tls://host:port", several with commas: that server.
   /// "overlay://name": no server, but the nodes (karyon::node) whose bus has that compartment's name, over their own links; the
   /// runtime's node must be there first, and nats_options say how many signals may wait and for how long.
-  std::string server;
+  std::string server{};
   /// What others call this process where it is the cause of a storm.
-  std::string process_name;
-  storm_limits storm;
+  std::string process_name{};
+  storm_limits storm{};
   /// Published signals that may be on their way to cells of this process at the same time; more are refused.
   std::uint32_t in_flight_max = 64;
   std::size_t subscriptions_max = 8'000'000;
@@ -73,8 +73,8 @@ struct endocrine_options {
   std::size_t subjects_max = 65'536;
   std::size_t payload_bytes_max = 256 << 10;
   /// Told of storms, after the log, on the thread that publishes (a worker, perhaps): must not block. What it throws is swallowed.
-  std::function<void(const storm_report&)> on_storm;
-  nats_options nats;
+  std::function<void(const storm_report&)> on_storm{};
+  nats_options nats{};
 };
 
 /// What became of a publish, at once. Everything but `accepted` means that nobody hears of it, and is counted by cause.

@@ -24,7 +24,7 @@ class node;
 /// How a node is known, and what it may use.
 struct node_options {
   /// Unique among the nodes that meet; what peers call it. Not empty.
-  std::string name;
+  std::string name{};
   /// Where it listens, whom it calls, and whom it lets in. By default nothing listens and nobody is called.
   synapse_options synapse{};
   /// The largest frame, header not included (and not above synapse_options::frame_bytes_max); what is larger is refused (`too_large`). Both

@@ -10,8 +10,8 @@ namespace karyon {
 
 /// Where another node listens.
 struct synapse_peer {
-  std::string endpoint;    ///< "ipc:///folder/name" or "tcp://host:port"
-  std::string public_key;  ///< Its public key, 64 hexadecimal digits; empty where nothing is encrypted.
+  std::string endpoint{};    ///< "ipc:///folder/name" or "tcp://host:port"
+  std::string public_key{};  ///< Its public key, 64 hexadecimal digits; empty where nothing is encrypted.
 };
 
 /// How a node speaks with others: where it listens, whom it lets in, and how much may be on its way.
@@ -22,15 +22,15 @@ struct synapse_options {
   /// Endpoints to listen on. "ipc:///folder/name": the folder must be this user's alone (mode 0700; it is made if it is not
   /// there), and only processes of this user are let in. "tcp://address:port": `*` as the port takes a free one. Beyond the
   /// loopback it needs a key.
-  std::vector<std::string> listen;
+  std::vector<std::string> listen{};
   /// Nodes to call at the start, and again whenever the link to them is lost.
-  std::vector<synapse_peer> peers;
+  std::vector<synapse_peer> peers{};
 
   /// This node's pair of keys, as `karyon keys generate` writes it; readable by its owner alone. Empty: nothing is encrypted.
-  std::string key_file;
+  std::string key_file{};
   /// The public keys that are let in: lines of 64 hexadecimal digits, a blank, and the name of the node that has the key (or `*`
   /// for any name). Needed with `key_file`.
-  std::string allow_file;
+  std::string allow_file{};
   /// Lets a node without a key listen beyond the loopback, and call there: whoever reaches the port can then read and forge
   /// everything.
   bool plaintext_beyond_loopback = false;

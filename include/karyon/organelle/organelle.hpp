@@ -19,15 +19,15 @@ namespace karyon {
 /// What a library is held to before any of it runs.
 struct load_options {
   /// SHA-256 of the file, 64 hexadecimal digits; empty: it is read from checksum_file.
-  std::string checksum;
+  std::string checksum{};
   /// As sha256sum writes it; of several lines the one with the library's name. Empty: the library's path with ".sha256" at its end.
-  std::string checksum_file;
+  std::string checksum_file{};
   /// With a key (Ed25519, raw) the library must be signed by it: see organelle_file::signed_text.
-  std::optional<std::array<std::byte, 32>> public_key;
+  std::optional<std::array<std::byte, 32>> public_key{};
   /// The raw signature, 64 bytes. Empty: the library's path with ".sig" at its end.
-  std::string signature_file;
+  std::string signature_file{};
   /// Libraries that it may need beside those of C and C++ (allowed_libraries()), by the names in its DT_NEEDED.
-  std::vector<std::string> also_allowed;
+  std::vector<std::string> also_allowed{};
   std::uint64_t bytes_max = std::uint64_t{1} << 30;
 };
 

@@ -50,7 +50,7 @@ struct watch_options {
 /// How the workers of a runtime behave. The defaults suit a runtime that owns its machine.
 struct scheduler_options {
   /// How many workers, on which units, and whether work may cross NUMA nodes.
-  binding_options binding;
+  binding_options binding{};
   /// After this many signals in a row a cell yields to the others of its worker. 1 to 1,000,000. A cell yields earlier
   /// when a tick of about half a millisecond passes while it runs.
   std::uint32_t signals_per_turn = 256;
@@ -58,7 +58,7 @@ struct scheduler_options {
   /// microseconds, so a short look pays; 0 to 10,000 us. Only some of the workers look at the same time.
   std::chrono::microseconds spin{20};
   /// What is done about handlers that take too long.
-  watch_options watch;
+  watch_options watch{};
   /// The pools for long work.
   dirty_options dirty{};
 };

@@ -46,7 +46,7 @@ struct world_options {
   /// Keeps the whole trace, not only its end.
   bool record = false;
   /// Everything else about the runtime. Its machine and the binding of workers are replaced; signals_per_turn is the most.
-  runtime_options runtime;
+  runtime_options runtime{};
 };
 
 /// How often something is expected.

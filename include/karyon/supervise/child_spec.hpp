@@ -67,6 +67,7 @@ enum class mailbox_policy : std::uint8_t {
   kept_without_last,
 };
 
+/// What a child is: a cell, or a supervisor of either kind. OTP's `type`.
 enum class child_kind : std::uint8_t { worker, supervisor };
 
 /// How one child is kept.
@@ -134,6 +135,11 @@ private:
 
 template <class C, class... Args>
 class fixed_factory final : public child_factory {
+  static_assert(std::is_constructible_v<C, const Args&...>,
+                "karyon: a child is constructed from copies of its arguments at each start: its class needs a public "
+                "constructor that takes them by value or as const references (supervisor::start_each and "
+                "child_spec::made_by make what can not be copied)");
+
 public:
   template <class... Us>
   explicit fixed_factory(const child_options& options, Us&&... args)

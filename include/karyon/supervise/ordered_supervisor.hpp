@@ -50,6 +50,7 @@ struct started_child {
   std::any info;    ///< What the constructor gave to start_info.
 };
 
+/// Whether a child of an ordered supervisor has its cell.
 enum class child_state : std::uint8_t {
   running,
   restarting,  ///< Its last restart has failed; it is tried again.
@@ -97,7 +98,7 @@ public:
   /// Forgets a child that is kept without a cell. running, restarting, not_found, closed.
   result<void> delete_child(std::string_view id);
 
-  // The same for cells: `self` is the cell that calls, `then` takes the result<...> on its thread of execution.
+  /// The same for cells: `self` is the cell that calls, `then` takes the result<...> on its thread of execution.
   template <class Then>
   void start_child(cell& self, child_spec spec, Then&& then);
   template <class Then>
@@ -110,6 +111,7 @@ public:
   /// In start order. Any thread, never waits for the supervisor's worker.
   [[nodiscard]] std::vector<child_info> children() const;
   [[nodiscard]] child_counts count() const;
+  /// What the child was started from, with its options. not_found.
   [[nodiscard]] result<child_spec> spec_of(std::string_view id) const;
   /// Handles by id; empty if there is no such child of that class. They survive restarts, so look them up once.
   template <class C>

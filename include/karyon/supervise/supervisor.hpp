@@ -49,6 +49,7 @@ public:
   child<C> start(Args&&... args) {
     return start_with<C>(child_options{}, std::forward<Args>(args)...);
   }
+  /// The same for a child that is kept in another way: restarted or not, ended, placed.
   template <class C, class... Args>
   child<C> start_with(const child_options& options, Args&&... args) {
     auto* factory = new detail::fixed_factory<C, std::decay_t<Args>...>(options, std::forward<Args>(args)...);
@@ -70,8 +71,8 @@ public:
     return start_all<C>(n, new detail::indexed_factory<C, F>(options, std::move(args_of)));
   }
 
-  /// The same with errors as values (start_failed with the constructor's type and words), and with what the constructor gave
-  /// to start_info.
+  /// start_with with errors as values, those of start, `start_failed` with the constructor's type and words, and `out_of_memory`; and with
+  /// what the constructor gave to start_info.
   template <class C, class... Args>
   result<started<C>> try_start(const child_options& options, Args&&... args) {
     started<C> s;
@@ -82,7 +83,8 @@ public:
     });
   }
   /// Starts a supervisor as a child of this one; the calling thread waits for its children to have started (not on a worker:
-  /// would_block).
+  /// would_block). Other errors as runtime::start: invalid_argument with the path of what is at fault, start_failed, and refused and
+  /// closed as start.
   result<ordered_supervisor> start_tree(const supervisor_spec& spec, const child_options& options = {});
 
   /// Ends one child for good (by its shutdown policy, its spec forgotten); does not wait. False if it is not one of ours any more.

@@ -28,6 +28,21 @@ bool parse_percentage(std::string_view text, double& fraction) {
   return true;
 }
 
+bool is_endpoint(std::string_view text) {
+  constexpr std::string_view ipc = "ipc:///";
+  constexpr std::string_view tcp = "tcp://";
+  if (text.starts_with(ipc)) {
+    return text.size() > ipc.size() && text.back() != '/';
+  }
+  const std::size_t colon = text.rfind(':');
+  if (!text.starts_with(tcp) || colon < tcp.size() || colon + 1 == text.size()) {
+    return false;
+  }
+  const std::string_view host = text.substr(tcp.size(), colon - tcp.size());
+  return host == "localhost" || host == "[::1]" ||
+         (host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string_view::npos);
+}
+
 namespace {
 
 constexpr std::int64_t us_a_second = 1'000'000;

@@ -38,6 +38,9 @@ struct colony_options {
 /// Reads "10%", "10" or "0.5%" as a fraction of 1; false unless it is a number from 0 to 100.
 [[nodiscard]] bool parse_percentage(std::string_view text, double& fraction);
 
+/// Whether colonies can meet there: "ipc:///folder/name", or "tcp://host:port" where the host is this machine's loopback.
+[[nodiscard]] bool is_endpoint(std::string_view text);
+
 /// Reads a time in UTC, "2026-11-21", "2026-11-21 18:30" or "2026-11-21T18:30:05Z", or seconds since 1970, "@1700000000", as microseconds
 /// since 1970; false for what is none.
 [[nodiscard]] bool parse_time(std::string_view text, std::int64_t& time_us);

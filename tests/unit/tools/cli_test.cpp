@@ -58,13 +58,25 @@ TEST_CASE("wrong usage gets one clear line and exit status 2") {
       std::vector<std::string>{"colony", "/usr/include", "--who-defines", ""},
       std::vector<std::string>{"colony", "/usr/include", "--as-of", "2026-11-21"},
       std::vector<std::string>{"colony", "/usr/include", "--impact", "a.h", "--as-of", "yesterday"},
-      std::vector<std::string>{"colony", "--json", "/no/such/directory"});
+      std::vector<std::string>{"colony", "--json", "/no/such/directory"},
+      std::vector<std::string>{"colony", "--join", "nowhere"},
+      std::vector<std::string>{"colony", "--join", "tcp://192.0.2.1:7000"},
+      std::vector<std::string>{"colony", "--listen", "ipc://relative/path"},
+      std::vector<std::string>{"colony", "--listen", "tcp://127.0.0.1"},
+      std::vector<std::string>{"colony", "/usr/include", "--join", "ipc:///no/such/colony"},
+      std::vector<std::string>{"colony", "--kill", "5%", "--join", "ipc:///no/such/colony"});
   const command_result r = karyon_command(arguments);
   INFO("arguments: " << (arguments.empty() ? "none" : arguments.back()) << "\nstderr: " << r.err);
   CHECK(r.status == 2);
   CHECK(r.out.empty());
   CHECK(is_one_line(r.err));
   CHECK(r.err.rfind("karyon: ", 0) == 0);
+}
+
+TEST_CASE("a complaint names the help of the command that was used wrongly") {
+  CHECK(karyon_command({"--frobnicate"}).err.find("(see karyon --help)") != std::string::npos);
+  CHECK(karyon_command({"colony", "--frobnicate"}).err.find("(see karyon colony --help)") != std::string::npos);
+  CHECK(karyon_command({"keys", "show"}).err.find("(see karyon keys show --help)") != std::string::npos);
 }
 
 TEST_CASE("version and help go to standard output and succeed") {
