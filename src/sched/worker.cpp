@@ -213,7 +213,7 @@ void worker::donate(bool also_sleepers) noexcept {
 bool worker::donate_to(worker& receiver, std::atomic<std::uint64_t>& counter) noexcept {
   // One exchange decides between donors and the receiver itself; it orders nothing, for the tasks travel through the
   // receiver's queue (push and take_all).
-  if (!receiver.hungry_.exchange(false, std::memory_order_acq_rel)) return false;
+  if (!receiver.hungry_.exchange(false, std::memory_order_relaxed)) return false;
   receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
   std::size_t n = unpinned() / 2;
   if (n > donation_max) n = donation_max;
@@ -264,7 +264,7 @@ bool worker::spin_in_turn() noexcept {
 }
 
 void worker::look_no_more() noexcept {
-  if (hungry_.exchange(false, std::memory_order_acq_rel)) domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
+  if (hungry_.exchange(false, std::memory_order_relaxed)) domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void worker::idle() {
@@ -283,7 +283,7 @@ void worker::idle() {
   if (owner_.spin_ns() >= quiet_ns && spin_for_work(quiet_ns, false)) return;
   // A hint to donors: nothing is ordered by it, and a donor that misses it looks again after its next task.
   hungry_.store(true, std::memory_order_relaxed);
-  domain_.hungry.fetch_add(1, std::memory_order_acq_rel);
+  domain_.hungry.fetch_add(1, std::memory_order_relaxed);
   const std::uint64_t due = wheel_.next_ns();
   if (!spin_in_turn()) sleep(due);
   look_no_more();
