@@ -258,8 +258,8 @@ void replica::discover(const peer& to, known_peer& p, replica_effects& fx) {
   p.pulling.reset();
   p.behind = p.asked;
   if (std::exchange(p.asked, true)) return;
-  pull fresh;
-  fresh.request = request;
+  auto fresh = std::make_unique<pull>();
+  fresh->request = request;
   p.pulling = std::move(fresh);
   fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_, request).take()});
 }

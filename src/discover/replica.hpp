@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -154,7 +153,7 @@ private:
     entries view;
     std::size_t view_count = 0;  // with how often each is there
     std::size_t view_bytes = 0;
-    std::optional<pull> pulling;
+    std::unique_ptr<pull> pulling;  // apart: few are, and each node has one of these for each other
   };
   struct frame_in;
 
