@@ -137,7 +137,7 @@ cell_block& directory::block_of(shard& s, const cell_slot* slot) {
   // 2^26 blocks are 1 TiB of cells.
   const std::uint32_t ordinal = (last_block_.fetch_add(1, std::memory_order_relaxed) + 1) * std::uint32_t{shard_count} +
                                 static_cast<std::uint32_t>(shard_index(slot));
-  auto made = std::make_unique<cell_block>(cell_block::base_of(slot), ordinal);
+  std::unique_ptr<cell_block> made(new cell_block{cell_block::base_of(slot), ordinal});
   s.blocks.add(hash_of_block(made->base), *made);
   s.owned.push_back(std::move(made));
   return *s.owned.back();

@@ -106,8 +106,14 @@ struct replica::frame_in {
 };
 
 const replica::entries* replica::of(std::uint64_t node) const noexcept {
-  const auto found = peers_.find(node);
-  return found != peers_.end() ? &found->second.view : nullptr;
+  const known_peer* const p = find(node);
+  return p != nullptr ? &p->view : nullptr;
+}
+
+std::size_t replica::place_of(std::uint64_t node) const noexcept {
+  const auto at = std::lower_bound(peers_.begin(), peers_.end(), node,
+                                   [](const numbered_peer& p, std::uint64_t wanted) { return p.node < wanted; });
+  return static_cast<std::size_t>(at - peers_.begin());
 }
 
 bool replica::apply(entries& to, const replica_op& op, std::size_t& bytes) {
@@ -131,7 +137,11 @@ bool replica::apply(entries& to, const replica_op& op, std::size_t& bytes) {
 // ---- events --------------------------------------------------------------------------------------------------------
 
 void replica::peer_up(const peer& who, replica_effects& fx) {
-  known_peer& p = peers_[who.node];
+  const std::size_t place = place_of(who.node);
+  if (place == peers_.size() || peers_[place].node != who.node) {
+    peers_.insert(peers_.begin() + static_cast<std::ptrdiff_t>(place), {who.node, std::make_unique<known_peer>()});
+  }
+  known_peer& p = *peers_[place].known;
   if (p.incarnation != who.incarnation) {
     replace(who.node, p, {}, fx);
     p = {};
@@ -141,16 +151,16 @@ void replica::peer_up(const peer& who, replica_effects& fx) {
 }
 
 void replica::peer_down(const peer& who, replica_effects& fx) {
-  const auto found = peers_.find(who.node);
-  if (found == peers_.end() || found->second.incarnation != who.incarnation) return;
-  replace(who.node, found->second, {}, fx);
-  peers_.erase(found);
+  known_peer* const p = find(who.node);
+  if (p == nullptr || p->incarnation != who.incarnation) return;
+  replace(who.node, *p, {}, fx);
+  peers_.erase(peers_.begin() + static_cast<std::ptrdiff_t>(place_of(who.node)));
 }
 
 void replica::received(const peer& from, std::span<const std::byte> bytes, replica_effects& fx) {
-  const auto found = peers_.find(from.node);
-  if (found == peers_.end() || found->second.incarnation != from.incarnation) return;  // late, of a life that is over
-  known_peer& p = found->second;
+  known_peer* const known = find(from.node);
+  if (known == nullptr || known->incarnation != from.incarnation) return;  // late, of a life that is over
+  known_peer& p = *known;
   frame_in in(bytes);
   if (!in.fine) {
     ++malformed_;
@@ -193,7 +203,9 @@ void replica::received(const peer& from, std::span<const std::byte> bytes, repli
 
 void replica::tick(replica_effects& fx) {
   std::shared_ptr<const std::vector<std::byte>> digest;
-  for (auto& [node, p] : peers_) {
+  for (const numbered_peer& one : peers_) {
+    known_peer& p = *one.known;
+    const std::uint64_t node = one.node;
     p.asked = false;
     const peer to{node, p.incarnation};
     if (p.pulling && p.pulling->begun && !std::exchange(p.pulling->moved, false)) {
@@ -229,7 +241,7 @@ void replica::local(std::span<const replica_op> ops, replica_effects& fx) {
     out.set_count(count);
     ++sequence_;
     const auto bytes = out.take();
-    for (const auto& [node, p] : peers_) fx.sends.push_back({{node, p.incarnation}, bytes});
+    for (const numbered_peer& p : peers_) fx.sends.push_back({{p.node, p.known->incarnation}, bytes});
   }
   gap.told = true;
 }
@@ -238,15 +250,15 @@ void replica::leave(replica_effects& fx) {
   own_.clear();
   own_bytes_ = 0;
   const auto bytes = writer(frame_kind::bye, epoch_, sequence_).take();
-  for (const auto& [node, p] : peers_) fx.sends.push_back({{node, p.incarnation}, bytes});
+  for (const numbered_peer& p : peers_) fx.sends.push_back({{p.node, p.known->incarnation}, bytes});
 }
 
 void replica::ask_remove(std::uint64_t node, std::string_view key, replica_effects& fx) {
-  const auto found = peers_.find(node);
-  if (found == peers_.end()) return;
+  const known_peer* const p = find(node);
+  if (p == nullptr) return;
   writer out(frame_kind::remove, epoch_, sequence_);
   out.put_key(key);
-  fx.sends.push_back({{node, found->second.incarnation}, out.take()});
+  fx.sends.push_back({{node, p->incarnation}, out.take()});
 }
 
 // ---- what follows from them ----------------------------------------------------------------------------------------
@@ -258,8 +270,8 @@ void replica::discover(const peer& to, known_peer& p, replica_effects& fx) {
   p.pulling.reset();
   p.behind = p.asked;
   if (std::exchange(p.asked, true)) return;
-  pull fresh;
-  fresh.request = request;
+  auto fresh = std::make_unique<pull>();
+  fresh->request = request;
   p.pulling = std::move(fresh);
   fx.sends.push_back({to, writer(frame_kind::discover, epoch_, sequence_, request).take()});
 }

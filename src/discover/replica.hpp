@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -127,8 +126,8 @@ public:
   [[nodiscard]] std::size_t peers() const noexcept { return peers_.size(); }
   /// 0 if it is not up.
   [[nodiscard]] std::uint64_t incarnation_of(std::uint64_t node) const noexcept {
-    const auto found = peers_.find(node);
-    return found != peers_.end() ? found->second.incarnation : 0;
+    const known_peer* const p = find(node);
+    return p != nullptr ? p->incarnation : 0;
   }
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_; }
 
@@ -154,9 +153,21 @@ private:
     entries view;
     std::size_t view_count = 0;  // with how often each is there
     std::size_t view_bytes = 0;
-    std::optional<pull> pulling;
+    std::unique_ptr<pull> pulling;  // apart: few are, and each node has one of these for each other
+  };
+  struct numbered_peer {
+    std::uint64_t node;
+    std::unique_ptr<known_peer> known;
   };
   struct frame_in;
+
+  /// Where the peer is, or where it would have to be.
+  [[nodiscard]] std::size_t place_of(std::uint64_t node) const noexcept;
+  /// Null if it is not known.
+  [[nodiscard]] known_peer* find(std::uint64_t node) const noexcept {
+    const std::size_t i = place_of(node);
+    return i < peers_.size() && peers_[i].node == node ? peers_[i].known.get() : nullptr;
+  }
 
   void discover(const peer& to, known_peer& p, replica_effects& fx);
   void ask_for_more(const peer& to, known_peer& p, replica_effects& fx);
@@ -181,7 +192,8 @@ private:
   std::uint32_t requests_;  // the last one; begins elsewhere in each life, so that answers to the one before fit none
   entries own_;
   std::size_t own_bytes_ = 0;  // not limited
-  std::map<std::uint64_t, known_peer> peers_;
+  std::vector<numbered_peer>
+      peers_;  // in the order of their nodes: found by few lines of memory, however many there are
   std::uint64_t malformed_ = 0;
 };
 

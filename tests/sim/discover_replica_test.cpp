@@ -24,7 +24,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
 }
 
 /// What a scope's table makes of the changes that it is told: it has to come out as the replica's own view.
-using table = std::map<std::uint64_t, replica::entries>;
+using table = std::vector<replica::entries>;  // by node
 
 struct sim_node {
   std::uint64_t incarnation = 1;
@@ -123,8 +123,7 @@ public:
         static const replica::entries nothing;
         const replica::entries& should = linked(i, j) ? nodes_[j].logic->own() : nothing;
         if ((known != nullptr ? *known : nothing) != should) complain(i, j, "knows something else than it has");
-        const auto told = n.seen.find(j);
-        if ((told != n.seen.end() ? told->second : nothing) != should) complain(i, j, "was told something else");
+        if (n.seen[j] != should) complain(i, j, "was told something else");
       }
     }
   }
@@ -143,7 +142,7 @@ private:
   }
   void start(std::size_t i) {
     nodes_[i].logic = std::make_unique<replica>(++epochs_, limits_);
-    nodes_[i].seen.clear();
+    nodes_[i].seen.assign(nodes_.size(), {});
   }
   template <class F>
   void event(std::size_t i, F&& f) {

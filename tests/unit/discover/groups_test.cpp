@@ -322,6 +322,24 @@ TEST_CASE("joining while the cell ends leaves no dead member behind") {
   }
 }
 
+TEST_CASE("a cell that leaves while it ends leaves once, and is nobody's member then") {
+  runtime rt(quiet());
+  auto scope = *process_groups::open(rt);
+  diary told;
+  const auto watching = rt.spawn<resident>(told);
+  REQUIRE(scope.watch("eyes", watching));
+  for (int round = 0; round < 200; ++round) {
+    const auto a = rt.spawn<resident>();
+    for (const char* group : {"eyes", "eyes", "ears"}) REQUIRE(scope.join(group, a));
+    std::thread killer([&] { rt.exit(a, exit_reason::killed()); });
+    for (const char* group : {"eyes", "ears", "eyes"}) static_cast<void>(scope.leave(group, a));
+    killer.join();
+    REQUIRE(eventually([&] { return !a.alive() && scope.groups().empty(); }));
+  }
+  REQUIRE(told.has(800));
+  CHECK(told.size() == 800);
+}
+
 TEST_CASE("cells on all workers join, leave and end at the same time, and those that live remain") {
   runtime rt(quiet(2));
   auto scope = *process_groups::open(rt);

@@ -144,6 +144,53 @@ TEST_CASE("membership is not transitive: a node that sees both sides of a split 
   for (const node* n : {&a, &b, &d}) CHECK(n->members("eyes") == 3);
 }
 
+TEST_CASE("after a three-way split has healed all nodes have the same view, whichever two meet first") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  node d(c, 3);
+  const std::array<std::pair<std::uint64_t, std::uint64_t>, 3> pairs{{{1, 2}, {1, 3}, {2, 3}}};
+  for (std::size_t first = 0; first < pairs.size(); ++first) {
+    for (const auto& [i, j] : pairs) c.connect(i, j);
+    c.pump();
+    for (const auto& [i, j] : pairs) c.split(i, j);
+    c.pump();
+    const std::string group = "eyes " + std::to_string(first);
+    for (node* n : {&a, &b, &d}) {
+      n->joined(group);
+      CHECK(n->members(group) == 1);
+    }
+    for (std::size_t k = 0; k < pairs.size(); ++k) {
+      const auto& [i, j] = pairs[(first + k) % pairs.size()];
+      c.connect(i, j);
+      c.pump();
+    }
+    for (const node* n : {&a, &b, &d}) CHECK(n->members(group) == 3);
+    for (const auto& [i, j] : pairs) c.split(i, j);
+    c.pump();
+  }
+}
+
+TEST_CASE("in a strict registry only the cell's own node takes its name away") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  auto at_a = *registry::open(a.rt, "names");
+  auto at_b = *registry::open(b.rt, "names");
+  c.connect(1, 2);
+  c.pump();
+  const auto owner = a.rt.spawn<resident>();
+  REQUIRE(at_a.add("heart", owner));
+  c.pump();
+  CHECK(at_b.remove("heart").error().code() == errc::refused);
+  c.pump();
+  CHECK(at_a.find("heart"));
+  CHECK(at_b.find("heart"));
+  REQUIRE(at_a.remove("heart"));
+  c.pump();
+  CHECK_FALSE(at_b.find("heart"));
+}
+
 TEST_CASE("after a four-way split has healed all nodes have the same view") {
   memory_colony c;
   std::vector<std::unique_ptr<node>> nodes;
