@@ -27,8 +27,9 @@ struct ball {
   std::array<std::uint64_t, 8> words{};
 };
 
-/// The far side's cell, told whom to answer.
 class near_side;
+class far_side;
+/// The far side's cell, told whom to answer.
 struct partner {
   karyon::child<near_side> of;
 };
@@ -37,6 +38,10 @@ struct begin_rally {
 };
 struct begin_stream {
   std::uint64_t items;
+};
+/// To whom each ball goes as well, whatever becomes of it there.
+struct also_to {
+  karyon::child<far_side> cell;
 };
 struct go_on {};
 struct all_there {
@@ -64,13 +69,14 @@ std::vector<std::int64_t> rally_times;
 
 class near_side : public karyon::cell {
 public:
-  using accepts = karyon::signals<begin_rally, begin_stream, go_on, ball, all_there>;
+  using accepts = karyon::signals<begin_rally, begin_stream, also_to, go_on, ball, all_there>;
   explicit near_side(karyon::child<far_side> far) : far_(far) {}
 
   void on(begin_rally asked) {
     left_ = asked.round_trips;
     hit();
   }
+  void on(also_to other) { other_ = other.cell; }
   void on(ball const&) {
     rally_times.push_back(now_ns() - hit_at_ns_);
     if (--left_ == 0) {
@@ -102,11 +108,13 @@ public:
 
 private:
   void hit() {
+    if (other_) other_->send(ball{});
     hit_at_ns_ = now_ns();
     verify(far_.send(ball{}) == karyon::send_result::accepted, "the ball was refused");
   }
 
   karyon::child<far_side> far_;
+  std::optional<karyon::child<far_side>> other_;
   std::uint64_t left_ = 0;
   std::uint64_t items_ = 0;
   std::uint64_t next_ = 0;
@@ -170,52 +178,76 @@ karyon::node_options node_at(char const* name, way by, private_folder const& fol
   return options;
 }
 
-/// The far side as the near one has it.
-struct other_side {
-  karyon::child<far_side> cell;
-  pid_t process;
+/// Another process, with the far side's cell in a node of its own.
+class far_process {
+public:
+  /// Before this process has threads.
+  far_process(char const* name, way by, work const& asked, private_folder const& folder, keys const& made)
+      : name_{name}, process_{begin_process([&] {
+          endpoint_.only_hear();
+          end_.only_hear();
+          auto& rt = start_runtime(asked);
+          karyon::node there{rt, node_at(name, by, folder, asked)};
+          auto tissue = rt.supervise({});
+          there.publish("far", tissue.start<far_side>());
+          auto const connected = there.connect({endpoint_.hear(), made.a});
+          verify(connected.has_value(), "the other process can not be called");
+          static_cast<void>(end_.hear());
+        })} {
+    endpoint_.only_say();
+    end_.only_say();
+  }
+  /// Its cell, once it is connected with `here`.
+  karyon::child<far_side> meet(karyon::node& here) const {
+    endpoint_.say(here.endpoints().front());
+    verify(here.wait_connected(name_, 30s), "no link");
+    auto far = here.find<far_side>(name_, "far", 30s);
+    for (int i = 0; !far && i < 100; ++i) {
+      std::this_thread::sleep_for(50ms);
+      far = here.find<far_side>(name_, "far", 30s);
+    }
+    verify(far.has_value(), "the other process's cell can not be found");
+    return *far;
+  }
+  void signal(int what) const { verify(::kill(process_, what) == 0, "the other process can not be signalled"); }
+  /// Lets it end, if it has not.
+  void end() const {
+    if (::kill(process_, 0) == 0 && ::waitpid(process_, nullptr, WNOHANG) == 0) end_.say("over");
+  }
+
+private:
+  char const* name_;
+  line_pipe endpoint_;
+  line_pipe end_;
+  pid_t process_;
 };
 
-/// Both processes, up to the moment where each side's cell knows the other's; then `measure` with both.
+/// Both processes, up to the moment where each side's cell knows the other's; then `measure` with both. With `third`, one more.
 template <class Measure>
-figure between_processes(way by, work const& asked, Measure const& measure) {
+figure between_processes(way by, work const& asked, Measure const& measure, bool third = false) {
   private_folder const folder;
   auto const made = by == way::curve ? make_keys(folder) : keys{};
-  line_pipe endpoint;
-  line_pipe end;
-  auto const process = begin_process([&] {
-    endpoint.only_hear();
-    end.only_hear();
-    auto& rt = start_runtime(asked);
-    karyon::node there{rt, node_at("b", by, folder, asked)};
-    auto tissue = rt.supervise({});
-    there.publish("far", tissue.start<far_side>());
-    auto const connected = there.connect({endpoint.hear(), made.a});
-    verify(connected.has_value(), "the other process can not be called");
-    static_cast<void>(end.hear());
-  });
-  endpoint.only_say();
-  end.only_say();
+  far_process const other{"b", by, asked, folder, made};
+  std::optional<far_process> one_more;
+  if (third) one_more.emplace("c", by, asked, folder, made);
   auto& rt = start_runtime(asked);
   karyon::node here{rt, node_at("a", by, folder, asked)};
-  endpoint.say(here.endpoints().front());
-  verify(here.wait_connected("b", 30s), "no link");
-  auto far = here.find<far_side>("b", "far", 30s);
-  for (int i = 0; !far && i < 100; ++i) {
-    std::this_thread::sleep_for(50ms);
-    far = here.find<far_side>("b", "far", 30s);
-  }
-  verify(far.has_value(), "the other process's cell can not be found");
+  auto const far = other.meet(here);
   auto tissue = rt.supervise({});
-  auto const near = tissue.start<near_side>(*far);
-  verify(far->send(partner{near}) == karyon::send_result::accepted, "no acquaintance");
-  auto const measured = measure(near, other_side{*far, process});
-  if (::kill(process, 0) == 0 && ::waitpid(process, nullptr, WNOHANG) == 0) end.say("over");
+  auto const near = tissue.start<near_side>(far);
+  verify(far.send(partner{near}) == karyon::send_result::accepted, "no acquaintance");
+  if (one_more) {
+    near.send(also_to{one_more->meet(here)});
+    one_more->signal(SIGSTOP);
+  }
+  auto const measured = measure(near, far, other);
+  if (one_more) one_more->signal(SIGKILL);
+  other.end();
   return measured;
 }
 
-figure roundtrip(way by, work const& asked, std::uint64_t percent) {
-  return between_processes(by, asked, [&](karyon::child<near_side> const& near, other_side const&) {
+figure roundtrip(way by, work const& asked, std::uint64_t percent, bool third = false) {
+  auto const rally = [&](karyon::child<near_side> const& near, auto const&...) {
     rally_times.reserve(asked.operations + asked.operations / 10 + 1);
     for (auto const round_trips : {asked.operations / 10 + 1, asked.operations}) {
       rally_times.clear();
@@ -224,11 +256,12 @@ figure roundtrip(way by, work const& asked, std::uint64_t percent) {
       all_arrived.await();
     }
     return figure{"us", percentile(rally_times, percent) / 1000};
-  });
+  };
+  return between_processes(by, asked, rally, third);
 }
 
 figure rate_of(way by, work const& asked) {
-  return between_processes(by, asked, [&](karyon::child<near_side> const& near, other_side const&) {
+  return between_processes(by, asked, [&](karyon::child<near_side> const& near, auto const&...) {
     std::int64_t begin = 0;
     for (auto const items : {asked.operations / 10 + 1, asked.operations}) {
       all_arrived.arm(1);
@@ -241,22 +274,21 @@ figure rate_of(way by, work const& asked) {
 }
 
 /// As many as the thread can send, whatever becomes of them: to a process that is there, stopped, there again, and killed.
-figure longest_send(work const& asked) {
-  return between_processes(way::ipc, asked, [&](karyon::child<near_side> const&, other_side const& other) {
+figure longest_send(way by, work const& asked) {
+  auto const try_all = [&](auto const&, karyon::child<far_side> const& far, far_process const& other) {
     longest_call calls;
     std::uint64_t refused = 0;
-    auto const send = [&] { refused += karyon::ok(other.cell.send(ball{{1, ~std::uint64_t{0}}})) ? 0 : 1; };
+    auto const send = [&] { refused += karyon::ok(far.send(ball{{1, ~std::uint64_t{0}}})) ? 0 : 1; };
     std::chrono::milliseconds const phase{asked.operations / 4};
     calls.make_for(phase, send);
-    verify(::kill(other.process, SIGSTOP) == 0, "it can not be stopped");
-    calls.make_for(phase, send);
-    verify(::kill(other.process, SIGCONT) == 0, "it can not go on");
-    calls.make_for(phase, send);
-    verify(::kill(other.process, SIGKILL) == 0, "it can not be killed");
-    calls.make_for(phase, send);
+    for (int const what : {SIGSTOP, SIGCONT, SIGKILL}) {
+      other.signal(what);
+      calls.make_for(phase, send);
+    }
     verify(refused != 0, "a process that is not there took everything");
     return calls.longest();
-  });
+  };
+  return between_processes(by, asked, try_all);
 }
 
 constexpr scenario scenarios[] = {
@@ -266,7 +298,9 @@ constexpr scenario scenarios[] = {
     {"ipc_rate", [](work const& asked) { return rate_of(way::ipc, asked); }},
     {"tcp_rate", [](work const& asked) { return rate_of(way::tcp, asked); }},
     {"curve_rate", [](work const& asked) { return rate_of(way::curve, asked); }},
-    {"longest_send", longest_send},
+    {"beside_stopped_p99", [](work const& asked) { return roundtrip(way::ipc, asked, 99, true); }},
+    {"longest_send", [](work const& asked) { return longest_send(way::ipc, asked); }},
+    {"longest_send_tcp", [](work const& asked) { return longest_send(way::tcp, asked); }},
 };
 
 }  // namespace

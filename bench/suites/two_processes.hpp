@@ -73,7 +73,7 @@ public:
   }
   [[nodiscard]] std::string path(char const* name) const { return path_ + "/" + name; }
   ~private_folder() {
-    for (auto const* name : {"a", "b", "a.key", "b.key", "a.allow", "b.allow"}) ::unlink(path(name).c_str());
+    for (auto const* name : {"a", "b", "c", "a.key", "b.key", "a.allow", "b.allow"}) ::unlink(path(name).c_str());
     ::rmdir(path_.c_str());
   }
   private_folder(private_folder const&) = delete;
