@@ -12,10 +12,16 @@
 namespace rhizome::detail {
 namespace {
 
-constexpr std::size_t far_ahead = 32;   // changes between a look at an entry and its use
-constexpr std::size_t near_ahead = 16;  // the same of its block
-constexpr std::size_t close_ahead = 4;  // the same of where in it an arc is marked as ended
+/// A request for a line that is far away holds the processor up until its page has been found, which takes longer than the work on a
+/// change: unless others follow it at once, which then are looked for at the same time. So they are made for so many changes in a row.
+constexpr std::size_t asked_at_once = 16;
 constexpr std::size_t collect_bytes = std::size_t{1} << 20;
+
+/// ask(i) for the changes of one group from `first` on, as far as there are that many.
+template <class Ask>
+void for_group(std::size_t first, std::size_t changes, Ask&& ask) {
+  for (std::size_t i = first, end = std::min(first + asked_at_once, changes); i < end; ++i) ask(i);
+}
 
 }  // namespace
 
@@ -41,7 +47,7 @@ bool core::grow_tables() {
 label_tables* core::make_tables(label l) {
   label_tables* there = labels[l].load(std::memory_order_relaxed);
   if (there != nullptr) return there;
-  auto fresh = std::make_unique<label_tables>(blocks, readers);
+  auto fresh = std::make_unique<label_tables>(blocks, readers, options.unique_arcs);
   vertex wanted = next_vertex.load(std::memory_order_relaxed);
   paging pages{options.huge_pages, options.numa_node};
   if (!fresh->out.reserve(options.vertices_max, pages) || !fresh->out.ensure(wanted)) return nullptr;
@@ -68,11 +74,10 @@ result<void> core::validate(transaction::state& tx) {
   found_.assign(tx.closes ? tx.ops.size() : 0, {});
   std::size_t bulk = 0;
   for (std::size_t i = 0; i < tx.ops.size(); ++i) {
-    if (i + far_ahead < tx.ops.size()) prefetch_entries(tx.ops[i + far_ahead]);
+    if (i % asked_at_once == 0) look_ahead(tx, i);
     log_entry& op = tx.ops[i];
     while (bulk < tx.bulks.size() && tx.bulks[bulk].last <= i) ++bulk;
     const auto* in_bulk = bulk < tx.bulks.size() && tx.bulks[bulk].first <= i ? &tx.bulks[bulk] : nullptr;
-    if (in_bulk != nullptr && i + near_ahead < tx.ops.size()) prefetch_living(tx.ops[i + near_ahead]);
     switch (op.kind()) {
       case change_kind::add_arc:
       case change_kind::remove_arc:
@@ -264,14 +269,40 @@ void core::prefetch_close(const log_entry& op) const noexcept {
   (symmetric() ? t->out : t->in).prefetch_close(op.target, op.source);
 }
 
+/// For the check: entries two groups ahead of change `i`, and what tells where an arc is one group ahead.
+void core::look_ahead(const transaction::state& tx, std::size_t i) const noexcept {
+  const std::size_t count = tx.ops.size();
+  auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
+  auto living = [&](std::size_t k) { prefetch_living(tx.ops[k]); };
+  if (i == 0) {
+    for_group(0, count, entries);
+    for_group(asked_at_once, count, entries);
+    if (!tx.bulks.empty()) for_group(0, count, living);
+  }
+  for_group(i + 2 * asked_at_once, count, entries);
+  if (!tx.bulks.empty()) for_group(i + asked_at_once, count, living);
+}
+
+/// For the writing: the same, and what is marked in the blocks of the group that begins.
+void core::look_further_ahead(const transaction::state& tx, std::size_t i) const noexcept {
+  const std::size_t count = tx.ops.size();
+  auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
+  auto parts = [&](std::size_t k) { prefetch_blocks(tx.ops[k], k < found_.size() ? found_[k] : found_arc{}); };
+  if (i == 0) {
+    for_group(0, count, entries);
+    for_group(asked_at_once, count, entries);
+    for_group(0, count, parts);
+  }
+  for_group(i + 2 * asked_at_once, count, entries);
+  for_group(i + asked_at_once, count, parts);
+  for_group(i, found_.size(), [&](std::size_t k) { prefetch_close(tx.ops[k]); });
+}
+
 bool core::apply(transaction::state& tx, commit_number n, time_us time) {
   static const value nothing_said;
   touched_.clear();
   for (std::size_t i = 0; i < tx.ops.size(); ++i) {
-    if (i + far_ahead < tx.ops.size()) prefetch_entries(tx.ops[i + far_ahead]);
-    if (std::size_t near = i + near_ahead; near < tx.ops.size())
-      prefetch_blocks(tx.ops[near], near < found_.size() ? found_[near] : found_arc{});
-    if (i + close_ahead < found_.size()) prefetch_close(tx.ops[i + close_ahead]);
+    if (i % asked_at_once == 0) look_further_ahead(tx, i);
     log_entry op = tx.ops[i];
     if (op.kind_and_key == 0) continue;
     const auto* datum = tx.datum_of(op);

@@ -28,7 +28,7 @@ namespace rhizome::detail {
 
 /// Both directions of one label, and how many arcs there were after each commit that changed their number.
 struct label_tables {
-  label_tables(arena& blocks, pins& readers) : out(blocks, readers), in(blocks, readers) {}
+  label_tables(arena& blocks, pins& readers, bool unique) : out(blocks, readers, unique), in(blocks, readers, unique) {}
 
   table out;
   table in;  // unused in a symmetric store
@@ -181,6 +181,8 @@ struct core {
   [[nodiscard]] const label_tables* tables_of_arc(const log_entry& op) const noexcept;
   void prefetch_living(const log_entry& op) const noexcept;
   void prefetch_close(const log_entry& op) const noexcept;
+  void look_ahead(const transaction::state& tx, std::size_t i) const noexcept;
+  void look_further_ahead(const transaction::state& tx, std::size_t i) const noexcept;
   void publish() noexcept;
   void show() noexcept;    // makes what was applied visible
   void settle() noexcept;  // what follows on it

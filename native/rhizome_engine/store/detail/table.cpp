@@ -64,12 +64,12 @@ std::uint32_t table::find(vertex v, vertex target) {
     for (std::uint32_t i = 0; i < p.count; ++i)
       if (ends == nullptr || load_end(ends->at()[i]) == newest_commit) hub->insert(b.targets()[i], i);
   }
-  return hub->find(target);
+  return position_in(*hub, target);
 }
 
 hub_index* table::hub_of(vertex v, const placed& p) noexcept {
   if (p.count < hub_degree) return nullptr;  // dropped whenever a block becomes shorter
-  std::uint32_t number = hub_numbers_.find(v);
+  std::uint32_t number = hub_numbers_.find_only(v);
   return number == none ? nullptr : &hubs_[number];
 }
 
@@ -150,7 +150,7 @@ void table::prefetch_tail(vertex v, vertex target) const noexcept {
   __builtin_prefetch(tail, 1);
   __builtin_prefetch(tail + begins_offset(e.shape), 1);
   if (p.count < hub_degree) return;
-  std::uint32_t number = hub_numbers_.find(v);
+  std::uint32_t number = hub_numbers_.find_only(v);
   if (number != none) hubs_[number].prefetch(target);
 }
 
@@ -166,7 +166,7 @@ void table::prefetch_find(vertex v, vertex target) const noexcept {
       __builtin_prefetch(b->targets() + i - 1);
     return;
   }
-  std::uint32_t number = hub_numbers_.find(v);
+  std::uint32_t number = hub_numbers_.find_only(v);
   if (number != none) hubs_[number].prefetch(target);
 }
 
@@ -176,15 +176,15 @@ void table::prefetch_close(vertex v, vertex target) const noexcept {
   const ends_stripe* ends = arena_.at<ends_stripe>(block(p)->ends.load(std::memory_order_relaxed));
   __builtin_prefetch(ends, 1);
   if (p.count < hub_degree) return;
-  std::uint32_t number = hub_numbers_.find(v);
-  std::uint32_t position = number == none ? none : hubs_[number].find(target);
+  std::uint32_t number = hub_numbers_.find_only(v);
+  std::uint32_t position = number == none ? none : position_in(hubs_[number], target);
   if (position != none) __builtin_prefetch(&ends->at()[position], 1);
 }
 
 // --- table: changing ---------------------------------------------------------------------------------------------------------
 
 void table::drop_index(vertex v) {
-  std::uint32_t number = hub_numbers_.find(v);
+  std::uint32_t number = hub_numbers_.find_only(v);
   if (number == none) return;
   free_hubs_.reserve(hubs_.size());
   hubs_[number].release();

@@ -24,6 +24,14 @@ public:
   void insert(vertex target, std::uint32_t position);
   /// The last inserted position of `target`; none.
   [[nodiscard]] std::uint32_t find(vertex target) const noexcept;
+  /// The same where it has been inserted once: a look at fewer slots.
+  [[nodiscard]] std::uint32_t find_only(vertex target) const noexcept {
+    if (size_ == 0) return none;
+    const std::uint64_t* all = slots();
+    for (std::size_t i = home(target); all[i] != 0; i = (i + 1) & (size_ - 1))
+      if (static_cast<vertex>(all[i] >> 32) == target) return static_cast<std::uint32_t>(all[i]) - 1;
+    return none;
+  }
   void erase(vertex target, std::uint32_t position) noexcept;
   /// Empty, and without slots.
   void release();
@@ -59,7 +67,9 @@ public:
   static constexpr std::uint32_t apart_min = 16;
   static constexpr std::uint32_t none = hub_index::none;
 
-  table(arena& blocks, pins& readers) : arena_(blocks), pins_(readers), hub_numbers_(blocks) {}
+  /// `unique`: an arc is there once at a time.
+  table(arena& blocks, pins& readers, bool unique)
+      : arena_(blocks), pins_(readers), unique_(unique), hub_numbers_(blocks) {}
   [[nodiscard]] bool reserve(vertex vertices_max, paging pages);
   [[nodiscard]] bool ensure(vertex vertices) { return entries_.ensure(vertices); }
   [[nodiscard]] const vertex_entry* entries() const noexcept { return entries_.data(); }
@@ -162,6 +172,10 @@ private:
   static void widen(valid_column& column, const interval& valid) noexcept;
   void retire_block(const placed& p);
   void retire_batch(ref batch);
+  /// Where `target` is, by the index of a hub.
+  [[nodiscard]] std::uint32_t position_in(const hub_index& hub, vertex target) const noexcept {
+    return unique_ ? hub.find_only(target) : hub.find(target);
+  }
   /// v's index, where it has one and `p` is its word.
   [[nodiscard]] hub_index* hub_of(vertex v, const placed& p) noexcept;
   [[nodiscard]] hub_index& make_index(vertex v, std::size_t count);
@@ -171,6 +185,7 @@ private:
 
   arena& arena_;
   pins& pins_;
+  const bool unique_;
   growing_array<vertex_entry> entries_;
   hub_index hub_numbers_;  // vertex -> number in hubs_
   std::vector<hub_index> hubs_;
