@@ -53,6 +53,8 @@ KARYON_API void end_role(cell_slot& s) noexcept;
 
 /// task::run of every cell.
 void run_cell(task* t, worker& w);
+/// scheduler::look_into.
+void look_into_cell(task& t) noexcept;
 /// The same in a runtime that has an observer.
 KARYON_API void run_observed_cell(task* t, worker& w);
 /// Ends the running cell. The slot is not the caller's afterwards.

@@ -459,6 +459,10 @@ void run_cell(task* t, worker& w) {
   run_turn<false, false, false, false>(slot, w, here);
 }
 
+void look_into_cell(task& t) noexcept {
+  if (t.run == &run_cell) prefetch_for_write(cell_slot::of(&t).pending_tail);
+}
+
 void run_observed_cell(task* t, worker& w) {
   cell_slot& slot = cell_slot::of(t);
   if (slot.has(cell_slot::keeps_last) || slot.has(cell_slot::particular))

@@ -122,6 +122,7 @@ runtime_core::runtime_core(runtime& owner, const runtime_options& options)
   scheduler_ = std::make_unique<scheduler>(plan_for(options), options.scheduler, std::move(hooks));
   scheduler_->user = this;
   scheduler_->run_away = &run_away_cell;
+  scheduler_->look_into = &look_into_cell;
   reports_ = std::make_unique<report_desk>(options_, *scheduler_);
   states_ = std::make_unique<worker_state[]>(scheduler_->size());
   slabs_ = std::make_unique<slab_store>(slab_nodes(scheduler_->plan()), &initialise_slot, this);

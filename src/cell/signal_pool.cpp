@@ -6,6 +6,7 @@
 #include <atomic>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include <karyon/cell/detail/signal.hpp>
 
@@ -15,7 +16,7 @@ namespace karyon::detail {
 
 namespace {
 
-using node = signal_cache::free_signal_node;
+using group = signal_cache::free_signal_group;
 
 constexpr std::uint32_t depot_nodes = 64;  // NUMA nodes told apart; beyond that they share
 constexpr std::size_t classes = signal_cache::bytes_max / signal_cache::step + 1;
@@ -23,8 +24,8 @@ constexpr std::size_t classes = signal_cache::bytes_max / signal_cache::step + 1
 /// Free signals of one size on one NUMA node that no thread's cache has.
 struct depot {
   std::mutex mutex;
-  node* batches = nullptr;  // full ones, linked by next_batch
-  node* loose = nullptr;    // single ones, from threads that ended
+  group* batches = nullptr;  // full ones, linked by next_batch
+  group* loose = nullptr;    // single ones, from threads that ended
 };
 
 depot& depot_of(std::uint32_t numa_node, std::size_t size_class) noexcept {
@@ -74,7 +75,7 @@ std::uint32_t node_of_this_thread() noexcept {
 std::atomic<std::uint32_t> highest_node{0};
 
 /// A steady flow from one node to another leaves its memory there: before fresh memory is carved it is fetched back.
-bool take_batch_of_other_node(std::uint32_t mine, std::size_t size_class, node*& out) noexcept {
+bool take_batch_of_other_node(std::uint32_t mine, std::size_t size_class, group*& out) noexcept {
   for (std::uint32_t n = 0; n <= highest_node.load(std::memory_order_relaxed); ++n) {
     if (n == mine) continue;
     depot& d = depot_of(n, size_class);
@@ -135,51 +136,43 @@ signal_cache::~signal_cache() {
       d.batches = m.spare;
     }
     while (m.loaded != nullptr) {
-      node* n = m.loaded;
-      m.loaded = n->next;
-      n->next = d.loose;
-      d.loose = n;
+      void* const one = m.members != 0 ? members_of(m.loaded)[--m.members] : pop_first(m, c);
+      d.loose = ::new (one) group{d.loose, nullptr};
     }
     m = {};
   }
 }
 
-void* signal_cache::refill(std::size_t size_class) {
+void signal_cache::load_batch(magazine& m, std::size_t size_class, group* first) noexcept {
+  m.loaded = first;
+  m.groups = groups_of_batch(size_class);
+  m.members = m.room = members_max(size_class);
+}
+
+void signal_cache::refill(std::size_t size_class) {
   magazine& m = magazines_[size_class];
-  if (m.spare != nullptr) {
-    m.loaded = m.spare;
-    m.spare = nullptr;
-    m.count = batch;
-  } else {
-    depot& d = depot_of(node_, size_class);
-    {
-      const std::lock_guard lock(d.mutex);
-      if (d.batches != nullptr) {
-        m.loaded = d.batches;
-        d.batches = m.loaded->next_batch;
-        m.count = batch;
-      } else {
-        while (d.loose != nullptr && m.count < batch) {
-          node* n = d.loose;
-          d.loose = n->next;
-          n->next = m.loaded;
-          m.loaded = n;
-          ++m.count;
-        }
-      }
+  if (m.spare != nullptr) return load_batch(m, size_class, std::exchange(m.spare, nullptr));
+  const std::size_t bytes = size_class * step;
+  depot& d = depot_of(node_, size_class);
+  {
+    const std::lock_guard lock(d.mutex);
+    if (group* const first = d.batches; first != nullptr) {
+      d.batches = first->next_batch;
+      return load_batch(m, size_class, first);
     }
-    if (m.loaded == nullptr && take_batch_of_other_node(node_, size_class, m.loaded)) m.count = batch;
-    if (m.loaded == nullptr) {
-      const std::size_t bytes = size_class * step;
-      std::byte* memory = chunks_of(node_).take(bytes * batch);
-      for (std::uint32_t i = batch; i-- > 0;) m.loaded = ::new (memory + i * bytes) node{m.loaded, nullptr};
-      m.count = batch;
+    for (std::uint32_t i = 0; d.loose != nullptr && i < batch; ++i) {
+      group* const one = d.loose;
+      d.loose = one->next;
+      release(one, bytes);
     }
   }
-  node* n = m.loaded;
-  m.loaded = n->next;
-  --m.count;
-  return n;
+  if (m.loaded != nullptr) return;
+  if (group* first = nullptr; take_batch_of_other_node(node_, size_class, first)) {
+    return load_batch(m, size_class, first);
+  }
+  const std::uint32_t all = groups_of_batch(size_class) * (members_max(size_class) + 1);
+  std::byte* memory = chunks_of(node_).take(bytes * all);
+  for (std::uint32_t i = all; i-- > 0;) release(memory + i * bytes, bytes);
 }
 
 void signal_cache::make_room(std::size_t size_class) noexcept {
@@ -192,7 +185,7 @@ void signal_cache::make_room(std::size_t size_class) noexcept {
   }
   m.spare = m.loaded;
   m.loaded = nullptr;
-  m.count = 0;
+  m.groups = 0;
 }
 
 void* signal_cache::allocate_uncached(std::size_t bytes) {
@@ -200,9 +193,9 @@ void* signal_cache::allocate_uncached(std::size_t bytes) {
   depot& d = depot_of(0, c);
   {
     const std::lock_guard lock(d.mutex);
-    if (node* n = d.loose; n != nullptr) {
-      d.loose = n->next;
-      return n;
+    if (group* const one = d.loose; one != nullptr) {
+      d.loose = one->next;
+      return one;
     }
   }
   return chunks_of(0).take(c * step);
@@ -211,7 +204,7 @@ void* signal_cache::allocate_uncached(std::size_t bytes) {
 void signal_cache::release_uncached(void* memory, std::size_t bytes) noexcept {
   depot& d = depot_of(0, size_class(bytes));
   const std::lock_guard lock(d.mutex);
-  d.loose = ::new (memory) node{d.loose, nullptr};
+  d.loose = ::new (memory) group{d.loose, nullptr};
 }
 
 void* allocate_signal(std::size_t bytes) {

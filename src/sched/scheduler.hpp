@@ -116,6 +116,8 @@ public:
   void* user = nullptr;
   /// Runs a turn that was pushed to a dirty pool, on the pool's thread; set before start().
   void (*run_away)(task* t) noexcept = nullptr;
+  /// Asks for what running a task will read first, beside its own lines, which are here or on their way; set before start().
+  void (*look_into)(task& t) noexcept = nullptr;
 
   [[nodiscard]] dirty_pools& dirty() const noexcept { return *dirty_; }
   /// A pool could not start a thread, for the reason `code` (errno). Any thread; the first call is passed on.

@@ -155,8 +155,7 @@ task* worker::pick_elsewhere() noexcept {
       if (task* t = taken_) {
         taken_ = t->next;
         ++taken_count_;
-        if (taken_ != nullptr) taken_->prefetch();
-        if (const std::ptrdiff_t step = taken_sequence_.next(t); step != 0) t->prefetch_at(tasks_ahead * step);
+        if (taken_ != nullptr) look_ahead(*t);
         return t;
       }
     } else if (source_ == 1) {
@@ -171,6 +170,15 @@ task* worker::pick_elsewhere() noexcept {
     }
   }
   return nullptr;
+}
+
+void worker::look_ahead(const task& now) noexcept {
+  taken_->prefetch();
+  // Only along the list: behind its end there is what its pusher, who comes from there, is writing at this moment.
+  const std::ptrdiff_t step = taken_sequence_.next(taken_);
+  if (step == 0) return;
+  now.prefetch_at(tasks_ahead * step);
+  if (owner_.look_into != nullptr) owner_.look_into(*taken_);
 }
 
 void worker::after_tick() {

@@ -146,6 +146,8 @@ private:
   [[nodiscard]] task* pick_high() noexcept;
   [[nodiscard]] task* pick_elsewhere() noexcept;
   [[nodiscard]] task* pick_in_rounds() noexcept;
+  /// Asks for what the tasks behind `now` in `taken_`, of which there is one, will touch.
+  void look_ahead(const task& now) noexcept;
   /// What others could have of it, but for what is in `taken_` and the inboxes.
   [[nodiscard]] std::size_t unpinned() const noexcept { return queue_.size() + again_.size(); }
   [[nodiscard]] task* pop_unpinned() noexcept {
