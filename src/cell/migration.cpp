@@ -167,7 +167,7 @@ void discard_request(signal* s, errc code, const exit_reason& why) noexcept {
   destroy_signal(self);
 }
 
-constexpr signal_ops request_ops{&run_request, &discard_request, "karyon::migrate", true, false, true};
+constexpr signal_ops migrate_ops{&run_request, &discard_request, "karyon::migrate", true, false, true};
 
 }  // namespace
 
@@ -178,7 +178,7 @@ result<void> check_node(runtime_core& core, std::uint32_t node) {
                                    std::to_string(nodes) + (nodes == 1 ? " node, node 0" : " nodes, counted from 0"));
 }
 
-migration_request::migration_request(std::uint32_t to) noexcept : signal(&request_ops), node(to) {}
+migration_request::migration_request(std::uint32_t to) noexcept : signal(&migrate_ops), node(to) {}
 
 void return_pages(cell_slot& s) noexcept {
   runtime_core& core = core_of(&s);

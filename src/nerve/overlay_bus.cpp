@@ -18,9 +18,9 @@ namespace {
 constexpr std::size_t book_max = 4096;
 constexpr std::size_t held_max = 16;
 constexpr std::uint64_t call_again_ns = 5'000'000'000;
-constexpr std::chrono::seconds tick_every{1};
+constexpr std::chrono::seconds look_every{1};
 
-void put(std::vector<std::byte>& to, std::uint64_t v, unsigned bytes) {
+void append(std::vector<std::byte>& to, std::uint64_t v, unsigned bytes) {
   for (unsigned i = 0; i < bytes; ++i) to.push_back(static_cast<std::byte>(v >> (8 * i)));
 }
 
@@ -42,11 +42,11 @@ bool can_be_called(std::string_view endpoint) noexcept {
 std::vector<std::byte> encode_envelope(const overlay_envelope& e) {
   std::vector<std::byte> out;
   out.reserve(1 + e.places.size() * 64 + e.message.size());
-  put(out, e.places.size(), 1);
+  append(out, e.places.size(), 1);
   for (const overlay_envelope::place& p : e.places) {
-    put(out, p.who.node, 8);
-    put(out, p.who.incarnation, 8);
-    put(out, p.endpoint.size(), 1);
+    append(out, p.who.node, 8);
+    append(out, p.who.incarnation, 8);
+    append(out, p.endpoint.size(), 1);
     for (const char c : p.endpoint) out.push_back(static_cast<std::byte>(c));
   }
   out.insert(out.end(), e.message.begin(), e.message.end());
@@ -176,7 +176,7 @@ void overlay_bus::hand_over(std::string_view broadcast) noexcept {
 
 void overlay_bus::run() {
   std::unique_lock lock(mutex_);
-  auto next_tick = std::chrono::steady_clock::now() + tick_every;
+  auto next_tick = std::chrono::steady_clock::now() + look_every;
   while (!stopping_) {
     if (!outgoing_.empty()) {
       queued q = std::move(outgoing_.front());
@@ -207,7 +207,7 @@ void overlay_bus::run() {
       changed_.wait_until(lock, next_tick);
     }
     if (std::chrono::steady_clock::now() < next_tick) continue;
-    next_tick = std::chrono::steady_clock::now() + tick_every;
+    next_tick = std::chrono::steady_clock::now() + look_every;
     lock.unlock();
     sink_.tick();
     lock.lock();

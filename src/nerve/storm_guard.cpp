@@ -26,7 +26,7 @@ namespace detail {
 
 namespace {
 
-std::uint64_t mixed(std::uint64_t x) noexcept {  // the finaliser of MurmurHash3
+std::uint64_t finalised(std::uint64_t x) noexcept {  // the finaliser of MurmurHash3
   x ^= x >> 33u;
   x *= 0xff51afd7ed558ccdu;
   x ^= x >> 33u;
@@ -60,7 +60,7 @@ std::string heaviest_sender::name() const { return to_string(sender_name{id_, {t
 
 std::optional<token_bucket::answer> sender_meters::take(std::uint64_t sender, std::uint64_t now_ns) noexcept {
   if (limit_.per_second == 0) return token_bucket::answer::given;
-  const std::uint64_t hash = mixed(sender);
+  const std::uint64_t hash = finalised(sender);
   part& p = parts_[hash % parts_.size()];
   const bounded_lock lock(p.mutex);
   if (!lock) return std::nullopt;

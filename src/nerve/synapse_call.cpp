@@ -13,7 +13,6 @@ namespace karyon::detail {
 
 namespace {
 
-constexpr std::uint64_t ns_per_ms = 1'000'000;
 constexpr std::uint64_t first_pause_ns = 50 * ns_per_ms;
 constexpr std::uint64_t longest_pause_ns = 1000 * ns_per_ms;
 constexpr int longest_answer_bytes = 256;

@@ -17,7 +17,6 @@ namespace karyon::detail {
 
 namespace {
 
-constexpr std::uint64_t ns_per_ms = 1'000'000;
 constexpr std::uint64_t greet_again_ns = 100 * ns_per_ms;
 constexpr int good_bye_ms = 100;
 /// Greetings that one connection is given. Each is at most 257 KiB long; a peer needs a few.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -22,6 +23,12 @@
 namespace karyon::detail {
 
 struct link;
+
+inline constexpr std::uint64_t ns_per_ms = 1'000'000;
+
+[[nodiscard]] inline std::uint64_t ns_of(std::chrono::nanoseconds time) noexcept {
+  return static_cast<std::uint64_t>(time.count());
+}
 
 /// One number of several, as good as surely another one for each other several.
 [[nodiscard]] inline std::uint64_t mixed(std::initializer_list<std::uint64_t> parts) noexcept {

@@ -32,11 +32,8 @@ constexpr std::uint64_t first_call_event = 16;
 /// A message gets no further frame beyond this; a single frame may be longer.
 constexpr std::size_t message_bytes = 64 * 1024;
 
-constexpr std::uint64_t ns_per_ms = 1'000'000;
 constexpr std::uint64_t sweep_ns = 1000 * ns_per_ms;
 constexpr std::size_t routes_max = 8192;
-
-std::uint64_t ns_of(std::chrono::nanoseconds time) noexcept { return static_cast<std::uint64_t>(time.count()); }
 
 int ms_of(std::chrono::milliseconds time) noexcept { return static_cast<int>(time.count()); }
 

@@ -15,8 +15,6 @@ namespace karyon::detail {
 
 namespace {
 
-std::uint64_t ns_of(std::chrono::nanoseconds time) noexcept { return static_cast<std::uint64_t>(time.count()); }
-
 /// How long a stream may take nothing while ZeroMQ's connections say that the peer lives. More than any break that those survive.
 std::chrono::milliseconds unanswered_max(const synapse_options& options) noexcept {
   return std::max<std::chrono::milliseconds>(std::chrono::seconds{10}, 10 * options.silence_max);

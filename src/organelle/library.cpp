@@ -14,10 +14,6 @@ namespace karyon::detail {
 
 namespace {
 
-tl::unexpected<load_error> refuse(load_refusal cause, std::string message) {
-  return tl::unexpected<load_error>(load_error(cause, std::move(message)));
-}
-
 /// The loader gives back the library that it has under a name already, also if the descriptor of that number is another file by now.
 bool is_loaded_name(const std::string& name) noexcept {
   void* const known = ::dlopen(name.c_str(), RTLD_LAZY | RTLD_NOLOAD);

@@ -14,10 +14,6 @@ namespace detail {
 
 namespace {
 
-tl::unexpected<load_error> refuse(load_refusal cause, std::string message) {
-  return tl::unexpected<load_error>(load_error(cause, std::move(message)));
-}
-
 std::string_view last_part(std::string_view path) noexcept {
   return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
 }

@@ -17,10 +17,6 @@ namespace {
 // In Linux since 6.3; the C library may be older.
 constexpr unsigned exec_flag = 0x10U;
 
-tl::unexpected<load_error> refuse(load_refusal cause, std::string message) {
-  return tl::unexpected<load_error>(load_error(cause, std::move(message)));
-}
-
 std::string reason(int number) { return std::generic_category().message(number); }
 
 load_result<descriptor> open_regular(const std::string& path, std::uint64_t bytes_max) {

@@ -11,6 +11,10 @@
 
 namespace karyon::detail {
 
+[[nodiscard]] inline tl::unexpected<load_error> refuse(load_refusal cause, std::string message) {
+  return tl::unexpected<load_error>(load_error(cause, std::move(message)));
+}
+
 /// A descriptor that is closed with it.
 class descriptor {
 public:

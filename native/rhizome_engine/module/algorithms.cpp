@@ -179,20 +179,19 @@ std::uint64_t changes_in_window(const karyon_call* call) {
 constexpr karyon_cost ten_passes{5'000, 15'000, KARYON_NO_ARGUMENT, 0, &whole_graph};
 constexpr karyon_cost one_pass{5'000, 1'500, KARYON_NO_ARGUMENT, 0, &whole_graph};
 constexpr karyon_cost many_passes{5'000, 200'000, KARYON_NO_ARGUMENT, 0, &whole_graph};
-constexpr karyon_cost by_log{5'000, 5'000, KARYON_NO_ARGUMENT, 0, &changes_in_window};
-constexpr karyon_cost unknown{5'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
+constexpr karyon_cost by_window{5'000, 5'000, KARYON_NO_ARGUMENT, 0, &changes_in_window};
 
-constexpr std::array functions{
+constexpr std::array algorithm_rows{
     karyon_function{"pagerank", "ruUIFFUB", "cu", &start_pagerank, ten_passes, KARYON_RUN_AUTO, KARYON_RESUMABLE},
     karyon_function{"bfs", "ruUIu", "cu", &start_bfs, one_pass, KARYON_RUN_AUTO, KARYON_RESUMABLE},
     karyon_function{"components", "ruUI", "cu", &start_components, one_pass, KARYON_RUN_AUTO, KARYON_RESUMABLE},
     karyon_function{"triangles", "ruUI", "u", &start_triangles, many_passes, KARYON_RUN_AUTO, KARYON_RESUMABLE},
     karyon_function{"khop", "ruUIvuU", "v", &start_khop, unknown, KARYON_RUN_AUTO, KARYON_RESUMABLE},
-    karyon_function{"earliest_arrival", "ruuuu", "cu", &start_arrival, by_log, KARYON_RUN_AUTO, KARYON_RESUMABLE},
+    karyon_function{"earliest_arrival", "ruuuu", "cu", &start_arrival, by_window, KARYON_RUN_AUTO, KARYON_RESUMABLE},
 };
 
 }  // namespace
 
-std::span<const karyon_function> algorithm_functions() noexcept { return functions; }
+std::span<const karyon_function> algorithm_functions() noexcept { return algorithm_rows; }
 
 }  // namespace rhizome::module

@@ -205,7 +205,7 @@ std::uint64_t shorter_list(const karyon_call* call) {
 }
 
 /// The arcs of a vertex that goes.
-std::uint64_t arcs_of(const karyon_call* call) {
+std::uint64_t arcs_there(const karyon_call* call) {
   return estimated([call]() -> std::uint64_t {
     const auto t = used_transaction::of(call, 0);
     const auto v = number<vertex>(call, 1, "the vertex");
@@ -213,17 +213,17 @@ std::uint64_t arcs_of(const karyon_call* call) {
   });
 }
 
-constexpr karyon_cost short_one{300, 0, KARYON_NO_ARGUMENT, 0, nullptr};
+constexpr karyon_cost short_change{300, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost by_count{300, 6'000, 1, 0, nullptr};
 constexpr karyon_cost by_bytes{500, 1'000, 2, 0, nullptr};
 // Vectors of sixteen from memory; each arc of a vertex that goes is a change of its own.
 constexpr karyon_cost by_scan{300, 500, KARYON_NO_ARGUMENT, 0, &shorter_list};
-constexpr karyon_cost by_arcs{2'000, 150'000, KARYON_NO_ARGUMENT, 0, &arcs_of};
+constexpr karyon_cost by_arcs{2'000, 150'000, KARYON_NO_ARGUMENT, 0, &arcs_there};
 constexpr karyon_cost by_changes{2'000, 150'000, KARYON_NO_ARGUMENT, 0, &changes_of};
 
-constexpr std::array functions{
-    karyon_function{"name_label", "rv", "u", &name_label, short_one, KARYON_RUN_INLINE, 0},
-    karyon_function{"name_property", "rv", "u", &name_property, short_one, KARYON_RUN_INLINE, 0},
+constexpr std::array change_rows{
+    karyon_function{"name_label", "rv", "u", &name_label, short_change, KARYON_RUN_INLINE, 0},
+    karyon_function{"name_property", "rv", "u", &name_property, short_change, KARYON_RUN_INLINE, 0},
     karyon_function{"add_vertices", "ru", "u", &add_vertices, by_count, KARYON_RUN_AUTO, 0},
     karyon_function{"remove_vertex", "ru", "", &remove_vertex, by_arcs, KARYON_RUN_AUTO, 0},
     karyon_function{"add_arc", "ruuuII", "", &add_arc, by_scan, KARYON_RUN_AUTO, 0},
@@ -231,7 +231,7 @@ constexpr std::array functions{
     karyon_function{"remove_arcs", "ruvB", "", &remove_arcs, by_bytes, KARYON_RUN_AUTO, 0},
     karyon_function{"remove_arc", "ruuu", "", &remove_arc, by_scan, KARYON_RUN_AUTO, 0},
     karyon_function{"set_valid", "ruuuII", "", &set_valid, by_scan, KARYON_RUN_AUTO, 0},
-    karyon_function{"set_property", "ruu...", "", &set_property, short_one, KARYON_RUN_INLINE, 0},
+    karyon_function{"set_property", "ruu...", "", &set_property, short_change, KARYON_RUN_INLINE, 0},
     karyon_function{"set_arc_property", "ruuuu...", "", &set_arc_property, by_scan, KARYON_RUN_AUTO, 0},
     karyon_function{"commit", "r", "u", &commit, by_changes, KARYON_RUN_AUTO, 0},
     karyon_function{"commit_durable", "r", "u", &commit_durable, by_changes, KARYON_RUN_DIRTY_IO, 0},
@@ -239,6 +239,6 @@ constexpr std::array functions{
 
 }  // namespace
 
-std::span<const karyon_function> change_functions() noexcept { return functions; }
+std::span<const karyon_function> change_functions() noexcept { return change_rows; }
 
 }  // namespace rhizome::module

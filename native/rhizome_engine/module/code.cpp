@@ -361,14 +361,12 @@ karyon_status impact(karyon_call* call) {
   });
 }
 
-constexpr karyon_cost few_us{2'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost some_us{20'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
-constexpr karyon_cost some_ms{2'000'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 // By bench/run organelle (1 to 2 GB/s) and bench/run rhizome (a node every 4 bytes, 1.5 million nodes a second).
 constexpr karyon_cost scanning{2'000, 1'000, 0, 0, nullptr};
 constexpr karyon_cost parsing{50'000, 200'000, 0, 0, nullptr};
 
-constexpr std::array functions{
+constexpr std::array code_rows{
     karyon_function{"scan_json", "v", "v", &scan_json, scanning, KARYON_RUN_AUTO, 0},
     karyon_function{"scan_c", "vB", "v", &scan_c, scanning, KARYON_RUN_AUTO, 0},
     karyon_function{"parse", "vv", "r", &parse_text, parsing, KARYON_RUN_AUTO, 0},
@@ -394,6 +392,6 @@ constexpr std::array functions{
 
 }  // namespace
 
-std::span<const karyon_function> code_functions() noexcept { return functions; }
+std::span<const karyon_function> code_functions() noexcept { return code_rows; }
 
 }  // namespace rhizome::module

@@ -127,12 +127,10 @@ karyon_status memory(karyon_call* call) {
   });
 }
 
-constexpr karyon_cost few_us{2'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
-// A store reserves addresses and touches its first tables.
-constexpr karyon_cost some_ms{2'000'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost copying{20'000, 1'000, 1, 0, nullptr};
 
-constexpr std::array functions{
+constexpr std::array graph_rows{
+    // A store reserves addresses and touches its first tables.
     karyon_function{"make", "UBB", "r", &make, some_ms, KARYON_RUN_AUTO, 0},
     karyon_function{"open", "vUBB", "ruu", &open, some_ms, KARYON_RUN_DIRTY_IO, 0},
     karyon_function{"checkpoint", "r", "u", &checkpoint, some_ms, KARYON_RUN_DIRTY_IO, 0},
@@ -147,6 +145,6 @@ constexpr std::array functions{
 
 }  // namespace
 
-std::span<const karyon_function> graph_functions() noexcept { return functions; }
+std::span<const karyon_function> graph_functions() noexcept { return graph_rows; }
 
 }  // namespace rhizome::module

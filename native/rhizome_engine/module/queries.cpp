@@ -189,13 +189,12 @@ karyon_status run_query(karyon_call* call) {
   });
 }
 
-constexpr karyon_cost unknown{5'000, 0, KARYON_NO_ARGUMENT, 0, nullptr};
-constexpr std::array functions{
+constexpr std::array query_rows{
     karyon_function{"query", "rVvVB", "Cu", &run_query, unknown, KARYON_RUN_AUTO, KARYON_RESUMABLE},
 };
 
 }  // namespace
 
-std::span<const karyon_function> query_functions() noexcept { return functions; }
+std::span<const karyon_function> query_functions() noexcept { return query_rows; }
 
 }  // namespace rhizome::module

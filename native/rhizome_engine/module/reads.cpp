@@ -285,7 +285,7 @@ constexpr karyon_cost short_one{200, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost by_degree{300, 1'000, KARYON_NO_ARGUMENT, 0, &arcs_of};
 constexpr karyon_cost by_log{2'000, 100'000, KARYON_NO_ARGUMENT, 0, &changes_between};
 
-constexpr std::array functions{
+constexpr std::array read_rows{
     karyon_function{"degree", "ruuUUI", "u", &degree, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"neighbours", "ruuUUI", "v", &neighbours, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"contains", "ruuuU", "b", &contains, by_degree, KARYON_RUN_AUTO, 0},
@@ -305,6 +305,6 @@ constexpr std::array functions{
 
 }  // namespace
 
-std::span<const karyon_function> read_functions() noexcept { return functions; }
+std::span<const karyon_function> read_functions() noexcept { return read_rows; }
 
 }  // namespace rhizome::module

@@ -16,7 +16,7 @@ namespace karyon::tools {
 
 namespace {
 
-using detail::file_descriptor;
+using karyon::detail::file_descriptor;
 
 constexpr std::size_t probe_bytes = 8192;  // where git and grep look for a NUL, too
 constexpr std::size_t step_bytes = 65536;

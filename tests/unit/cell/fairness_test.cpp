@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint64_t backlog = 50'000;
 
 struct step {};
-struct hold {};
+struct pause {};
 
 /// Works for as long as it is told to, without a pause.
 void work_for(std::chrono::microseconds time) {
@@ -19,7 +19,7 @@ void work_for(std::chrono::microseconds time) {
   }
 }
 
-struct scene {
+struct long_queue {
   door begin;
   door held;
   door served;
@@ -30,9 +30,9 @@ struct scene {
 /// Has a long backlog; each step takes a while until the other cell has been served.
 class busy : public cell {
 public:
-  using accepts = signals<hold, step, get>;
-  busy(scene& s, std::chrono::microseconds a_step) : scene_(&s), a_step_(a_step) {}
-  void on(hold) {
+  using accepts = signals<pause, step, get>;
+  busy(long_queue& s, std::chrono::microseconds a_step) : scene_(&s), a_step_(a_step) {}
+  void on(pause) {
     scene_->held.open();
     scene_->begin.pass();
   }
@@ -43,31 +43,31 @@ public:
   bool on(get) { return true; }
 
 private:
-  scene* scene_;
+  long_queue* scene_;
   std::chrono::microseconds a_step_;
 };
 
 class guest : public cell {
 public:
   using accepts = signals<ping>;
-  explicit guest(scene& s) : scene_(&s) {}
+  explicit guest(long_queue& s) : scene_(&s) {}
   void on(ping) {
     scene_->done_when_served = scene_->done;
     scene_->served.open();
   }
 
 private:
-  scene* scene_;
+  long_queue* scene_;
 };
 
 std::uint64_t steps_before_the_guest(std::uint32_t signals_per_turn, std::chrono::microseconds a_step) {
-  scene s;
+  long_queue s;
   runtime_options options = quiet(1);
   options.scheduler.signals_per_turn = signals_per_turn;
   runtime rt(options);
   const auto b = rt.spawn<busy>(s, a_step);
   const auto g = rt.spawn<guest>(s);
-  b.send(hold{});
+  b.send(pause{});
   s.held.pass();
   for (std::uint64_t i = 0; i < backlog; ++i) b.send(step{});
   g.send(ping{});
@@ -285,7 +285,7 @@ TEST_CASE("cells that wake each other all the time do not starve one that never 
 }
 
 TEST_CASE("the time in handlers of a busy cell grows, and that of an idle one does not") {
-  scene s;
+  long_queue s;
   runtime rt(quiet());
   const auto b = rt.spawn<busy>(s, 2ms);
   const auto idle = rt.spawn<busy>(s, 2ms);

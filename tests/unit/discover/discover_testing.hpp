@@ -23,6 +23,13 @@
 
 namespace karyon::tests {
 
+/// Ends it, and waits until its end is known.
+inline void end(runtime& rt, const cell_ref& who) {
+  const witness w(rt, who);
+  rt.exit(who, exit_reason::killed());
+  REQUIRE_FALSE(w.end().empty());
+}
+
 /// Joins, watches and counts for a test. `quit` ends it normally, a number other than 0 with an exception.
 class resident : public cell {
 public:

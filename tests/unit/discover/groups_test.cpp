@@ -14,13 +14,6 @@ using names = std::vector<std::string>;
 
 namespace {
 
-/// Ends it, and waits until its end is known.
-void end(runtime& rt, const cell_ref& who) {
-  const witness w(rt, who);
-  rt.exit(who, exit_reason::killed());
-  REQUIRE_FALSE(w.end().empty());
-}
-
 std::size_t count(const process_groups& g, std::string_view group) { return g.members(group).size(); }
 
 /// A payload whose end calls the scope.

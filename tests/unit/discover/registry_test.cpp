@@ -15,12 +15,6 @@ using names = std::vector<std::string>;
 
 namespace {
 
-void end(runtime& rt, const cell_ref& who) {
-  const witness w(rt, who);
-  rt.exit(who, exit_reason::killed());
-  REQUIRE_FALSE(w.end().empty());
-}
-
 /// Gives itself a name while it is constructed.
 class named : public cell {
 public:

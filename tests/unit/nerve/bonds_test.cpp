@@ -47,8 +47,6 @@ private:
   diary* diary_;
 };
 
-child<counter> found(two_nodes& two) { return two.a.find<counter>("b", "counter", long_time).value(); }
-
 }  // namespace
 
 TEST_CASE("a monitor hears of the end of a cell on another node, with its reason") {

@@ -91,4 +91,10 @@ private:
   karyon::ref<counter> guest_;
 };
 
+/// The one of node b, as node a finds it.
+template <class Nodes>
+[[nodiscard]] karyon::child<counter> found(Nodes& two) {
+  return two.a.template find<counter>("b", "counter", karyon::tests::long_time).value();
+}
+
 }  // namespace nerve_tests

@@ -16,12 +16,6 @@ using karyon::tests::eventually;
 using karyon::tests::long_time;
 using karyon::tests::two_nodes;
 
-namespace {
-
-child<counter> found(two_nodes& two) { return two.a.find<counter>("b", "counter", long_time).value(); }
-
-}  // namespace
-
 TEST_CASE("a cell that a node has published is found, told and asked from another") {
   two_nodes two;
   auto tissue = two.rt_b.supervise();

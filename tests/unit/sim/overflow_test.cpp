@@ -26,7 +26,7 @@ struct value {
 struct command {
   int number;
 };
-struct question {};
+struct how_many {};
 struct burst {
   int size;
 };
@@ -44,17 +44,17 @@ struct book {
 template <overflow Policy, bool Lanes, bool Heavy = false>
 class store : public cell {
 public:
-  using accepts = signals<value, command, question>;
+  using accepts = signals<value, command, how_many>;
   static constexpr std::size_t mailbox_limit = 5;
   static constexpr overflow mailbox_overflow = Policy;
-  using high_priority = std::conditional_t<Lanes, signals<command, question>, signals<>>;
-  using dirty_cpu = std::conditional_t<Heavy, signals<value, question>, signals<>>;
+  using high_priority = std::conditional_t<Lanes, signals<command, how_many>, signals<>>;
+  using dirty_cpu = std::conditional_t<Heavy, signals<value, how_many>, signals<>>;
   static int conflation_key(const value& v) noexcept { return v.key; }
   void on(value) {}
   void on(command c) {
     if (c.number % 31 == 0) throw c.number;
   }
-  int on(question) { return 1; }
+  int on(how_many) { return 1; }
 };
 
 template <class C>
@@ -68,7 +68,7 @@ public:
       ++book_->sent;
       if (sent_ % 5 == 0) {
         ++book_->questions;
-        ask(whom, question{}, 1h, [this](const result<int>&) { ++book_->answers; });
+        ask(whom, how_many{}, 1h, [this](const result<int>&) { ++book_->answers; });
       } else if (sent_ % 3 == 0) {
         whom.send(command{sent_});
       } else {
@@ -216,18 +216,18 @@ struct inquiry {};
 /// Two that overrun each other, and wait for each other in coroutines meanwhile.
 class inquirer : public cell {
 public:
-  using accepts = signals<job, question, inquiry, ref<inquirer>>;
+  using accepts = signals<job, how_many, inquiry, ref<inquirer>>;
   static constexpr std::size_t mailbox_limit = 8;
   static constexpr bool slow_when_full = true;
   explicit inquirer(tally& t) : tally_(&t) {}
   void on(ref<inquirer> other) { other_ = other; }
   void on(job) {}
-  int on(question) { return 1; }
+  int on(how_many) { return 1; }
   task<> on(inquiry) {
     for (int n = 0; n < 50; ++n) {
       other_.send(job{});
       other_.send(job{});
-      static_cast<void>(co_await ask(other_, question{}, 1h));
+      static_cast<void>(co_await ask(other_, how_many{}, 1h));
       ++tally_->sent;
     }
   }

@@ -20,7 +20,7 @@ struct hop {
   std::uint64_t number = 0;
   std::uint32_t left = 0;
 };
-struct begin {
+struct set_out {
   std::uint32_t hops = 0;
 };
 struct beat {};
@@ -34,11 +34,11 @@ struct account {
 
 class member : public cell {
 public:
-  using accepts = signals<next_is, begin, hop, beat>;
+  using accepts = signals<next_is, set_out, hop, beat>;
   explicit member(account& a) : account_(&a) {}
   void on_start() { send_every(self(this), beat{}, 1ms); }
   void on(const next_is& n) { next_ = n.next; }
-  void on(begin b) { next_.send(hop{sent_++, b.hops - 1}); }
+  void on(set_out b) { next_.send(hop{sent_++, b.hops - 1}); }
   void on(hop h) {
     ++account_->hops;
     if (h.number != expected_++) ++account_->disordered;
@@ -73,7 +73,7 @@ TEST_CASE("in any order of events, switched-off workers and migrations lose, dou
     }
     for (std::size_t i = 0; i < ring.size(); ++i) ring[i].send(next_is{ring[(i + 1) % ring.size()]});
     constexpr std::uint32_t hops = 60;
-    for (const auto& c : ring) c.send(begin{hops});
+    for (const auto& c : ring) c.send(set_out{hops});
     while (a.finished < ring.size()) {
       for (std::uint64_t steps = w.random().below(20); steps > 0 && w.step(); --steps) {
       }
@@ -106,7 +106,7 @@ TEST_CASE("a simulated worker that is switched off runs only what is pinned to i
     std::vector<ref<member>> ring;
     for (std::uint32_t i = 0; i < 6; ++i) ring.push_back(rt.spawn<member>(a));
     for (std::size_t i = 0; i < ring.size(); ++i) ring[i].send(next_is{ring[(i + 1) % ring.size()]});
-    for (const auto& c : ring) c.send(begin{10});
+    for (const auto& c : ring) c.send(set_out{10});
     w.run();
     CHECK(a.finished == 6);
     for (const auto& c : ring) CHECK(rt.inspect(c, 1s).value().worker == 0);

@@ -17,7 +17,7 @@ using tests::question;
 
 namespace {
 
-constexpr auto timer_tick = nanoseconds(1 << 19);
+constexpr auto wheel_tick = nanoseconds(1 << 19);
 
 struct beat {};
 struct set_off {
@@ -80,19 +80,19 @@ TEST_CASE("a periodic timer has not drifted by a nanosecond after ten thousand p
     world w(5);
     score s;
     start_metronome(w, s, {period});
-    w.advance(10'000 * period + timer_tick);
+    w.advance(10'000 * period + wheel_tick);
     REQUIRE(s.beats.size() >= 10'000);
     std::size_t wrong = 0;
     for (std::size_t k = 0; k < s.beats.size(); ++k) {
       const heard& b = s.beats[k];
       const nanoseconds due = s.began + static_cast<std::int64_t>(k + 1) * period;
-      if (b.at - b.late != due || b.late < 0ns || b.late >= timer_tick) ++wrong;
+      if (b.at - b.late != due || b.late < 0ns || b.late >= wheel_tick) ++wrong;
     }
     CHECK(wrong == 0);
     const runtime_metrics m = w.runtime().metrics();
     CHECK(m.timers_fired == s.beats.size());
     CHECK(m.timer_lateness[0] == s.beats.size());
-    CHECK(m.timer_lateness_max < timer_tick);
+    CHECK(m.timer_lateness_max < wheel_tick);
     CHECK(m.timer_periods_skipped == 0);
   }
 }
@@ -107,7 +107,7 @@ TEST_CASE("periods shorter than a tick are all there, in time") {
   CHECK(s.beats.size() <= 10'000);
   for (std::size_t k = 0; k < s.beats.size(); ++k) {
     REQUIRE(s.beats[k].at - s.beats[k].late == s.began + static_cast<std::int64_t>(k + 1) * 100us);
-    REQUIRE(s.beats[k].late < timer_tick);
+    REQUIRE(s.beats[k].late < wheel_tick);
   }
 }
 
@@ -117,7 +117,7 @@ TEST_CASE(
     world w(one_worker(seed));
     score s;
     const auto m = start_metronome(w, s, {10ms});
-    w.advance(100ms + timer_tick);
+    w.advance(100ms + wheel_tick);
     m.send(nap{1s});
     w.advance(2s);
     for (std::size_t k = 0; k < s.beats.size(); ++k) {
@@ -137,7 +137,7 @@ TEST_CASE("a periodic timer that skips sends one signal for the periods that it 
     world w(one_worker(seed));
     score s;
     const auto m = start_metronome(w, s, {10ms, missed_periods::skipped});
-    w.advance(100ms + timer_tick);
+    w.advance(100ms + wheel_tick);
     m.send(nap{1s});
     w.advance(2s);
     std::int64_t last = 0;
@@ -180,7 +180,7 @@ TEST_CASE("lateness counts the wait in the mailbox too") {
   REQUIRE(s.beats.size() == 1);
   CHECK(s.beats[0].at - s.beats[0].late == s.began + 1s);
   CHECK(s.beats[0].late >= 70ms);
-  CHECK(w.runtime().metrics().timer_lateness_max < timer_tick);
+  CHECK(w.runtime().metrics().timer_lateness_max < wheel_tick);
   held_back.end();
 }
 
@@ -220,7 +220,7 @@ public:
   void on(thrown t) {
     ball& b = act_->balls[t.index];
     const nanoseconds late = world_->now() - b.due;
-    if (b.cancelled || b.caught || late < 0ns || late != lateness() || late >= timer_tick) ++act_->wrong;
+    if (b.cancelled || b.caught || late < 0ns || late != lateness() || late >= wheel_tick) ++act_->wrong;
     b.caught = true;
   }
 
@@ -254,7 +254,7 @@ TEST_CASE("whatever a cell starts and cancels, each timer is cancelled or fires,
       j.send(juggle{});
       w.advance(nanoseconds(static_cast<std::int64_t>(w.random().below(40'000'000))));
     }
-    w.advance(2s + timer_tick);
+    w.advance(2s + wheel_tick);
     REQUIRE(a.balls.size() > 10'000);
     REQUIRE(a.wrong == 0);
     std::size_t settled = 0;

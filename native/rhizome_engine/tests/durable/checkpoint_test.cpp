@@ -16,7 +16,6 @@ using namespace rhizome::tests;
 
 namespace {
 
-const std::string home = "/store";
 constexpr image_section numbers{7, 4};
 constexpr image_section letters{9, 1};
 constexpr image_section nothing{3, 16};

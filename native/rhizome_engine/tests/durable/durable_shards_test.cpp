@@ -20,7 +20,6 @@ using namespace rhizome::tests;
 
 namespace {
 
-const std::string home = "/graph";
 constexpr std::uint64_t seed = 7;
 
 durable_shards_options on_disk(disk& on) {

@@ -17,7 +17,6 @@ using namespace rhizome::tests;
 
 namespace {
 
-const std::string home = "/store";
 constexpr std::uint64_t seed = 11;
 
 durable_options on_disk(disk& on) {

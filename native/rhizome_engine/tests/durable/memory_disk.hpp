@@ -14,6 +14,9 @@
 
 namespace rhizome::tests {
 
+/// A folder for it.
+inline const std::string home = "/store";
+
 /// A disk with one directory, in memory, which can fail at the n-th change, and lose power: then of what was not synced any sectors are
 /// there and others not, and of the changes of names the first few.
 class memory_disk final : public disk {

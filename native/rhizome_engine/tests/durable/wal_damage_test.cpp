@@ -16,7 +16,6 @@ using namespace rhizome::tests;
 
 namespace {
 
-const std::string home = "/store";
 const std::string first_segment = home + "/0000000001.wal";
 
 struct written_log {

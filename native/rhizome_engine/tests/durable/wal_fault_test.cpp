@@ -15,8 +15,6 @@ using namespace rhizome::tests;
 
 namespace {
 
-const std::string home = "/store";
-
 struct run_result {
   std::vector<kept_commit> appended;  // given to the log, whatever came of it
   commit_number acknowledged = 0;

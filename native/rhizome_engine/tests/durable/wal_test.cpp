@@ -14,8 +14,6 @@ using namespace rhizome::tests;
 
 namespace {
 
-const std::string home = "/store";
-
 std::unique_ptr<wal> new_log(disk& on, wal_options options = {}) {
   auto made = wal::create(on, home, some_store, 0, 1'700'000'000'000'000, options);
   REQUIRE(made);

@@ -204,10 +204,10 @@ struct heard {
   std::atomic<int> numbers{0};
 };
 
-class listener : public cell {
+class hearer : public cell {
 public:
   using accepts = signals<rumour, at_home>;
-  explicit listener(heard& h) : heard_(&h) {}
+  explicit hearer(heard& h) : heard_(&h) {}
   void on(const rumour& r) {
     for (const std::int32_t n : r.numbers) heard_->numbers += n;
     ++heard_->rumours;
@@ -227,13 +227,13 @@ public:
 struct gossips : two_dwellings {
   explicit gossips(std::string_view scope = "scope")
       : at_a(*process_groups::open(rt_a, scope)), at_b(*process_groups::open(rt_b, scope)) {}
-  ref<listener> join_a(std::string_view group) {
-    const auto r = rt_a.spawn<listener>(heard_a);
+  ref<hearer> join_a(std::string_view group) {
+    const auto r = rt_a.spawn<hearer>(heard_a);
     REQUIRE(at_a.join(group, r));
     return r;
   }
-  ref<listener> join_b(std::string_view group) {
-    const auto r = rt_b.spawn<listener>(heard_b);
+  ref<hearer> join_b(std::string_view group) {
+    const auto r = rt_b.spawn<hearer>(heard_b);
     REQUIRE(at_b.join(group, r));
     return r;
   }
@@ -334,7 +334,7 @@ TEST_CASE("a cell that was found by its name on another node can be sent to, in 
   auto at_a = *registry::open(t.rt_a, "names");
   auto at_b = *registry::open(t.rt_b, "names");
   auto tissue = t.rt_b.supervise({});
-  const auto heart = tissue.start<listener>(std::ref(t.heard_b));
+  const auto heart = tissue.start<hearer>(std::ref(t.heard_b));
   REQUIRE(at_b.add("heart", heart));
   REQUIRE(eventually([&] { return at_a.find("heart").has_value(); }));
   const member m = at_a.find("heart").value();

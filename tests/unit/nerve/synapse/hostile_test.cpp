@@ -22,9 +22,6 @@ using namespace karyon::tests;
 
 namespace {
 
-constexpr peer_id a_id{11, 100};
-constexpr peer_id b_id{22, 200};
-
 /// A node under attack, and a healthy peer whose link must not notice.
 struct besieged {
   besieged() : a(a_id, at("a")), b(b_id, at("b")) {

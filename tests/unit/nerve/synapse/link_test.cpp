@@ -10,9 +10,6 @@ using namespace karyon::tests;
 
 namespace {
 
-constexpr peer_id a_id{11, 100};
-constexpr peer_id b_id{22, 200};
-
 synapse_options on(const std::string& endpoint) {
   synapse_options o = patient();
   o.listen = {endpoint};

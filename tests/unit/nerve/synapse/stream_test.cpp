@@ -22,9 +22,6 @@ using namespace karyon::tests;
 
 namespace {
 
-constexpr peer_id a_id{11, 100};
-constexpr peer_id b_id{22, 200};
-
 /// Each link is hot at once, and idle soon.
 synapse_options eager() {
   synapse_options o = patient();

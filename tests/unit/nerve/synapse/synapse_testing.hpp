@@ -19,6 +19,9 @@ namespace karyon::tests {
 
 using namespace detail;
 
+inline constexpr peer_id a_id{11, 100};
+inline constexpr peer_id b_id{22, 200};
+
 /// Writes down what it is told. `gate`: while it is shut, received() does not return.
 class recorder : public transport_sink {
 public:

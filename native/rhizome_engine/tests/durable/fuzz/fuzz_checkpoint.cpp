@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::uint64_t seed = 5;
 constexpr commit_number commits = 12;
-const std::string home = "/store";
 const std::string path = home + '/' + checkpoint_name(commits);
 
 memory_disk::bytes whole_checkpoint() {

@@ -17,7 +17,6 @@ using namespace rhizome::tests;
 namespace {
 
 constexpr store_identity identity{{1}, 2};
-const std::string home = "/store";
 const std::string path = home + "/0000000001.wal";
 
 void require(bool holds) {
