@@ -74,7 +74,7 @@ result<void> core::validate(transaction::state& tx) {
   found_.assign(tx.closes ? tx.ops.size() : 0, {});
   std::size_t bulk = 0;
   for (std::size_t i = 0; i < tx.ops.size(); ++i) {
-    if (i % asked_at_once == 0) look_ahead(tx, i);
+    look_ahead(tx, i);
     log_entry& op = tx.ops[i];
     while (bulk < tx.bulks.size() && tx.bulks[bulk].last <= i) ++bulk;
     const auto* in_bulk = bulk < tx.bulks.size() && tx.bulks[bulk].first <= i ? &tx.bulks[bulk] : nullptr;
@@ -274,6 +274,12 @@ void core::look_ahead(const transaction::state& tx, std::size_t i) const noexcep
   const std::size_t count = tx.ops.size();
   auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
   auto living = [&](std::size_t k) { prefetch_living(tx.ops[k]); };
+  if (!tx.closes) {  // what is only appended to touches so little that one change at a time is faster
+    if (i + 2 * asked_at_once < count) entries(i + 2 * asked_at_once);
+    if (!tx.bulks.empty() && i + asked_at_once < count) living(i + asked_at_once);
+    return;
+  }
+  if (i % asked_at_once != 0) return;
   if (i == 0) {
     for_group(0, count, entries);
     for_group(asked_at_once, count, entries);
@@ -288,6 +294,12 @@ void core::look_further_ahead(const transaction::state& tx, std::size_t i) const
   const std::size_t count = tx.ops.size();
   auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
   auto parts = [&](std::size_t k) { prefetch_blocks(tx.ops[k], k < found_.size() ? found_[k] : found_arc{}); };
+  if (!tx.closes) {
+    if (i + 2 * asked_at_once < count) entries(i + 2 * asked_at_once);
+    if (i + asked_at_once < count) parts(i + asked_at_once);
+    return;
+  }
+  if (i % asked_at_once != 0) return;
   if (i == 0) {
     for_group(0, count, entries);
     for_group(asked_at_once, count, entries);
@@ -302,7 +314,7 @@ bool core::apply(transaction::state& tx, commit_number n, time_us time) {
   static const value nothing_said;
   touched_.clear();
   for (std::size_t i = 0; i < tx.ops.size(); ++i) {
-    if (i % asked_at_once == 0) look_further_ahead(tx, i);
+    look_further_ahead(tx, i);
     log_entry op = tx.ops[i];
     if (op.kind_and_key == 0) continue;
     const auto* datum = tx.datum_of(op);
