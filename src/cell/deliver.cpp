@@ -199,7 +199,7 @@ inline send_result deliver_seen(cell_slot& slot, std::uint64_t seen, signal* s, 
 thread_local constinit sequence_guess receivers __attribute__((tls_model("initial-exec")));
 #endif
 
-constexpr std::ptrdiff_t sends_ahead = 4;
+constexpr std::ptrdiff_t sends_ahead = 8;
 
 /// To a thread outside, a receiver that it has not just sent to is likely far away, and idle: its lines come at the same time, and
 /// as our own, not one after the other and first to be read. From one that is being flooded the second line would be stolen.
