@@ -26,6 +26,7 @@ public:
   explicit stage(std::uint32_t eyes, std::uint32_t eyes_at_once = 100) {
     ground_.files.assign(eyes, "/no/such/file.h");
     colony_ground* const ground = &ground_;
+    ground_.groups = karyon::process_groups::open(host_, "colony", karyon::scope_reach::this_node).value();
     ground_.eyes = host_.supervise().start_each<eye>(
         eyes, [ground](std::size_t i) { return std::tuple(ground, static_cast<file_id>(i)); });
     lead_ = host_.spawn<conductor>(&ground_, eyes_at_once);

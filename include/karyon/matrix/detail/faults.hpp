@@ -38,9 +38,8 @@ auto as_errors(F&& f) -> typename as_result<std::invoke_result_t<F&>>::type {
       return f();
     }
 #ifdef __GLIBCXX__
-  } catch (
-      const abi::
-          __forced_unwind&) {  // the user's code ends its thread (pthread_exit): that must go on, or the process ends
+    // The user's code ends its thread (pthread_exit): that must go on, or the process ends.
+  } catch (const abi::__forced_unwind&) {
     throw;
 #endif
   } catch (...) {
