@@ -159,12 +159,13 @@ private:
   bool call(F&& f) noexcept;
   /// False if the listener could not be told all; it is to be told again.
   [[nodiscard]] bool reconcile(service& s);
-  /// False if the listener is to be told of the frame's peer first, and could not be: it is held.
+  /// False if the listener is to be told of the frame's peer first, and could not be: it is held, or lost where there is no room, and
+  /// the peer is to be told of again.
   [[nodiscard]] bool deliver(arrival a);
-  void hand_over(service& s, arrival a);
+  [[nodiscard]] bool hand_over(service& s, arrival a);
   void hold(service& s, arrival a) noexcept;
   [[nodiscard]] bool is_up(const arrival& a);
-  void deliver_held(service& s);
+  [[nodiscard]] bool deliver_held(service& s);
   void deliver_signal(service& to, const arrival& a);
   void lose(const arrival& a) noexcept;
   void say_absent(const peer_id& to, std::uint64_t service) noexcept;
