@@ -310,7 +310,7 @@ bool node_services::call(F&& f) noexcept {
     return true;
   } catch (...) {
     counts_.failed.fetch_add(1, std::memory_order_relaxed);
-    log(log_level::err, "a service between nodes has thrown, and goes on");
+    if (complaints_.allow(monotonic_ns())) log(log_level::err, "a service between nodes has thrown, and goes on");
     return false;
   }
 }
@@ -391,7 +391,9 @@ bool node_services::reconcile(service& s) {
       continue;
     }
     const peer gone{i->first, i->second.incarnation};
-    if (i->second.told && !call([&] { s.listener->peer_down(gone); })) {
+    // Also of whom it could not take in: a part of it may be there. That is said once.
+    const bool is_told = !(i->second.told || i->second.owed) || call([&] { s.listener->peer_down(gone); });
+    if (i->second.told && !is_told) {
       all_told = false;
       ++i;
       continue;
