@@ -55,7 +55,7 @@ public:
 
   /// The peer has this service, or may have: bytes for it are sent from now on. After open(), once for each that is up already.
   virtual void peer_up(const peer& who) = 0;
-  /// Nothing comes from that incarnation any more. Before peer_up of its next one.
+  /// Nothing comes from that incarnation any more. Before peer_up of its next one. Also for one whose peer_up has thrown.
   virtual void peer_down(const peer& who) = 0;
   /// Between peer_up and peer_down; the bytes are the network's again when the call returns.
   virtual void received(const peer& from, std::span<const std::byte> bytes) = 0;

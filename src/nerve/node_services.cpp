@@ -310,7 +310,7 @@ bool node_services::call(F&& f) noexcept {
     return true;
   } catch (...) {
     counts_.failed.fetch_add(1, std::memory_order_relaxed);
-    log(log_level::err, "a service between nodes has thrown, and goes on");
+    if (complaints_.allow(monotonic_ns())) log(log_level::err, "a service between nodes has thrown, and goes on");
     return false;
   }
 }
@@ -380,6 +380,7 @@ bool node_services::reconcile(service& s) {
     const std::lock_guard lock(mutex_);
     now = up_;
   }
+  deferred_discards after_the_calls;  // of what was held; as in deliver()
   const std::lock_guard calling(s.calling);
   if (s.closed) return true;
   bool all_told = true;
@@ -390,7 +391,9 @@ bool node_services::reconcile(service& s) {
       continue;
     }
     const peer gone{i->first, i->second.incarnation};
-    if (i->second.told && !call([&] { s.listener->peer_down(gone); })) {
+    // Also of whom it could not take in: a part of it may be there. That is said once.
+    const bool is_told = !(i->second.told || i->second.owed) || call([&] { s.listener->peer_down(gone); });
+    if (i->second.told && !is_told) {
       all_told = false;
       ++i;
       continue;
@@ -406,8 +409,7 @@ bool node_services::reconcile(service& s) {
     p.owed = !p.told;
     all_told = all_told && p.told;
   }
-  deliver_held(s);
-  return all_told && s.held.empty();
+  return deliver_held(s) && all_told;
 }
 
 bool node_services::deliver(arrival a) {
@@ -428,17 +430,17 @@ bool node_services::deliver(arrival a) {
     lose(a);
     return true;
   }
-  const std::size_t before = s->held.size();
-  hand_over(*s, std::move(a));
-  return s->held.size() == before;
+  return hand_over(*s, std::move(a));
 }
 
 /// What comes before the listener knows its sender waits until it does; so does all that comes behind it.
-void node_services::hand_over(service& s, arrival a) {
+bool node_services::hand_over(service& s, arrival a) {
   const auto found = s.known.find(a.from.node);
   if (found == s.known.end() || !(found->second == presence{a.from.incarnation, a.turn})) {
     // The listener could not be told yet that its sender is up, or that the link before is over; or this link is over.
-    return is_up(a) ? hold(s, std::move(a)) : lose(a);
+    const bool waits = is_up(a);
+    waits ? hold(s, std::move(a)) : lose(a);
+    return !waits;
   }
   presence& whose = found->second;
   const peer from = as_peer(a.from);
@@ -446,7 +448,10 @@ void node_services::hand_over(service& s, arrival a) {
     whose.told = call([&] { s.listener->peer_up(from); });
     whose.owed = !whose.told;
   }
-  if (whose.owed) return hold(s, std::move(a));
+  if (whose.owed) {
+    hold(s, std::move(a));
+    return false;
+  }
   if (a.absent) {
     if (whose.told) whose.told = !call([&] { s.listener->peer_down(from); });
   } else if (!a.is_signal) {
@@ -454,6 +459,7 @@ void node_services::hand_over(service& s, arrival a) {
   } else if (!call([&] { deliver_signal(s, a); })) {
     counts_.signals_lost.fetch_add(1, std::memory_order_relaxed);
   }
+  return true;
 }
 
 bool node_services::is_up(const arrival& a) {
@@ -474,11 +480,13 @@ void node_services::hold(service& s, arrival a) noexcept {
 }
 
 /// In the order in which they came; some may have to wait on.
-void node_services::deliver_held(service& s) {
+bool node_services::deliver_held(service& s) {
   std::deque<arrival> held;
   held.swap(s.held);
   s.held_bytes = 0;
-  for (arrival& a : held) hand_over(s, std::move(a));
+  bool all_told = true;
+  for (arrival& a : held) all_told = hand_over(s, std::move(a)) && all_told;
+  return all_told;
 }
 
 /// Once for all cells of this node that it is for.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cell/peer_channel.hpp"
+#include "core/rate_limit.hpp"
 #include "nerve/frame.hpp"
 #include "nerve/transport.hpp"
 
@@ -159,12 +160,13 @@ private:
   bool call(F&& f) noexcept;
   /// False if the listener could not be told all; it is to be told again.
   [[nodiscard]] bool reconcile(service& s);
-  /// False if the listener is to be told of the frame's peer first, and could not be: it is held.
+  /// False if the listener is to be told of the frame's peer first, and could not be: it is held, or lost where there is no room, and
+  /// the peer is to be told of again.
   [[nodiscard]] bool deliver(arrival a);
-  void hand_over(service& s, arrival a);
+  [[nodiscard]] bool hand_over(service& s, arrival a);
   void hold(service& s, arrival a) noexcept;
   [[nodiscard]] bool is_up(const arrival& a);
-  void deliver_held(service& s);
+  [[nodiscard]] bool deliver_held(service& s);
   void deliver_signal(service& to, const arrival& a);
   void lose(const arrival& a) noexcept;
   void say_absent(const peer_id& to, std::uint64_t service) noexcept;
@@ -180,15 +182,16 @@ private:
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  presences up_;                   // mutex_
-  std::uint64_t change_ = 0;       // mutex_; of up_
-  std::uint64_t told_ = 0;         // mutex_; the change that the thread has seen
-  services services_;              // mutex_
-  bool opened_ = false;            // mutex_; a service that has not been told of peers
-  std::deque<arrival> waiting_;    // mutex_
-  std::size_t waiting_bytes_ = 0;  // mutex_
-  bool stopping_ = false;          // mutex_
-  std::thread thread_;             // begun with the first service
+  presences up_;                    // mutex_
+  std::uint64_t change_ = 0;        // mutex_; of up_
+  std::uint64_t told_ = 0;          // mutex_; the change that the thread has seen
+  services services_;               // mutex_
+  bool opened_ = false;             // mutex_; a service that has not been told of peers
+  std::deque<arrival> waiting_;     // mutex_
+  std::size_t waiting_bytes_ = 0;   // mutex_
+  bool stopping_ = false;           // mutex_
+  std::thread thread_;              // begun with the first service
+  report_budget complaints_{1, 5};  // the thread's; a listener that always throws is told again 20 times a second
   counts counts_;
 };
 

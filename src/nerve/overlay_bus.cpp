@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::size_t book_max = 4096;
 constexpr std::size_t held_max = 16;
+constexpr std::size_t envelope_head_bytes = 1;
+constexpr std::size_t place_head_bytes = 17;
 constexpr std::uint64_t call_again_ns = 5'000'000'000;
 constexpr std::chrono::seconds look_every{1};
 
@@ -59,7 +61,7 @@ bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
   const std::size_t n = take(from, 1);
   if (n > envelope_places_max) return false;
   for (std::size_t i = 0; i < n; ++i) {
-    if (from.size() < 17) return false;
+    if (from.size() < place_head_bytes) return false;
     overlay_envelope::place p;
     p.who.node = take(from, 8);
     p.who.incarnation = take(from, 8);
@@ -280,12 +282,18 @@ std::vector<overlay_envelope::place> overlay_bus::places_in(std::span<const std:
   if (!decode_overlay(message, m)) return places;
   m.peers.push_back(m.who);
   const peer self = channel_->self();
+  // The message itself goes in any case: an answer that was too large for its places would be none.
+  const std::size_t most = channel_->bytes_max();
+  std::size_t bytes = envelope_head_bytes + message.size();
   const std::lock_guard lock(book_mutex_);
   for (const peer_id& named : m.peers) {
     const auto found = book_.find(named.node);
     if (found == book_.end() || named.node == self.node) continue;
     for (const std::string& endpoint : found->second.endpoints) {
-      if (places.size() < envelope_places_max) places.push_back({named, endpoint});
+      const std::size_t more = place_head_bytes + endpoint.size();
+      if (places.size() >= envelope_places_max || bytes + more > most) continue;
+      bytes += more;
+      places.push_back({named, endpoint});
     }
   }
   return places;

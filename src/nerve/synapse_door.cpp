@@ -12,7 +12,7 @@ namespace karyon::detail {
 
 bool stream_door::open(std::string_view tcp_endpoint) {
   if (listener_ != nullptr) return true;
-  strangers_.reserve(strangers_max);
+  strangers_.reserve(strangers_max + 1);  // make_room()
   listener_ = stream_listener::open(tcp_endpoint);
   more_ = false;
   // By its edges: a call that can not be answered would be told of again and again.
@@ -35,6 +35,7 @@ bool stream_door::look_at(int fd, std::uint64_t now_ns) {
 void stream_door::take(std::uint64_t now_ns) {
   more_ = true;
   for (std::size_t i = 0; i < strangers_max; ++i) {  // of more later, when all else has had its turn
+    if (!has_room()) return;  // nor is anybody sent away for guests that next() has not taken yet
     const int fd = listener_->take();
     if (fd < 0 && (errno == ECONNABORTED || errno == EINTR)) continue;
     if (fd < 0) {
@@ -44,24 +45,31 @@ void stream_door::take(std::uint64_t now_ns) {
     }
     std::unique_ptr<stream_in> from(new (std::nothrow) stream_in(fd));
     if (from == nullptr) ::close(fd);
-    if (from == nullptr || !make_room() || !watch_(fd, EPOLLIN | EPOLLRDHUP | EPOLLET)) {
+    if (from == nullptr || !watch_(fd, EPOLLIN | EPOLLRDHUP | EPOLLET)) {
       ++not_let_in_;
       continue;
     }
+    make_room();
     strangers_.push_back({std::move(from), now_ns + patience_ns_});  // has its room since open()
   }
 }
 
-bool stream_door::make_room() {
-  if (strangers_.size() < strangers_max) return true;
-  for (auto s = strangers_.begin(); s != strangers_.end(); ++s) {
-    hear(*s);  // it may have spoken since it was last told of
-    if (s->said) continue;
-    strangers_.erase(s);
-    ++turned_away_;
-    return true;
-  }
-  return false;
+bool stream_door::has_room() { return strangers_.size() < strangers_max || longest_silent() != strangers_.end(); }
+
+/// Nobody goes if the last who was silent has spoken since has_room(): then there is one more for once.
+void stream_door::make_room() {
+  if (strangers_.size() < strangers_max) return;
+  const auto silent = longest_silent();
+  if (silent == strangers_.end()) return;
+  strangers_.erase(silent);
+  ++turned_away_;
+}
+
+std::vector<stream_door::stranger>::iterator stream_door::longest_silent() {
+  return std::find_if(strangers_.begin(), strangers_.end(), [](stranger& each) {
+    hear(each);  // it may have spoken since it was last told of
+    return !each.said;
+  });
 }
 
 void stream_door::hear(stranger& s) {

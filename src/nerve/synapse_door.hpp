@@ -20,8 +20,8 @@ namespace karyon::detail {
 /// yet whose they are: strangers. The reactor's; none of its functions waits.
 ///
 /// There are few places for strangers. Where all are taken the one that has been silent for longest makes room: so connections that say
-/// nothing keep nobody out who speaks up before 64 others have come after it. And where the system has no descriptor left for who
-/// calls, nothing is told again and again: tick() looks again.
+/// nothing keep nobody out who speaks up before 64 others have come after it. Who has spoken keeps its place until next(); while all have,
+/// or the system has no descriptor left, who calls waits, and nothing is told again and again: tick() looks again.
 class KARYON_API stream_door {
 public:
   static constexpr std::size_t strangers_max = 64;
@@ -65,7 +65,9 @@ private:
     std::optional<stream_in::preamble> said = std::nullopt;
   };
   void take(std::uint64_t now_ns);
-  [[nodiscard]] bool make_room();
+  [[nodiscard]] bool has_room();
+  void make_room();
+  [[nodiscard]] std::vector<stranger>::iterator longest_silent();
   static void hear(stranger& s);
 
   const watcher watch_;

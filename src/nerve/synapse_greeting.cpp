@@ -165,6 +165,7 @@ void reactor::begin_greeting(link& l, arrival& a, const link_greeting& g) {
   if (l.at == link::phase::up) take_down(l, link_loss::unreachable, true);
   if (const auto old = routes_.find(l.route); old != routes_.end() && old->second.whose == &l)
     old->second.whose = nullptr;
+  if (g.peer.incarnation != l.incarnation) l.lane_failed = false;
   l.incarnation = g.peer.incarnation;
   l.their_cookie = g.cookie;
   l.route = a.number;

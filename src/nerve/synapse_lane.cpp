@@ -51,7 +51,12 @@ bool keep_pages(int fd, std::size_t bytes) noexcept {
   static_cast<void>(::fcntl(fd, F_ADD_SEALS, last_seals));  // fails if the other end was first
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & (size_seals | last_seals)) != (size_seals | last_seals)) return false;
-  return ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0;
+  // A signal of the host's, a profiler's perhaps, may break it off.
+  int filled = -1;
+  for (int i = 0; i < 100 && filled != 0 && (i == 0 || errno == EINTR); ++i) {
+    filled = ::fallocate(fd, 0, 0, static_cast<off_t>(bytes));
+  }
+  return filled == 0;
 }
 
 bool system_has_seals() noexcept {

@@ -24,7 +24,7 @@ bool reactor::may_have_lanes(const link& l) const {
 }
 
 void reactor::offer_lane(link& l) {
-  if (may_have_lanes(l)) l.lane_in = lane::make(options_.shared_bytes);
+  if (!l.lane_failed && may_have_lanes(l)) l.lane_in = lane::make(options_.shared_bytes);
 }
 
 /// What the peer has offered, if it can be had; else frames go by ZeroMQ.

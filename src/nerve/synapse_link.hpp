@@ -122,6 +122,7 @@ struct link {
       lane_in;  // for the peer's frames, as long as epoch_in is one; null: they come by the ROUTER alone
   std::unique_ptr<way_out>
       lane_out;                    // for ours, as long as the link is up, or as a stream lasts; null: they go by `way`
+  bool lane_failed = false;        // for this incarnation one could not be settled: no other is offered
   lane_offer lane_offered;         // by the peer's greeting: what lane_out is to be; key 0: none
   std::uint32_t bell_offered = 0;  // with it: the descriptor of its bell
   std::vector<std::byte> left;     // of the message for lane_out that there was no room for

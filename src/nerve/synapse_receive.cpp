@@ -239,6 +239,7 @@ bool reactor::read_pulse_of(arrival& a, const frame_header& header, std::span<co
     return false;
   }
   if (l->lane_in != nullptr && !l->lane_in->settle()) {  // the peer is up: it has opened it, or never will
+    l->lane_failed = true;                               // the next link goes without
     take_down(*l, link_loss::unreachable, false);
     return false;
   }

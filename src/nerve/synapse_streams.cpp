@@ -229,9 +229,9 @@ void reactor::hear_guest(stream_door::guest g) {
   if (whose == all.end()) return;
   const std::shared_ptr<stream_in> from = std::move(g.from);
   link& l = **whose;
+  streams_[from->descriptor()] = &l;  // what may throw, first
   l.stream.offered = 0;
   if (l.stream.in != nullptr) streams_.erase(l.stream.in->descriptor());
-  streams_[from->descriptor()] = &l;
   l.stream.begun = false;  // one before was ended by the peer
   l.stream.in = from;
   l.stream.in->welcome();

@@ -309,8 +309,8 @@ TEST_CASE("over TLS a bus speaks with a server that its authority has signed for
   }
   REQUIRE(make_certificate(tree, "elsewhere", "IP:192.0.2.1"));
   REQUIRE(make_certificate(tree, "bus", "DNS:bus"));
+  diary heard;  // until the last cell has ended
   runtime rt(quiet());
-  diary heard;
   /// With which it is let in or not: `authority` signed the server's certificate, and `own` is the bus's.
   const auto let_in = [&](const nats_server& server, const std::string& authority, const std::string& own) {
     endocrine_options o = through(server);

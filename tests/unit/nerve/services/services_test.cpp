@@ -388,7 +388,10 @@ struct no_port final : detail::service_port {
 /// Throws as often as it is told to, when somebody is up or down.
 struct hard_of_hearing final : detail::peer_listener {
   void peer_up(const detail::peer&) override { hear(up); }
-  void peer_down(const detail::peer&) override { hear(down); }
+  void peer_down(const detail::peer&) override {
+    if (!downs_fail) return static_cast<void>(++down);
+    hear(down);
+  }
   void received(const detail::peer&, std::span<const std::byte> bytes) override {
     const std::lock_guard lock(mutex_);
     heard_.push_back(std::to_integer<std::uint8_t>(bytes[0]));
@@ -399,6 +402,7 @@ struct hard_of_hearing final : detail::peer_listener {
     ++what;
   }
   std::atomic<int> failures{2};
+  std::atomic<bool> downs_fail{true};
   std::atomic<int> up{0};
   std::atomic<int> down{0};
   [[nodiscard]] std::vector<std::uint8_t> heard() const {
@@ -441,6 +445,19 @@ TEST_CASE("a service that could not take in who is up or down is told again") {
   h.services.link_down({2, 1});
   CHECK(eventually([&] { return h.listener.down == 1; }));
   CHECK(h.listener.up == 1);
+}
+
+TEST_CASE("a service that could not take in that a peer is up is told when that is over") {
+  hearing h;
+  REQUIRE(h.attached);
+  const auto channel = h.services.open("hearing", h.listener);
+  h.listener.failures = 1'000'000;
+  h.services.link_up({2, 1});
+  REQUIRE(eventually([&] { return h.listener.failures < 1'000'000; }));
+  h.listener.downs_fail = false;
+  h.services.link_down({2, 1});
+  CHECK(eventually([&] { return h.listener.down == 1; }));
+  CHECK(h.listener.up == 0);
 }
 
 TEST_CASE("what a peer sends waits, in its order and bounded, until its service could be told that it is up") {

@@ -150,6 +150,20 @@ TEST_CASE("a receiver touches nothing of a lane until it is settled, and finds w
   CHECK(in->take(got, longest) == lane::found::message);
 }
 
+TEST_CASE("a lane that somebody has kept from being sealed is touched by neither end") {
+  const auto in = lane::make(lane::bytes_min);
+  REQUIRE(in != nullptr);
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%u", in->offer().descriptor);
+  const file_descriptor file(::open(path, O_RDWR | O_CLOEXEC));
+  REQUIRE(::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL) == 0);
+  CHECK(why_not(in->offer()) == errc::refused);
+  CHECK_FALSE(in->settle());
+  CHECK_FALSE(in->settle());
+  std::vector<std::byte> got;
+  CHECK(in->take(got, longest) == lane::found::nothing);
+}
+
 TEST_CASE("a bell is heard, and can be rung when nobody is there any more") {
   int line[2];
   REQUIRE(::pipe2(line, O_CLOEXEC | O_NONBLOCK) == 0);

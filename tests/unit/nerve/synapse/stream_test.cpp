@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -275,6 +276,39 @@ TEST_CASE("strangers who say nothing keep nobody out who says whose it is, and g
   d.door.tick(101);
   CHECK(d.door.turned_away() > before + 60);
   CHECK(silent.back()->hear() != stream_out::word::taken);
+}
+
+TEST_CASE("who calls while all places are taken by those who have just spoken waits until these are gone") {
+  watched_door d;
+  REQUIRE(d.opened);
+  std::vector<std::unique_ptr<stream_out>> spoken;
+  for (std::size_t i = 1; i <= stream_door::strangers_max; ++i) {
+    spoken.push_back(d.call());
+    REQUIRE(spoken.back() != nullptr);
+    REQUIRE(eventually([&] { return spoken.back()->begin(1, i); }));
+    REQUIRE(eventually([&] { return d.look() >= 0 && d.watched == 1 + static_cast<int>(i); }));
+  }
+  for (const auto& each : spoken) {  // all has come that they have said
+    int on_its_way = 1;
+    REQUIRE(eventually([&] { return ::ioctl(each->descriptor(), TIOCOUTQ, &on_its_way) == 0 && on_its_way == 0; }));
+  }
+  const auto late = d.call();
+  REQUIRE(late != nullptr);
+  REQUIRE(eventually([&] { return late->begin(7, 99); }));
+  for (int i = 0; i < 100; ++i) static_cast<void>(d.look());
+  CHECK(d.door.not_let_in() == 0);
+  CHECK(d.door.turned_away() == 0);
+  std::size_t guests = 0;
+  bool is_in = false;
+  CHECK(eventually([&] {
+    while (const auto guest = d.door.next()) {
+      ++guests;
+      is_in = is_in || guest->said.token == 99;
+    }
+    d.door.tick(1);
+    return d.look() >= 0 && is_in;
+  }));
+  CHECK(guests == stream_door::strangers_max + 1);
 }
 
 // UndefinedBehaviorSanitizer asks by a pipe whether an object's memory can be read, and takes it for broken where it gets none.
