@@ -29,12 +29,13 @@ member group_store::choose(shard& s, group_entry& g, pick_by how, bool local_onl
   };
   std::uint32_t chosen = 0;
   if (how == pick_by::round_robin) {
-    // The turn goes over the places, and then over those elsewhere.
+    // The turn goes over the places, and then over those elsewhere; one among local members leaves that among all as it is.
     const std::uint32_t end = g.local.end();
-    std::uint64_t at = g.turn;
+    std::uint32_t& turn = all ? g.turn_all : g.turn_here;
+    std::uint64_t at = turn;
     if (at >= end + (all ? g.remote.size() : 0)) at = 0;
     while (at < end && !g.local.taken(static_cast<std::uint32_t>(at))) ++at;  // the last place is taken
-    g.turn = static_cast<std::uint32_t>(at + 1);
+    turn = static_cast<std::uint32_t>(at + 1);
     if (at >= end) return elsewhere(at - end);
     chosen = static_cast<std::uint32_t>(at);
   } else if (all) {

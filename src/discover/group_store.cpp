@@ -201,10 +201,10 @@ result<void> group_store::leave(std::string_view group, std::span<const member> 
   return {};
 }
 
-/// Two moves for each who leaves are enough for ever. Locks of cells come before that of the group, which is held, so that they are only
-/// tried for: a member whose shard is busy is moved another time.
+/// Two moves for each who leaves are enough. Locks of cells come before that of the group, which is held, so that they are only
+/// tried for: a member whose shard is busy is moved another time, for which there are two moves more.
 void group_store::close_up(group_entry& g, std::uint64_t cells_held) noexcept {
-  for (int moves = 0; moves < 2 && g.local.sparse(); ++moves) {
+  for (int moves = 0; moves < 4 && g.local.sparse(); ++moves) {
     const std::uint32_t last = g.local.end() - 1;
     const member_place sits = g.local.at(last);
     const std::size_t shard_of_cell = sits.block->ordinal % shard_count;

@@ -34,7 +34,8 @@ struct alignas(16) group_entry {
   std::vector<const class_info*> classes;  // of those who have been members; mostly one
   remote_members remote;
   std::vector<group_watcher> watchers;
-  std::uint32_t turn = 0;
+  std::uint32_t turn_here = 0;  // the place that a pick among the local members looks at next
+  std::uint32_t turn_all = 0;   // the same among all
   [[nodiscard]] bool idle() const noexcept { return local.empty() && remote.empty() && watchers.empty(); }
   [[nodiscard]] std::size_t size(bool local_only) const noexcept;
   [[nodiscard]] member as_member(const member_place& s) const noexcept {

@@ -22,8 +22,8 @@ constinit std::atomic<epoch_record*> all_records{nullptr};
 constinit std::mutex join_lock;
 std::uint32_t records_made = 0;  // join_lock
 bool prepared = false;           // join_lock
-bool has_key = false;            // join_lock; then constant
-pthread_key_t leave_key;         // the same
+pthread_key_t leave_key;         // join_lock; then constant
+constinit std::atomic<bool> has_key{false};
 
 /// For calls of threads that have no record where there is no memory for one; given back when the call ends.
 constinit std::array<epoch_record, 16> spare_records;
@@ -42,13 +42,14 @@ void leave(void* record) noexcept {
 /// Whether `leave` is called when this thread ends. Not by a thread-local object, whose first use ends the process where there is no
 /// memory for its destructor's registration.
 [[nodiscard]] bool leaves_at_end(epoch_record& r) noexcept {
-  return has_key && ::pthread_setspecific(leave_key, &r) == 0;
+  return has_key.load(std::memory_order_acquire) && ::pthread_setspecific(leave_key, &r) == 0;
 }
 
-/// Where this library is unloaded before the process ends, threads that end later must not call into it.
+/// Where this library is unloaded before the process ends, threads that end later must not call into it. Nor is the key used again, which
+/// may be somebody else's by then.
 const struct unloading {
   ~unloading() {
-    if (has_key) ::pthread_key_delete(leave_key);
+    if (has_key.exchange(false, std::memory_order_acq_rel)) ::pthread_key_delete(leave_key);
   }
 } at_unloading;
 
@@ -74,7 +75,9 @@ void add_record(epoch_record& r) noexcept {
   const std::lock_guard lock(join_lock);
   if (!prepared) {
     the_epochs.full_fences = !process_fences::prepare();
-    has_key = ::pthread_key_create(&leave_key, [](void* record) { leave(record); }) == 0;
+    // Release: with leaves_at_end.
+    has_key.store(::pthread_key_create(&leave_key, [](void* record) { leave(record); }) == 0,
+                  std::memory_order_release);
     for (epoch_record& r : spare_records) add_record(r);
     prepared = true;
   }

@@ -80,7 +80,8 @@ struct group_sent {
 ///
 /// A cell may be in any number of groups, and in one more than once: it leaves as often as it has joined, or with its end, which
 /// costs O(its own memberships), whatever the size of the groups. A membership that is its cell's only one takes some 40 bytes, others
-/// take more than 100. Members made from a ref end with the incarnation, those made from
+/// take more than 100. Where few of many cells are in a group, it is up to 1.1 KiB more: room for all cells that lie within the same 16 KiB.
+/// Members made from a ref end with the incarnation, those made from
 /// a child handle with the role: they stay through restarts.
 ///
 /// A value that names the scope; copies name the same one. It lives as long as its runtime; a handle must not be used after that.

@@ -212,6 +212,13 @@ TEST_CASE("whoever joins, leaves and ends in whatever order, groups have the mem
         const child<resident> gone = one.role;
         REQUIRE(eventually([&] { return !gone.alive(); }));
         REQUIRE(eventually([&] { return !member(gone).alive() && !member(one.cell).alive(); }));
+        // The handle is dead a moment before the memberships are.
+        for (const auto& joined : one.in) {
+          REQUIRE(eventually([&] {
+            const auto found = scope.members(joined.first);
+            return std::find(found.begin(), found.end(), member(gone)) == found.end();
+          }));
+        }
       }
       end(rt, one.cell);
       all.erase(all.begin() + static_cast<std::ptrdiff_t>(at));

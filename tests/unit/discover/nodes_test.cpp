@@ -76,6 +76,23 @@ TEST_CASE("of the members of a scope that is for this node alone no other node h
   CHECK(there.size("eyes") == 1);
 }
 
+TEST_CASE("whoever picks among local members in turn takes nobody's turn among all") {
+  memory_colony c;
+  node a(c, 1);
+  node b(c, 2);
+  c.connect(1, 2);
+  a.joined("eyes");
+  b.joined("eyes");
+  b.joined("eyes");
+  c.pump();
+  int elsewhere = 0;
+  for (int i = 0; i < 12; ++i) {
+    elsewhere += b.groups.pick("eyes", pick_by::round_robin)->local() ? 0 : 1;
+    CHECK(b.groups.pick_local("eyes", pick_by::round_robin)->local());
+  }
+  CHECK(elsewhere == 4);
+}
+
 TEST_CASE("a cell that has joined twice is there twice on other nodes, until it has left twice") {
   memory_colony c;
   node a(c, 1);

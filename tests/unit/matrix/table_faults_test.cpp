@@ -476,4 +476,32 @@ TEST_CASE("a thread that is ended within an update function leaves the table as 
   REQUIRE(t.lookup(1) == 2);
 }
 
+/// Ends its thread at the n-th comparison from now.
+struct ending_less {
+  int* left;  // below 0: never
+  bool operator()(int a, int b) const {
+    if (*left >= 0 && (*left)-- == 0) ::pthread_exit(nullptr);
+    return a < b;
+  }
+};
+
+TEST_CASE("wherever within an erasing a comparison ends its thread, the table goes on") {
+  int left = -1;
+  table<int, int, ending_less> t({}, ending_less{&left});
+  for (int k = 0; k < 100; ++k) REQUIRE(t.insert(k, k).value());
+  for (int k = 0; k < 100; ++k) {
+    bool done = false;
+    for (int n = 0; !done; ++n) {
+      static_cast<void>(t.insert(k, k));  // gone where the thread was ended while nodes were put together
+      std::thread([&] {
+        left = n;
+        static_cast<void>(t.erase(k));
+        done = true;
+      }).join();
+      left = -1;
+    }
+  }
+  REQUIRE(t.empty());
+}
+
 }  // namespace

@@ -374,6 +374,10 @@ private:
       } else {
         join(pin, key);
       }
+#ifdef __GLIBCXX__
+    } catch (const abi::__forced_unwind&) {  // a comparison ends its thread, as in as_errors
+      throw;
+#endif
     } catch (...) {
     }
   }
