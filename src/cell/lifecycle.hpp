@@ -53,6 +53,8 @@ KARYON_API void end_role(cell_slot& s) noexcept;
 
 /// task::run of every cell.
 void run_cell(task* t, worker& w);
+/// In place of the turn of a cell that has used one up elsewhere: here it waits for the next as if it had been on this worker.
+void run_returned_cell(task* t, worker& w);
 /// scheduler::look_into.
 void look_into_cell(task& t) noexcept;
 /// The same in a runtime that has an observer.

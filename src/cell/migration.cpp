@@ -17,7 +17,7 @@
 namespace karyon::detail {
 
 bool rehome_cell(task* t, unsigned to) noexcept {
-  if (t->run != &run_cell && t->run != &run_observed_cell) return false;
+  if (t->run != &run_cell && t->run != &run_returned_cell && t->run != &run_observed_cell) return false;
   cell_slot& s = cell_slot::of(t);
   if (s.has(cell_slot::pinned) || s.home == to) return false;
   s.home = static_cast<std::uint16_t>(to);

@@ -178,11 +178,9 @@ template <bool KeepsLast>
   return true;
 }
 
-/// In place of the turn of a cell that has used one up elsewhere: here it waits for the next as if it had been on this worker.
-void run_returned_cell(task* t, worker&) {
-  t->run = &run_cell;
-  cell_slot& slot = cell_slot::of(t);
-  core_of(&slot).schedule_again(slot);
+/// Whether it waits in a lane in which all have the same right, however they come.
+bool has_equal_lane(const cell_slot& slot) noexcept {
+  return slot.has(cell_slot::pinned) || slot.info.load(std::memory_order_relaxed)->needs.run == priority::high;
 }
 
 /// The rest of a turn in which the worker was taken over: this thread is nobody's worker now. The cell goes on at home.
@@ -197,8 +195,7 @@ void run_returned_cell(task* t, worker&) {
   if (context.doomed) {
     finish_cell(context);
   } else if (slot.has(cell_slot::particular) || slot.pending_tail != nullptr || !rests(slot)) {
-    // What is pinned, or of high priority, has lanes in which all have the same right, however they come.
-    if (!slot.has(cell_slot::pinned) && !is_forgiven(slot, context, handled)) slot.run_link.run = &run_returned_cell;
+    if (!has_equal_lane(slot) && !is_forgiven(slot, context, handled)) slot.run_link.run = &run_returned_cell;
     core.schedule(slot);
   }
   running = nullptr;
@@ -457,6 +454,12 @@ void run_cell(task* t, worker& w) {
   if (sampled) [[unlikely]]
     return run_sampled_turn(slot, w, here);
   run_turn<false, false, false, false>(slot, w, here);
+}
+
+void run_returned_cell(task* t, worker&) {
+  t->run = &run_cell;
+  cell_slot& slot = cell_slot::of(t);
+  core_of(&slot).schedule_again(slot);
 }
 
 void look_into_cell(task& t) noexcept {

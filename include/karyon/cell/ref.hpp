@@ -38,8 +38,11 @@ template <class C, class T>
 constexpr void check_signal() {
   static_assert(check_sendable<T>());
   static_assert(
+      requires { sizeof(C); },
+      "karyon: the receiver's class is only declared here: define it before the end of the source that sends or asks");
+  static_assert(
       accepts_signal<C, T>(),
-      "karyon: this cell class does not accept this signal: add the type to its `accepts` and a handler on(T)");
+      "karyon: this cell class does not accept this signal: add the type to its public `accepts` and a handler on(T)");
 }
 
 [[nodiscard]] KARYON_API bool incarnation_alive(const address& a) noexcept;

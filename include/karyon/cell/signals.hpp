@@ -23,6 +23,8 @@ class cell;
 template <class... Ts>
 struct signals {
   static constexpr std::size_t size = sizeof...(Ts);
+  /// For templates that choose by what a class accepts. Not by a requires-expression with send or ask: it holds for any T, since what
+  /// is not accepted is told in a sentence where the call is compiled.
   template <class T>
   static constexpr bool contains = (std::is_same_v<T, Ts> || ...);
 };
