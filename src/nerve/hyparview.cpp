@@ -388,7 +388,9 @@ void hyparview::shuffle(std::uint64_t now_ns, overlay_random& random, overlay_ef
   m.ttl = options_.shuffle_walk;
   m.peers = sample(random);
   last_sample_ = m.peers;
-  if (!contacts_.empty() && (active_.empty() || random.chance(options_.rewire))) {
+  // Who lacks neighbours and knows of nobody else has only its contacts to hear from: two that are left of many would stay two.
+  const bool knows_nobody = active_.size() < options_.active_max && passive_.empty() && former_.empty();
+  if (!contacts_.empty() && (active_.empty() || knows_nobody || random.chance(options_.rewire))) {
     m.ttl = 0;
     effects.send(contacts_[random.below(contacts_.size())], std::move(m));
   } else if (!active_.empty()) {

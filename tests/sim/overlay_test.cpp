@@ -257,6 +257,23 @@ TEST_CASE("however many names a peer makes up, a node that loses its neighbours 
   CHECK(node.times_said(kind::neighbor, gone[0]) >= 1);
 }
 
+TEST_CASE("two that are left with each other alone find the others by their contacts, soon") {
+  constexpr std::size_t left = 48;
+  constexpr std::size_t alone = 49;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    overlay_network net(50, seed);
+    for (std::size_t n = 0; n < left; ++n) net.start(n, {0});
+    REQUIRE(settle(net, 300 * second));
+    net.sky.one_way = (std::uint64_t{1} << left) | (std::uint64_t{1} << alone);  // who hears of them can not tell them
+    net.start(left, {0, alone});
+    net.start(alone, {0, left});
+    net.run(60 * second);
+    REQUIRE(net.components() == 2);
+    net.sky = {};
+    CHECK(settle(net, 60 * second));
+  }
+}
+
 TEST_CASE("a node that knows nobody but one that refuses does not ask as fast as it is answered, and goes on asking") {
   surrounded node;
   for (std::uint64_t n = 3; n <= 6; ++n) node.view.lost({n, 1}, node.now_ns, node.random, node.said);
