@@ -1,8 +1,7 @@
 #pragma once
 
-#include <cxxabi.h>
-
 #include <cstdint>
+#include <exception>
 #include <type_traits>
 
 #include <karyon/core/export.hpp>
@@ -27,6 +26,10 @@ struct as_result<result<T>> {
 /// A comparison has asked for a range that would wait for the range that it is called by.
 [[noreturn]] KARYON_API void throw_nested_range();
 
+/// Within a handler of all exceptions: this one nobody has thrown, so it is none of C++. User code ends its thread (pthread_exit): that must
+/// go on (`throw;`), or the process ends.
+[[nodiscard]] inline bool thread_is_ending() noexcept { return std::current_exception() == nullptr; }
+
 /// Calls f, and gives what it throws as an error.
 template <class F>
 auto as_errors(F&& f) -> typename as_result<std::invoke_result_t<F&>>::type {
@@ -37,12 +40,8 @@ auto as_errors(F&& f) -> typename as_result<std::invoke_result_t<F&>>::type {
     } else {
       return f();
     }
-#ifdef __GLIBCXX__
-    // The user's code ends its thread (pthread_exit): that must go on, or the process ends.
-  } catch (const abi::__forced_unwind&) {
-    throw;
-#endif
   } catch (...) {
+    if (thread_is_ending()) throw;
     return tl::unexpected<error>(error_of_current_exception());
   }
 }

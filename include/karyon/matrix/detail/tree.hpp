@@ -374,11 +374,8 @@ private:
       } else {
         join(pin, key);
       }
-#ifdef __GLIBCXX__
-    } catch (const abi::__forced_unwind&) {  // a comparison ends its thread, as in as_errors
-      throw;
-#endif
     } catch (...) {
+      if (thread_is_ending()) throw;  // by a comparison
     }
   }
   struct level;
