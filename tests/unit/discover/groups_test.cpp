@@ -16,6 +16,16 @@ namespace {
 
 std::size_t count(const process_groups& g, std::string_view group) { return g.members(group).size(); }
 
+/// So many cells that are members.
+std::vector<ref<resident>> joined(runtime& rt, process_groups& scope, std::string_view group, int how_many) {
+  std::vector<ref<resident>> cells;
+  for (int i = 0; i < how_many; ++i) {
+    cells.push_back(rt.spawn<resident>());
+    REQUIRE(scope.join(group, cells.back()));
+  }
+  return cells;
+}
+
 /// A payload whose end calls the scope.
 class last_word {
 public:
@@ -145,9 +155,7 @@ TEST_CASE("many join together or not at all") {
 TEST_CASE("members leave from any place, and the others stay") {
   runtime rt(quiet());
   auto scope = *process_groups::open(rt);
-  std::vector<ref<resident>> cells;
-  for (int i = 0; i < 300; ++i) cells.push_back(rt.spawn<resident>());
-  for (const auto& c : cells) REQUIRE(scope.join("eyes", c));
+  const std::vector<ref<resident>> cells = joined(rt, scope, "eyes", 300);
   for (std::size_t i = 0; i < cells.size(); i += 3) REQUIRE(scope.leave("eyes", cells[i]));
   for (std::size_t i = 1; i < cells.size(); i += 3) rt.exit(cells[i], exit_reason::killed());
   REQUIRE(eventually([&] { return count(scope, "eyes") == 100; }));
@@ -231,9 +239,7 @@ TEST_CASE("whoever joins, leaves and ends in whatever order, groups have the mem
 TEST_CASE("of a group that most have left, each who stays is picked in his turn") {
   runtime rt(quiet());
   auto scope = *process_groups::open(rt);
-  std::vector<ref<resident>> cells;
-  for (int i = 0; i < 2000; ++i) cells.push_back(rt.spawn<resident>());
-  for (const auto& c : cells) REQUIRE(scope.join("eyes", c));
+  const std::vector<ref<resident>> cells = joined(rt, scope, "eyes", 2000);
   std::vector<member> stay;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     if (i % 200 == 150) {

@@ -12,21 +12,13 @@
 
 #include "sched/scheduler.hpp"
 #include "support/catch.hpp"
+#include "unit/sched/sched_testing.hpp"
 
 using namespace karyon;
 using namespace karyon::detail;
+using namespace karyon::tests;
 
 namespace {
-
-template <class Condition>
-bool eventually(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 /// What was run, in order, and a gate that jobs may wait at.
 struct ledger {
@@ -84,11 +76,7 @@ struct fixture {
   explicit fixture(dirty_options dirty = {}) {
     scheduler_options options;
     options.dirty = dirty;
-    binding_plan plan;
-    plan.workers.resize(1);
-    plan.nodes.resize(1);
-    plan.nodes[0].workers = {0};
-    workers = std::make_unique<scheduler>(plan, options, scheduler_hooks{});
+    workers = std::make_unique<scheduler>(one_worker(), options, scheduler_hooks{});
     workers->run_away = &turn::run_away;
     turns_of = &l;
     workers->start();

@@ -13,21 +13,13 @@
 #include "sched/scheduler.hpp"
 #include "sched/thread_usage.hpp"
 #include "support/catch.hpp"
+#include "unit/sched/sched_testing.hpp"
 
 using namespace karyon;
 using namespace karyon::detail;
+using namespace karyon::tests;
 
 namespace {
-
-template <class Condition>
-bool eventually(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 /// A turn whose handler waits, blocked, until it is let go.
 struct held_turn : task {
@@ -52,17 +44,9 @@ struct held_turn : task {
   std::atomic<bool> over{false};
 };
 
-binding_plan one_worker() {
-  binding_plan plan;
-  plan.workers.resize(1);
-  plan.nodes.resize(1);
-  plan.nodes[0].workers = {0};
-  return plan;
-}
-
 /// A worker that is watched, beside the one of a scheduler that is not.
-struct fixture {
-  fixture() {
+struct watched_worker {
+  watched_worker() {
     scheduler_options unwatched;
     unwatched.watch.enabled = false;
     owner = std::make_unique<scheduler>(one_worker(), unwatched, scheduler_hooks{});
@@ -71,7 +55,7 @@ struct fixture {
     threads = std::make_unique<crew>(owner->clock(), 0);
     threads->start(*watched, true);
   }
-  ~fixture() {
+  ~watched_worker() {
     turn.let_go();  // if a check has failed before
     owner->stop();
     watched->push_remote(&last, &last);  // wakes it
@@ -94,7 +78,7 @@ struct told {
 
 TEST_CASE("a handler that does not return is told of at its limit, named again within 10 ms, and once each") {
   constexpr std::uint64_t limit_ns = 1'000'000;
-  fixture f;
+  watched_worker f;
   held_turn& turn = f.turn;
   std::uint64_t now_ns = 1'000'000'000;
   std::vector<told> begins;

@@ -416,8 +416,14 @@ private:
 };
 
 struct hearing {
-  hearing() { attached = services.attach(port); }
-  ~hearing() { services.detach(); }
+  hearing() {
+    REQUIRE(services.attach(port));
+    channel = services.open("hearing", listener);
+  }
+  ~hearing() {
+    channel.reset();
+    services.detach();
+  }
   void say(const detail::peer_id& from, std::uint8_t what, std::uint8_t flags = 0) {
     std::array<std::byte, 9> frame{};
     const std::uint64_t hash = detail::wire_hash("hearing");
@@ -430,15 +436,13 @@ struct hearing {
   no_port port;
   hard_of_hearing listener;
   detail::node_services services;
-  bool attached = false;
+  std::unique_ptr<detail::peer_channel> channel;
 };
 
 }  // namespace
 
 TEST_CASE("a service that could not take in who is up or down is told again") {
   hearing h;
-  REQUIRE(h.attached);
-  const auto channel = h.services.open("hearing", h.listener);
   h.services.link_up({2, 1});
   CHECK(eventually([&] { return h.listener.up == 1; }));
   h.listener.failures = 2;
@@ -449,8 +453,6 @@ TEST_CASE("a service that could not take in who is up or down is told again") {
 
 TEST_CASE("a service that could not take in that a peer is up is told when that is over") {
   hearing h;
-  REQUIRE(h.attached);
-  const auto channel = h.services.open("hearing", h.listener);
   h.listener.failures = 1'000'000;
   h.services.link_up({2, 1});
   REQUIRE(eventually([&] { return h.listener.failures < 1'000'000; }));
@@ -462,8 +464,6 @@ TEST_CASE("a service that could not take in that a peer is up is told when that 
 
 TEST_CASE("what a peer sends waits, in its order and bounded, until its service could be told that it is up") {
   hearing h;
-  REQUIRE(h.attached);
-  const auto channel = h.services.open("hearing", h.listener);
   h.listener.failures = 1'000'000;
   h.services.link_up({2, 1});
   for (std::uint8_t i = 1; i <= 50; ++i) h.say({2, 1}, i);

@@ -26,6 +26,13 @@ std::vector<std::byte> message_of(std::size_t bytes, std::uint64_t seed) {
 
 constexpr std::size_t longest = 1U << 20U;
 
+/// What another process of this user could do.
+file_descriptor opened_again(const lane_offer& offer) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%u", offer.descriptor);
+  return file_descriptor(::open(path, O_RDWR | O_CLOEXEC));
+}
+
 errc why_not(const lane_offer& offer) {
   const auto opened = lane::open(offer);
   return opened ? errc{} : opened.error().code();
@@ -105,9 +112,7 @@ TEST_CASE("memory whose size could change is refused, and so is what others coul
 TEST_CASE("no hole can be punched into a lane that either end touches, and those from before are filled") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/self/fd/%u", in->offer().descriptor);
-  const file_descriptor file(::open(path, O_RDWR | O_CLOEXEC));
+  const file_descriptor file = opened_again(in->offer());
   constexpr auto bytes = static_cast<off_t>(4096 + lane::bytes_min);
   void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   REQUIRE(memory != MAP_FAILED);
@@ -153,9 +158,7 @@ TEST_CASE("a receiver touches nothing of a lane until it is settled, and finds w
 TEST_CASE("a lane that somebody has kept from being sealed is touched by neither end") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/self/fd/%u", in->offer().descriptor);
-  const file_descriptor file(::open(path, O_RDWR | O_CLOEXEC));
+  const file_descriptor file = opened_again(in->offer());
   REQUIRE(::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL) == 0);
   CHECK(why_not(in->offer()) == errc::refused);
   CHECK_FALSE(in->settle());
@@ -200,9 +203,7 @@ TEST_CASE("a length that can not be is nonsense, and nothing is made for it") {
 TEST_CASE("what the other process says of a lane and can not be is nonsense, and moves nothing") {
   const auto in = lane::make(lane::bytes_min);
   REQUIRE(in != nullptr);
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/self/fd/%u", in->offer().descriptor);
-  const file_descriptor file(::open(path, O_RDWR | O_CLOEXEC));
+  const file_descriptor file = opened_again(in->offer());
   REQUIRE(file.get() >= 0);
   void* const memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   REQUIRE(memory != MAP_FAILED);
