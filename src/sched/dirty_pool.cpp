@@ -242,13 +242,15 @@ void dirty_pool::measure_switch() noexcept {
   std::unique_lock lock(mutex_);
   while (n < probes && !stopping_) {
     const std::uint64_t start = monotonic_ns();
-    if (start - began >= probing_ns_max) break;
+    const std::uint64_t spent = start - began;
+    if (n != 0 && spent >= probing_ns_max)
+      break;  // the first is sent however late: who is late says so when it is back
     probe_.is_back = false;
     probe_.sent_ns = start;
     lock.unlock();
     owner_.schedule(&probe_, settings_.probed_worker, true);
     lock.lock();
-    const auto left = std::chrono::nanoseconds(probing_ns_max - (start - began));
+    const auto left = std::chrono::nanoseconds(probing_ns_max - std::min(spent, probing_ns_max));
     // A busy worker gets to it later; nobody waits for it then, and it is not sent again, since it is in a queue.
     if (!probe_back_.wait_for(lock, left, [this] { return probe_.is_back || stopping_; }) || !probe_.is_back) break;
     times[n++] = monotonic_ns() - start;
