@@ -45,12 +45,14 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND KARYON_SANITIZE)
   list(APPEND KARYON_WARNING_FLAGS -Wno-maybe-uninitialized)
 endif()
 
+# For targets whose sources are read several at a time (a unity build): a name is not hidden that another source has for itself; builds of
+# single sources (dev, release) tell the true ones.
+set(KARYON_UNITY_WARNING_FLAGS -Wno-shadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND KARYON_UNITY_WARNING_FLAGS -Wno-subobject-linkage)  # local types are those of an included file
+endif()
 if(CMAKE_UNITY_BUILD)
-  # A name is not hidden that another source has for itself; builds of single sources (dev, ci, release) tell the true ones.
-  list(APPEND KARYON_WARNING_FLAGS -Wno-shadow)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    list(APPEND KARYON_WARNING_FLAGS -Wno-subobject-linkage)  # local types are those of an included file
-  endif()
+  list(APPEND KARYON_WARNING_FLAGS ${KARYON_UNITY_WARNING_FLAGS})
 endif()
 
 # -ffile-prefix-map would hide where a crash came from; these are the flags of the OpenSSF compiler hardening guide that
@@ -96,8 +98,9 @@ function(karyon_apply_flags target)
 endfunction()
 
 # karyon_compile_alone(<file>...): sources of the calling folder's targets that have a local name in common with others of their target,
-# or need a translation unit of their own for another reason. In a unity build (CMAKE_UNITY_BUILD, as the sanitizer presets have it)
-# CMake reads the other sources of a target eight at a time, which takes half the time: headers are parsed, and templates made, once.
+# or need a translation unit of their own for another reason. Of the tests with KARYON_QUICK_TESTS, and of everything in a unity build
+# (CMAKE_UNITY_BUILD, as the sanitizer presets have it), CMake reads the other sources of a target eight at a time, which takes half the
+# time: headers are parsed, and templates made, once.
 function(karyon_compile_alone)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
