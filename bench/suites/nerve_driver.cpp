@@ -273,17 +273,34 @@ figure rate_of(way by, work const& asked) {
   });
 }
 
-/// As many as the thread can send, whatever becomes of them: to a process that is there, stopped, there again, and killed.
-figure longest_send(way by, work const& asked) {
+/// As many as the thread can send, whatever becomes of them: to a process that is there, stopped, there again, and killed. Measured is
+/// each send; or, to tell what of that is the machine's own, a microsecond of nothing behind each.
+enum class measured { sends, nothing };
+figure longest_send(way by, work const& asked, measured what) {
   auto const try_all = [&](auto const&, karyon::child<far_side> const& far, far_process const& other) {
     longest_call calls;
     std::uint64_t refused = 0;
     auto const send = [&] { refused += karyon::ok(far.send(ball{{1, ~std::uint64_t{0}}})) ? 0 : 1; };
+    auto const wait = [] {
+      for (auto const end = now_ns() + 1000; now_ns() < end;) {
+      }
+    };
+    auto const make_for = [&](std::chrono::milliseconds time) {
+      auto const end = now_ns() + std::chrono::nanoseconds{time}.count();
+      while (now_ns() < end) {
+        if (what == measured::sends) {
+          calls.make(send);
+        } else {
+          send();
+          calls.make(wait);
+        }
+      }
+    };
     std::chrono::milliseconds const phase{asked.operations / 4};
-    calls.make_for(phase, send);
-    for (int const what : {SIGSTOP, SIGCONT, SIGKILL}) {
-      other.signal(what);
-      calls.make_for(phase, send);
+    make_for(phase);
+    for (int const sent : {SIGSTOP, SIGCONT, SIGKILL}) {
+      other.signal(sent);
+      make_for(phase);
     }
     verify(refused != 0, "a process that is not there took everything");
     return calls.longest();
@@ -299,8 +316,10 @@ constexpr scenario scenarios[] = {
     {"tcp_rate", [](work const& asked) { return rate_of(way::tcp, asked); }},
     {"curve_rate", [](work const& asked) { return rate_of(way::curve, asked); }},
     {"beside_stopped_p99", [](work const& asked) { return roundtrip(way::ipc, asked, 99, true); }},
-    {"longest_send", [](work const& asked) { return longest_send(way::ipc, asked); }},
-    {"longest_send_tcp", [](work const& asked) { return longest_send(way::tcp, asked); }},
+    {"longest_send", [](work const& asked) { return longest_send(way::ipc, asked, measured::sends); }},
+    {"longest_send_tcp", [](work const& asked) { return longest_send(way::tcp, asked, measured::sends); }},
+    {"longest_nothing", [](work const& asked) { return longest_send(way::ipc, asked, measured::nothing); }},
+    {"longest_nothing_tcp", [](work const& asked) { return longest_send(way::tcp, asked, measured::nothing); }},
 };
 
 }  // namespace

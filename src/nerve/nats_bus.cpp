@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "nerve/carrier.hpp"
 #include "nerve/nats_connection.hpp"
@@ -31,15 +32,17 @@ public:
       : options_(options),
         gate_(std::make_shared<nats_gate>()),
         ring_(options.nats.outgoing_max),
-        out_(options_, nats_connection::purpose::sends, gate_),
-        in_(options_, nats_connection::purpose::receives, gate_) {
+        out_life_(std::make_shared<nats_life>(gate_)),
+        in_life_(std::make_shared<nats_life>(gate_)),
+        out_(std::make_unique<nats_connection>(options_, nats_connection::purpose::sends, out_life_)),
+        in_(std::make_shared<nats_connection>(options_, nats_connection::purpose::receives, in_life_)) {
     gate_->sink = &sink;
     thread_ = std::thread([this] { run(); });
   }
   ~nats_bus() override { close(); }
 
   fate send(std::string_view subject, std::vector<std::byte> frame) noexcept override {
-    if (!out_.up()) return fate::disconnected;
+    if (!is_up(*out_life_)) return fate::disconnected;
     try {
       if (!ring_.push({std::string(subject), std::move(frame), monotonic_ns()})) return fate::full;
     } catch (...) {
@@ -64,12 +67,12 @@ public:
       const std::uint64_t now_ns = monotonic_ns();
       const std::uint64_t left_ms = now_ns < deadline_ns ? (deadline_ns - now_ns) / 1'000'000 + 1 : 1;
       constexpr std::uint64_t longest_ms = 1'000'000;
-      return natsConnection_FlushTimeout(in_.get(), static_cast<std::int64_t>(std::min(left_ms, longest_ms))) ==
-             NATS_OK;
+      return natsConnection_FlushTimeout(receiving()->get(),
+                                         static_cast<std::int64_t>(std::min(left_ms, longest_ms))) == NATS_OK;
     };
     return poll_until(confirmed, deadline_ns);
   }
-  [[nodiscard]] bool connected() const noexcept override { return out_.up() && in_.up(); }
+  [[nodiscard]] bool connected() const noexcept override { return is_up(*out_life_) && is_up(*in_life_); }
   [[nodiscard]] carrier_counts counts() const noexcept override {
     carrier_counts c;
     c.sent = sent_.load(std::memory_order_relaxed);
@@ -108,9 +111,17 @@ private:
   };
   using gate_share = std::shared_ptr<nats_gate>;
 
+  [[nodiscard]] bool is_up(const nats_life& l) const noexcept {
+    return l.up.load(std::memory_order_acquire) && !renewing_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::shared_ptr<nats_connection> receiving() const {
+    const std::lock_guard lock(in_mutex_);
+    return in_;
+  }
+
   static std::uint64_t dropped_of(natsSubscription* s) noexcept {
     std::int64_t n = 0;
-    return natsSubscription_GetDropped(s, &n) == NATS_OK && n > 0 ? static_cast<std::uint64_t>(n) : 0;
+    return s != nullptr && natsSubscription_GetDropped(s, &n) == NATS_OK && n > 0 ? static_cast<std::uint64_t>(n) : 0;
   }
   static void received(natsConnection*, natsSubscription*, natsMsg* m, void* closure) {
     nats_gate& gate = **static_cast<gate_share*>(closure);
@@ -149,6 +160,7 @@ private:
       send_all();
       if (monotonic_ns() >= next_tick_ns) {
         gate_->sink->tick();
+        renew();
         next_tick_ns = deadline_in(housekeeping_ns);
       }
       parker_.prepare();
@@ -174,9 +186,45 @@ private:
         continue;
       }
       gate_->sink->leaving(o.frame);
-      const bool sent = out_.up() && natsConnection_Publish(out_.get(), o.subject.c_str(), o.frame.data(),
-                                                            static_cast<int>(o.frame.size())) == NATS_OK;
+      const bool sent = is_up(*out_life_) && natsConnection_Publish(out_->get(), o.subject.c_str(), o.frame.data(),
+                                                                    static_cast<int>(o.frame.size())) == NATS_OK;
       (sent ? sent_ : lost_).fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  /// A server that has not let us in twice may do so later: it had not heard of us yet, or our credentials had expired and there are
+  /// new ones in the file. As seldom as the housekeeping.
+  void renew() noexcept {
+    if (!out_life_->over.load(std::memory_order_acquire) && !in_life_->over.load(std::memory_order_acquire)) return;
+    renewing_.store(true, std::memory_order_release);  // until it is there nothing is accepted for it
+    try {
+      using purpose = nats_connection::purpose;
+      if (out_life_->over.load(std::memory_order_acquire))
+        out_ = std::make_unique<nats_connection>(options_, purpose::sends, out_life_);
+      if (in_life_->over.load(std::memory_order_acquire)) {
+        auto made = std::make_shared<nats_connection>(options_, purpose::receives, in_life_);
+        {
+          const std::lock_guard lock(in_mutex_);
+          in_.swap(made);
+        }
+        listen_again();
+      }
+    } catch (...) {  // it is tried again; what it lacks has been said when the first one was made
+    }
+    renewing_.store(false, std::memory_order_release);
+  }
+  void listen_again() {
+    std::vector<std::pair<std::string, natsSubscription*>> before;
+    {
+      const std::lock_guard lock(subscriptions_mutex_);
+      before.assign(subscriptions_.begin(), subscriptions_.end());
+      for (auto& [pattern, s] : subscriptions_) {
+        dropped_before_ += dropped_of(s);
+        s = nullptr;
+      }
+    }
+    for (const auto& [pattern, s] : before) {
+      natsSubscription_Destroy(s);
+      begin_listening(pattern);
     }
   }
   void obey() noexcept {
@@ -196,17 +244,19 @@ private:
       commands_done_.fetch_add(1, std::memory_order_release);
     }
   }
+  /// Where there is no connection any more, it is kept in mind for the next one.
   void begin_listening(const std::string& pattern) noexcept {
-    auto* const share = new (std::nothrow) gate_share(gate_);
     natsSubscription* s = nullptr;
-    if (share == nullptr || natsConnection_Subscribe(&s, in_.get(), pattern.c_str(), &received, share) != NATS_OK) {
+    auto* const share = new (std::nothrow) gate_share(gate_);
+    if (share == nullptr || natsConnection_Subscribe(&s, in_->get(), pattern.c_str(), &received, share) != NATS_OK) {
       delete share;
-      return;
+      s = nullptr;
+    } else {
+      natsSubscription_SetOnCompleteCB(s, &completed, share);
+      natsSubscription_SetPendingLimits(s, options_.nats.pending_signals_max, options_.nats.pending_bytes_max);
     }
-    natsSubscription_SetOnCompleteCB(s, &completed, share);
-    natsSubscription_SetPendingLimits(s, options_.nats.pending_signals_max, options_.nats.pending_bytes_max);
     const std::lock_guard lock(subscriptions_mutex_);
-    subscriptions_.emplace(pattern, s);
+    subscriptions_[pattern] = s;
   }
   void stop_listening(const std::string& pattern) noexcept {
     natsSubscription* ended = nullptr;
@@ -224,14 +274,18 @@ private:
   const endocrine_options options_;
   const std::shared_ptr<nats_gate> gate_;
   bounded_ring<outgoing> ring_;
-  nats_connection out_;
-  nats_connection in_;
+  const std::shared_ptr<nats_life> out_life_;
+  const std::shared_ptr<nats_life> in_life_;
+  std::unique_ptr<nats_connection> out_;  // the bus's thread's
+  mutable std::mutex in_mutex_;
+  std::shared_ptr<nats_connection> in_;  // replaced by the bus's thread, with in_mutex_
+  std::atomic<bool> renewing_{false};
   std::mutex commands_mutex_;
   std::deque<order> commands_;       // commands_mutex_
   std::uint64_t commands_made_ = 0;  // commands_mutex_
   std::atomic<std::uint64_t> commands_done_{0};
   mutable std::mutex subscriptions_mutex_;
-  std::map<std::string, natsSubscription*> subscriptions_;  // subscriptions_mutex_
+  std::map<std::string, natsSubscription*> subscriptions_;  // subscriptions_mutex_; null: none could be had
   std::uint64_t dropped_before_ = 0;                        // subscriptions_mutex_: of those that have ended
   std::atomic<std::uint64_t> sent_{0};
   std::atomic<std::uint64_t> expired_{0};

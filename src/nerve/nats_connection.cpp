@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nerve/nats_connection.hpp"
 
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "core/file_descriptor.hpp"
 #include "nerve/security.hpp"
 #include "nerve/subject_tree.hpp"
 
@@ -26,6 +34,14 @@ struct options_deleter {
   void operator()(natsOptions* o) const noexcept { natsOptions_Destroy(o); }
 };
 
+/// As a message may name it: without the user and password that a server's URL can have.
+std::string name_of(const std::string& server) {
+  const std::size_t scheme = server.find("://");
+  const std::size_t host = scheme != std::string::npos ? scheme + 3 : 0;
+  const std::size_t at = server.rfind('@');
+  return at != std::string::npos && at >= host ? server.substr(0, host) + server.substr(at + 1) : server;
+}
+
 std::vector<std::string> servers_of(std::string_view given) {
   std::string_view list = given;
   std::vector<std::string> servers;
@@ -36,7 +52,7 @@ std::vector<std::string> servers_of(std::string_view given) {
   }
   for (const std::string& s : servers) {
     if (!s.starts_with("nats://") && !s.starts_with("tls://"))
-      refuse(errc::invalid_argument, "\"" + s + "\" is no server: nats://host:port, or tls://host:port");
+      refuse(errc::invalid_argument, '"' + name_of(s) + "\" is no server: nats://host:port, or tls://host:port");
   }
   // nats.c would take its own default, a server on this machine.
   if (servers.empty()) refuse(errc::invalid_argument, "\"" + std::string(given) + "\" names no server");
@@ -62,10 +78,36 @@ std::string_view host_of(std::string_view server) {
   return server.substr(0, bracket != std::string_view::npos ? bracket + 1 : server.find_first_of(":/"));
 }
 
+/// nats.c opens the file with each connection, and says little of what is wrong with it.
+void check_credentials(const std::string& path) {
+  const auto wrong = [&](const std::string& why) {
+    refuse(errc::invalid_argument, "NATS: credentials_file: \"" + path + "\" " + why);
+  };
+  // Nothing is waited for: a pipe would keep who opens it.
+  const file_descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  struct stat about {};
+  if (file.get() < 0 || ::fstat(file.get(), &about) != 0)
+    wrong("can not be read: " + std::generic_category().message(errno));
+  if (!S_ISREG(about.st_mode)) wrong("is no file");
+  std::vector<char> text(64U << 10U);
+  std::size_t size = 0;
+  while (size != text.size()) {
+    const ssize_t n = ::read(file.get(), text.data() + size, text.size() - size);
+    if (n <= 0) break;
+    size += static_cast<std::size_t>(n);
+  }
+  const std::string_view all(text.data(), size);
+  const bool has_both = all.find("BEGIN NATS USER JWT") != all.npos && all.find("BEGIN USER NKEY SEED") != all.npos;
+  ::explicit_bzero(text.data(), text.size());  // a seed is a secret
+  if (!has_both) wrong("has not the token of a user and its seed, as nsc writes them");
+}
+
 void configure_security(natsOptions* o, const endocrine_options& options, const std::vector<std::string>& servers) {
   const nats_options& n = options.nats;
-  if (!n.credentials_file.empty())
+  if (!n.credentials_file.empty()) {
+    check_credentials(n.credentials_file);
     check(natsOptions_SetUserCredentialsFromFiles(o, n.credentials_file.c_str(), nullptr), "credentials_file");
+  }
   if (!n.ca_file.empty()) check(natsOptions_LoadCATrustedCertificates(o, n.ca_file.c_str()), "ca_file");
   if (!n.certificate_file.empty() || !n.key_file.empty()) {
     check(natsOptions_LoadCertificatesChain(o, n.certificate_file.c_str(), n.key_file.c_str()),
@@ -120,22 +162,27 @@ void nats_connection::configure(natsOptions* o, const endocrine_options& options
   }
 }
 
-nats_connection::nats_connection(const endocrine_options& options, purpose what, std::shared_ptr<nats_gate> gate)
-    : life_(std::make_shared<life>()) {
+nats_connection::nats_connection(const endocrine_options& options, purpose what, std::shared_ptr<nats_life> life) {
   open_library();
-  life_->gate = std::move(gate);
   natsOptions* raw = nullptr;
   check(natsOptions_Create(&raw), "options");
   const std::unique_ptr<natsOptions, options_deleter> o(raw);
-  auto closure = std::make_unique<share>(share{life_});
+  auto closure = std::make_unique<share>(share{life});
   configure(raw, options, what, closure.get());
   // Before it is there: a callback may come at once.
-  life_->up.store(true, std::memory_order_release);
+  life->over.store(false, std::memory_order_relaxed);
+  life->up.store(true, std::memory_order_release);
   const natsStatus s = natsConnection_Connect(&connection_, raw);
   if (s != NATS_OK) {
+    life->up.store(false, std::memory_order_release);
+    life->over.store(true, std::memory_order_release);
     const char* why = nats_GetLastError(nullptr);
-    refuse(errc::refused, "the NATS server " + options.server + " can not be used: " + natsStatus_GetText(s) +
-                              (why != nullptr ? std::string(", ") + why : ""));
+    std::string names;
+    for (const std::string& server : servers_of(options.server)) names += (names.empty() ? "" : ",") + name_of(server);
+    const std::string& file = options.nats.credentials_file;
+    refuse(errc::refused, "the NATS server " + names + " can not be used" +
+                              (file.empty() ? std::string() : " with the credentials of \"" + file + '"') + ": " +
+                              natsStatus_GetText(s) + (why != nullptr ? std::string(", ") + why : ""));
   }
   static_cast<void>(closure.release());  // closed() frees it, the last of the callbacks
 }
@@ -146,7 +193,7 @@ nats_connection::~nats_connection() {
 }
 
 void nats_connection::disconnected(natsConnection*, void* closure) {
-  life& l = *static_cast<share*>(closure)->of;
+  nats_life& l = *static_cast<share*>(closure)->of;
   l.up.store(false, std::memory_order_release);
   l.gate->disconnects.fetch_add(1, std::memory_order_relaxed);
 }
@@ -158,6 +205,7 @@ void nats_connection::reconnected(natsConnection*, void* closure) {
 void nats_connection::closed(natsConnection*, void* closure) {
   const std::unique_ptr<share> last(static_cast<share*>(closure));
   last->of->up.store(false, std::memory_order_release);
+  last->of->over.store(true, std::memory_order_release);
 }
 
 }  // namespace karyon::detail

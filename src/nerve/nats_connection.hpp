@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <karyon/nerve/endocrine.hpp>
 
@@ -37,32 +38,35 @@ struct nats_gate {
   }
 };
 
+/// What is known of a connection, and of the one that takes its place when it is over.
+struct nats_life {
+  explicit nats_life(std::shared_ptr<nats_gate> g) noexcept : gate(std::move(g)) {}
+  const std::shared_ptr<nats_gate> gate;
+  std::atomic<bool> up{false};
+  /// nats.c has given it up for good, which it does when a server has twice not let it in; until then it connects again by itself.
+  std::atomic<bool> over{false};
+};
+
 /// One connection to a server: for sending (each publish is written at once), or for receiving.
 class nats_connection {
 public:
   enum class purpose : std::uint8_t { sends, receives };
-  /// Throws runtime_error.
-  nats_connection(const endocrine_options& options, purpose what, std::shared_ptr<nats_gate> gate);
+  /// Throws runtime_error. `life`: of no other connection, but for one that is over.
+  nats_connection(const endocrine_options& options, purpose what, std::shared_ptr<nats_life> life);
   ~nats_connection();
   nats_connection(const nats_connection&) = delete;
   nats_connection& operator=(const nats_connection&) = delete;
 
   [[nodiscard]] natsConnection* get() const noexcept { return connection_; }
-  [[nodiscard]] bool up() const noexcept { return life_->up.load(std::memory_order_acquire); }
 
 private:
-  struct life {
-    std::shared_ptr<nats_gate> gate;
-    std::atomic<bool> up{false};
-  };
   struct share {
-    std::shared_ptr<life> of;
+    std::shared_ptr<nats_life> of;
   };
   static void configure(natsOptions* o, const endocrine_options& options, purpose what, share* closure);
   static void disconnected(natsConnection*, void* closure);
   static void reconnected(natsConnection*, void* closure);
   static void closed(natsConnection*, void* closure);
-  std::shared_ptr<life> life_;
   natsConnection* connection_ = nullptr;
 };
 

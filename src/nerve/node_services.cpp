@@ -241,6 +241,8 @@ void node_services::close(std::uint64_t hash, const std::shared_ptr<service>& s)
   s->closed = true;
   for (const arrival& a : s->held) lose(a);
   s->held.clear();
+  s->held_bytes = 0;
+  s->held_of.clear();
 }
 
 peer_fate node_services::send(const peer& to, std::uint64_t hash, std::span<const std::byte> bytes) noexcept {
@@ -470,10 +472,12 @@ bool node_services::is_up(const arrival& a) {
 
 void node_services::hold(service& s, arrival a) noexcept {
   const std::size_t bytes = a.bytes.size() + sizeof(arrival);
-  if (s.held_bytes + bytes > held_bytes_max) return lose(a);
   try {
+    std::size_t& of_sender = s.held_of[a.from.node];
+    if (of_sender + bytes > held_bytes_max - s.held_bytes) return lose(a);
     s.held.push_back(std::move(a));
     s.held_bytes += bytes;
+    of_sender += bytes;
   } catch (const std::bad_alloc&) {  // and `a` is what it was
     lose(a);
   }
@@ -484,6 +488,7 @@ bool node_services::deliver_held(service& s) {
   std::deque<arrival> held;
   held.swap(s.held);
   s.held_bytes = 0;
+  s.held_of.clear();
   bool all_told = true;
   for (arrival& a : held) all_told = hand_over(s, std::move(a)) && all_told;
   return all_told;

@@ -114,7 +114,8 @@ public:
   static constexpr std::size_t queue_bytes_max = std::size_t{16} << 20u;
   /// Of one peer, so that there is room for others.
   static constexpr std::size_t queue_bytes_of_one = queue_bytes_max / 2;
-  /// Of one service: frames of peers that its listener could not be told of yet.
+  /// Of one service: frames of peers that its listener could not be told of yet. One peer's take as much at most as is left for others:
+  /// half of it where one sends without end, a third each where two do, and who comes after them still finds room.
   static constexpr std::size_t held_bytes_max = std::size_t{1} << 20u;
 
 private:
@@ -144,11 +145,12 @@ private:
   struct service {
     std::string name;
     peer_listener* listener = nullptr;
-    std::mutex calling;          // while the listener is called
-    bool closed = false;         // calling
-    presences known;             // calling
-    std::deque<arrival> held;    // calling; of peers that the listener could not be told of yet
-    std::size_t held_bytes = 0;  // calling
+    std::mutex calling;                            // while the listener is called
+    bool closed = false;                           // calling
+    presences known;                               // calling
+    std::deque<arrival> held;                      // calling; of peers that the listener could not be told of yet
+    std::size_t held_bytes = 0;                    // calling
+    std::map<std::uint64_t, std::size_t> held_of;  // calling; of them, each node's
   };
   using services = std::map<std::uint64_t, std::shared_ptr<service>>;  // by the name's hash
   class read_signal;

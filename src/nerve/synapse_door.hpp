@@ -19,9 +19,12 @@ namespace karyon::detail {
 /// The port that peers call for their links' own connections, as long as it is open, and those who have come to it and have not said
 /// yet whose they are: strangers. The reactor's; none of its functions waits.
 ///
-/// There are few places for strangers. Where all are taken the one that has been silent for longest makes room: so connections that say
-/// nothing keep nobody out who speaks up before 64 others have come after it. Who has spoken keeps its place until next(); while all have,
-/// or the system has no descriptor left, who calls waits, and nothing is told again and again: tick() looks again.
+/// There are few places for strangers. Where all are taken the one that has been silent for longest makes room. Who has said whose it is
+/// keeps its place until next(), and who is to call says so as it comes: the system hands a caller on once it has spoken, or after a second
+/// (stream_listener). So those who say nothing, or not enough, keep nobody out, unless there are more of them within that second than the
+/// system has room for (net.core.somaxconn, 4,096): then callers come as they call, and one that has not spoken before 64 others have
+/// come after it has to go. While all places are taken by those who have spoken, or the system has no descriptor left, who calls waits,
+/// and nothing is told again and again: tick() looks again.
 class KARYON_API stream_door {
 public:
   static constexpr std::size_t strangers_max = 64;

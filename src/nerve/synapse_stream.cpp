@@ -58,9 +58,14 @@ std::unique_ptr<stream_listener> stream_listener::open(std::string_view tcp_endp
     ::close(fd);
     return nullptr;
   }
+  // The system keeps who has called and said nothing (for a second or two), so that nobody who says whose it is stands in a place that
+  // a crowd could take: it has spoken when it is seen. Of those who are kept so there may be as many as the system has room for; with
+  // more it lets all through as they come. Without this option it always does.
+  constexpr int silent_s = 1;
+  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &silent_s, sizeof silent_s));
   sockaddr_storage bound{};
   socklen_t length = sizeof bound;
-  if (::bind(fd, at->ai_addr, at->ai_addrlen) != 0 || ::listen(fd, 16) != 0 ||
+  if (::bind(fd, at->ai_addr, at->ai_addrlen) != 0 || ::listen(fd, SOMAXCONN) != 0 ||
       ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
     return nullptr;
   }

@@ -31,7 +31,7 @@ public:
   [[nodiscard]] static std::unique_ptr<stream_listener> open(std::string_view tcp_endpoint);
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }
-  /// A connection that has come in, or -1; the caller's.
+  /// A connection that has come in and has said something, or has been silent for more than a second; or -1. The caller's.
   [[nodiscard]] int take() const noexcept;
 
 private:

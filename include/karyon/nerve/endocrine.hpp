@@ -31,7 +31,7 @@ class level_table;
 
 /// How to reach a NATS server; endocrine_options::server says which.
 struct nats_options {
-  /// Of the operator's kind (a file of `nsc`), or empty.
+  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty. Read again with each connection.
   std::string credentials_file{};
   /// TLS: the authority that signed the server's certificate; with a certificate and key of one's own where the server asks for it.
   /// Any of them, or a server "tls://...", turns TLS on.
@@ -163,8 +163,9 @@ private:
 /// Nothing is kept for later: who is not subscribed, or not connected, at the time misses it. Every loss is counted.
 class KARYON_API endocrine {
 public:
-  /// Throws runtime_error: invalid_argument (options), refused (the server can not be reached within connect_timeout, does not let
-  /// us in, or is beyond the loopback without TLS and nats_options::plaintext_beyond_loopback), unsupported (built without NATS).
+  /// Throws runtime_error: invalid_argument (options, also a credentials_file that can not be read), refused (the server can not be
+  /// reached within connect_timeout, does not let us in, or is beyond the loopback without TLS and
+  /// nats_options::plaintext_beyond_loopback), unsupported (built without NATS).
   explicit endocrine(runtime& host, endocrine_options options = {});
   ~endocrine();
   endocrine(const endocrine&) = delete;

@@ -270,6 +270,7 @@ TEST_CASE("a server that is not there, not meant, or does not let us in is an er
       const endocrine bus(rt, o);
     } catch (const runtime_error& e) {
       CHECK_FALSE(e.why().message().empty());
+      CHECK(e.why().message().find("wrong@") == std::string::npos);  // nor a password in it
       return e.why().code();
     }
     return errc::running;  // it let us in
@@ -286,6 +287,7 @@ TEST_CASE("a server that is not there, not meant, or does not let us in is an er
   server.kill();
   CHECK(code_of(url) == errc::refused);
   CHECK(code_of("http://127.0.0.1") == errc::invalid_argument);
+  CHECK(code_of("http://me:wrong@127.0.0.1") == errc::invalid_argument);
 }
 
 namespace {

@@ -492,6 +492,27 @@ TEST_CASE("what a peer sends waits, in its order and bounded, until its service 
   CHECK(std::count(heard.begin(), heard.end(), 51) == 0);
 }
 
+TEST_CASE("a peer whose frames wait without end leaves room for those of others that are not told of either") {
+  hearing h;
+  h.listener.failures = 1'000'000;
+  h.services.link_up({2, 1});
+  h.services.link_up({3, 1});
+  h.services.link_up({4, 1});
+  constexpr std::uint64_t many = 20'000;  // twice as many as have room, of each
+  for (const std::uint64_t node : {2, 3}) {
+    for (std::uint64_t i = 0; i < many; ++i) h.say({node, 1}, static_cast<std::uint8_t>(node));
+  }
+  REQUIRE(eventually([&] { return h.services.stats().dropped > many; }));
+  for (int i = 0; i < 50; ++i) h.say({4, 1}, 4);
+  h.listener.failures = 0;
+  const auto heard_of = [&h](std::uint8_t whose) {
+    const auto heard = h.listener.heard();
+    return std::count(heard.begin(), heard.end(), whose);
+  };
+  CHECK(eventually([&] { return heard_of(4) == 50; }));
+  CHECK(heard_of(3) > 1000);
+}
+
 TEST_CASE("what comes for a group is counted where nobody can take it, and harms nothing") {
   gossips t;
   t.join_b("eyes");
