@@ -230,6 +230,13 @@ void core::prefetch_entries(const log_entry& op) const noexcept {
   (symmetric() ? t->out : t->in).prefetch_entry(op.target);
 }
 
+void core::prefetch_marks(const log_entry& op) const noexcept {
+  const label_tables* t = tables_of_arc(op);
+  if (t == nullptr) return;
+  t->out.prefetch_mark(op.source);
+  (symmetric() ? t->out : t->in).prefetch_mark(op.target);
+}
+
 void core::prefetch_blocks(const log_entry& op, const found_arc& hint) const noexcept {
   const label_tables* t = tables_of_arc(op);
   if (t == nullptr) return;
@@ -268,6 +275,7 @@ void core::find_other_end(const log_entry& op, found_arc& found) {
   label_tables* t = op.kind() == change_kind::remove_arc && found.there() ? tables_of_arc(op) : nullptr;
   if (t == nullptr || op.source == op.target) return;
   auto look = [](table& side, vertex v, vertex w, arc_place& known) {
+    side.prefetch_history(v);
     if (known.there()) return;
     known = side.locate(v, w);
     if (known.there()) side.prefetch_close(v, w, known);
@@ -276,10 +284,11 @@ void core::find_other_end(const log_entry& op, found_arc& found) {
   look(symmetric() ? t->out : t->in, op.target, op.source, found.at_target);
 }
 
-/// For the check: entries two groups ahead of change `i`, and what tells where an arc is one group ahead.
+/// For the check, ahead of change `i` by groups: entries three, marks two, and what tells where an arc is one.
 void core::look_ahead(const transaction::state& tx, std::size_t i) const noexcept {
   const std::size_t count = tx.ops.size();
   auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
+  auto marks = [&](std::size_t k) { prefetch_marks(tx.ops[k]); };
   auto living = [&](std::size_t k) { prefetch_living(tx.ops[k]); };
   if (!tx.closes) {  // what is only appended to touches so little that one change at a time is faster
     if (i + 2 * asked_at_once < count) entries(i + 2 * asked_at_once);
@@ -290,9 +299,13 @@ void core::look_ahead(const transaction::state& tx, std::size_t i) const noexcep
   if (i == 0) {
     for_group(0, count, entries);
     for_group(asked_at_once, count, entries);
+    for_group(2 * asked_at_once, count, entries);
+    for_group(0, count, marks);
+    for_group(asked_at_once, count, marks);
     if (!tx.bulks.empty()) for_group(0, count, living);
   }
-  for_group(i + 2 * asked_at_once, count, entries);
+  for_group(i + 3 * asked_at_once, count, entries);
+  for_group(i + 2 * asked_at_once, count, marks);
   if (!tx.bulks.empty()) for_group(i + asked_at_once, count, living);
 }
 
@@ -300,6 +313,7 @@ void core::look_ahead(const transaction::state& tx, std::size_t i) const noexcep
 void core::look_further_ahead(const transaction::state& tx, std::size_t i) {
   const std::size_t count = tx.ops.size();
   auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
+  auto marks = [&](std::size_t k) { prefetch_marks(tx.ops[k]); };
   auto parts = [&](std::size_t k) { prefetch_blocks(tx.ops[k], k < found_.size() ? found_[k] : found_arc{}); };
   if (!tx.closes) {
     if (i + 2 * asked_at_once < count) entries(i + 2 * asked_at_once);
@@ -310,9 +324,13 @@ void core::look_further_ahead(const transaction::state& tx, std::size_t i) {
   if (i == 0) {
     for_group(0, count, entries);
     for_group(asked_at_once, count, entries);
+    for_group(2 * asked_at_once, count, entries);
+    for_group(0, count, marks);
+    for_group(asked_at_once, count, marks);
     for_group(0, count, parts);
   }
-  for_group(i + 2 * asked_at_once, count, entries);
+  for_group(i + 3 * asked_at_once, count, entries);
+  for_group(i + 2 * asked_at_once, count, marks);
   for_group(i + asked_at_once, count, parts);
   for_group(i, found_.size(), [&](std::size_t k) { find_other_end(tx.ops[k], found_[k]); });
 }

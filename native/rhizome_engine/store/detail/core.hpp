@@ -177,6 +177,8 @@ struct core {
   [[nodiscard]] bool grow_tables();
   /// Asks for the entries that a change writes.
   void prefetch_entries(const log_entry& op) const noexcept;
+  /// Asks for what the entries of dirty blocks lead to.
+  void prefetch_marks(const log_entry& op) const noexcept;
   /// Asks for the parts of the blocks that it reads and writes; `hint`: where its arc is, if that is known.
   void prefetch_blocks(const log_entry& op, const found_arc& hint) const noexcept;
   [[nodiscard]] label_tables* tables_of_arc(const log_entry& op) const noexcept;

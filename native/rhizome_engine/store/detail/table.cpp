@@ -175,7 +175,7 @@ void table::prefetch_close(vertex v, vertex target, const arc_place& place) cons
     }
     return;
   }
-  if (const hub_index* hub = hub_of(v, p); hub != nullptr) hub->prefetch(arena_, target);
+  if (const hub_index* hub = hub_of(v, p); hub != nullptr) hub->prefetch_run(arena_, target);
   if (p.dirty) {
     __builtin_prefetch(ends_of_entry(e, p) + place.at, 1);
   } else {

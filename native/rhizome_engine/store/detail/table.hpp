@@ -40,8 +40,15 @@ public:
   void prefetch(const arena& blocks, vertex target) const noexcept {
     if (there()) __builtin_prefetch(slots(blocks) + home(target), 1);
   }
+  /// Asks for what erase() reads, which goes on to the next free slot: further than find_only() mostly does.
+  void prefetch_run(const arena& blocks, vertex target) const noexcept {
+    if (!there()) return;
+    __builtin_prefetch(slots(blocks) + home(target), 1);
+    __builtin_prefetch(slots(blocks) + ((home(target) + run) & mask_), 1);
+  }
 
 private:
+  static constexpr std::size_t run = 5;  // slots to the next free one: most have fewer
   [[nodiscard]] std::size_t size() const noexcept { return there() ? std::size_t{mask_} + 1 : 0; }
   [[nodiscard]] std::size_t home(vertex target) const noexcept {
     return ((std::uint64_t{target} * 0x9e37'79b9'7f4a'7c15ULL) >> 32) & mask_;
@@ -152,6 +159,10 @@ public:
     __builtin_prefetch(&entries_[v], 1);
     hub_numbers_.prefetch(arena_, v);
   }
+  void prefetch_mark(vertex v) const noexcept {
+    const vertex_entry& e = entries_[v];
+    if (placed::of(e.where.load(std::memory_order_relaxed)).dirty) __builtin_prefetch(&marked(e), 1);
+  }
   /// Asks for what append(v, target, ...) writes.
   void prefetch_tail(vertex v, vertex target) const noexcept;
   void prefetch_block(vertex v) const noexcept {
@@ -163,6 +174,13 @@ public:
   void prefetch_find(vertex v, vertex target) const noexcept;
   /// Asks for what close(v, target, ...) reads and writes, where the arc is known to be at `place`.
   void prefetch_close(vertex v, vertex target, const arc_place& place) const noexcept;
+  /// Asks for the history that v's block is added to where it is written anew, once the block is there.
+  void prefetch_history(vertex v) const noexcept {
+    placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
+    if (p.count > rewritten_max) return;
+    const ref history = block(p)->history.load(std::memory_order_relaxed);
+    if (history != 0) __builtin_prefetch(arena_.at<history_batch>(history));
+  }
 
   [[nodiscard]] bool has_history(vertex v) const noexcept {
     return block(placed::of(entries_[v].where.load(std::memory_order_relaxed)))
