@@ -214,7 +214,7 @@ result<void> mapped_checkpoint::check_table() const {
 const checkpoint_entry* mapped_checkpoint::find(image_section wanted) const noexcept {
   const auto all = table();
   const auto found = std::find_if(all.begin(), all.end(), [&](const auto& entry) { return entry.id == wanted.id; });
-  return found != all.end() && found->entry_bytes == wanted.entry_bytes && found->bytes > 0 ? &*found : nullptr;
+  return found != all.end() && found->entry_bytes == wanted.entry_bytes ? &*found : nullptr;
 }
 
 std::span<const std::byte> mapped_checkpoint::section(image_section wanted) const noexcept {
@@ -225,7 +225,7 @@ std::span<const std::byte> mapped_checkpoint::section(image_section wanted) cons
 
 result<void> mapped_checkpoint::place(image_section wanted, void* at) const {
   const checkpoint_entry* const entry = find(wanted);
-  if (entry == nullptr) {
+  if (entry == nullptr || entry->bytes == 0) {
     return fail(errc::not_found, file_.path() + " has no section " + std::to_string(wanted.id));
   }
   return file_.place(entry->offset, to_page(entry->bytes), at);

@@ -100,6 +100,8 @@ public:
   [[nodiscard]] store_identity store() const noexcept { return {header().store, header().kind}; }
   [[nodiscard]] commit_number commit() const noexcept override { return header().commit; }
   [[nodiscard]] std::span<const std::byte> section(image_section wanted) const noexcept override;
+  /// Whether it has that section, if only an empty one.
+  [[nodiscard]] bool has(image_section wanted) const noexcept { return find(wanted) != nullptr; }
   [[nodiscard]] std::shared_ptr<const void> keep_alive() const noexcept override { return mapped_; }
   [[nodiscard]] result<void> place(image_section wanted, void* at) const override;
 

@@ -46,7 +46,8 @@ public:
   /// How many shards had a part of a transaction that others had not got, which was cut off: none of it was acknowledged.
   [[nodiscard]] unsigned cut() const noexcept;
 
-  /// A checkpoint of each shard in turn, while all of them are written to. The first error ends it.
+  /// A checkpoint of each shard in turn, while all of them are written to: it waits for no commit, also not for one of several shards whose
+  /// logs are synced. The first error ends it.
   [[nodiscard]] result<void> checkpoint();
   /// Closes each, and gives the first error. No more writes then; nobody may be committing.
   [[nodiscard]] result<void> close();

@@ -27,6 +27,7 @@ public:
   result<void> append(const commit_record& record) override {
     if (to_ == nullptr) return refuse();
     try {
+      const std::lock_guard lock(others_lock_);
       others_.take(record);
     } catch (const std::bad_alloc&) {
       return fail(errc::out_of_memory, "no memory for what a commit is in other shards");
@@ -34,13 +35,20 @@ public:
     return to_->append(record);
   }
   result<void> sync() override { return to_ != nullptr ? to_->sync() : refuse(); }
-  /// With the store's writer locked.
-  [[nodiscard]] const other_shards& others() const noexcept { return others_; }
+  /// A snapshot, and what its commits are in other shards. Beside a commit, which need not end for it: what the sink was told in
+  /// between is either visible, or no more than the last commit.
+  result<snapshot> now(const store& of, std::vector<commit_part>& others) const {
+    const std::lock_guard lock(others_lock_);
+    auto taken = of.now();
+    if (taken) others = others_.as_of(taken->commit());
+    return taken;
+  }
 
 private:
   static result<void> refuse() { return fail(errc::read_only, "a store that was opened for salvage takes no writes"); }
   commit_sink* to_ = nullptr;
-  other_shards others_;
+  mutable std::mutex others_lock_;
+  other_shards others_;  // with the lock, which is never held while the disk is waited for
 };
 
 // A section of the file beside the image's, which have numbers below 256 and from 1024 on.
@@ -114,6 +122,7 @@ struct durable_store::parts {
   std::vector<std::string> unfinished;
   std::vector<commit_number> checkpoints;  // ascending, without those that were refused
   std::vector<std::string> refused;
+  bool other_version = false;  // one of them is of another format
   bool has_log = false;
   late_sink sink;
   std::optional<store_identity> identity;
@@ -177,12 +186,18 @@ result<bool> durable_store::parts::try_checkpoint(commit_number commit) {
   const error& why = mapped ? loaded.error() : mapped.error();
   if (why.code == errc::out_of_memory || why.code == errc::limit) return tl::unexpected(why);
   report.refused_checkpoints.push_back(why.text);
+  other_version = other_version || why.code == errc::wrong_version;
   refused.push_back(directory + '/' + checkpoint_name(commit));
   return false;
 }
 
-// What the checkpoint says of other shards: all of it was durable there when it was written.
+// What the checkpoint says of other shards: all of it was durable there when it was written. One of a shard always says it: without
+// that nobody could tell a shard that names no other from one of which it is not known whom it names.
 result<void> durable_store::parts::take_parts(const mapped_checkpoint& from) {
+  if (options.shard.id && !from.has(parts_section))
+    return fail(errc::wrong_version, checkpoint_name(from.commit()) +
+                                         " does not say which commits of other shards it goes with: open it with the "
+                                         "version that wrote it, and copy the graph into a new one");
   const auto bytes = from.section(parts_section);
   for (std::size_t at = 0; at < bytes.size(); at += sizeof(commit_part)) {
     commit_part part;
@@ -236,6 +251,7 @@ result<void> durable_store::parts::replay_log() {
   }
   if (scan->damage) {
     for (const std::string& why : report.refused_checkpoints) scan->damage->text += "; " + why;
+    if (other_version && scan->damage->code == errc::corrupt) scan->damage->code = errc::wrong_version;  // not lost
     report.damage = scan->damage;
     if (!options.salvage || scan->damage->code == errc::invalid_argument) return tl::unexpected(*scan->damage);
   }
@@ -276,20 +292,15 @@ result<commit_number> durable_store::checkpoint() {
   const std::lock_guard lock(p.checkpoint_lock);
   if (p.log == nullptr) return fail(errc::read_only, "a store that was opened for salvage takes no checkpoints");
   // Visible, therefore durable: the log has all of it.
-  result<snapshot> now = fail(errc::read_only, "");
   std::vector<commit_part> others;
-  {
-    const std::lock_guard writer(p.graph->inside().writer);  // what the sink was told is of commits of other threads
-    now = p.graph->now();
-    if (now) others = p.sink.others().as_of(now->commit());
-  }
+  const auto now = p.sink.now(*p.graph, others);
   if (!now) return tl::unexpected(now.error());
   const commit_number commit = now->commit();
   if (commit == 0 || (!p.checkpoints.empty() && p.checkpoints.back() >= commit)) return commit;
   auto file = checkpoint_writer::create(p.on, p.directory, *p.identity, commit);
   if (!file) return tl::unexpected(file.error());
   if (auto done = save(*now, **file); !done) return tl::unexpected(done.error());
-  if (!others.empty()) {
+  if (p.options.shard.id) {
     if (auto done = (*file)->begin(parts_section); !done) return tl::unexpected(done.error());
     if (auto done = (*file)->write(std::as_bytes(std::span(others))); !done) return tl::unexpected(done.error());
   }

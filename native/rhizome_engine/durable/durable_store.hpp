@@ -97,7 +97,7 @@ public:
   [[nodiscard]] std::vector<log_segment> log_segments() const;
 
   /// Writes what is committed now into one file, and removes the checkpoints and the log that are not needed any more. Gives its
-  /// commit. Writers go on meanwhile. After an error the old ones are as they were, and the store goes on.
+  /// commit. Writers go on meanwhile, and it waits for none of them. After an error the old ones are as they were, and the store goes on.
   [[nodiscard]] result<commit_number> checkpoint();
   /// Marks the log's end, so that every changed bit is found by the next open. No more writes then; nobody may be committing.
   [[nodiscard]] result<void> close();

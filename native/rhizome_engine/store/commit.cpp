@@ -124,12 +124,13 @@ core::found_arc core::living(label l, vertex source, vertex target) {
   table& out = *side(l, direction::out);
   table& in = *side(l, direction::in);
   bool by_source = !has(target) || (has(source) && out.positions(source) <= in.positions(target));
-  return {by_source, by_source ? out.find(source, target) : in.find(target, source)};
+  if (by_source) return {out.locate(source, target), {}};
+  return {{}, in.locate(target, source)};
 }
 
 commit_number core::begin_of(const log_entry& op, const found_arc& found) const noexcept {
-  return found.by_source ? side(op.arc_label, direction::out)->begin_at(op.source, found.at)
-                         : side(op.arc_label, direction::in)->begin_at(op.target, found.at);
+  return found.at_source.there() ? side(op.arc_label, direction::out)->begin_at(op.source, found.at_source.at)
+                                 : side(op.arc_label, direction::in)->begin_at(op.target, found.at_target.at);
 }
 
 result<void> core::validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk) {
@@ -215,7 +216,7 @@ result<void> core::tell_sink(const transaction::state& tx, commit_number n, time
 }
 
 /// The tables that a change of an arc is made in; null: none that are worth a look ahead.
-const label_tables* core::tables_of_arc(const log_entry& op) const noexcept {
+label_tables* core::tables_of_arc(const log_entry& op) const noexcept {
   change_kind kind = op.kind();
   if (kind != change_kind::add_arc && kind != change_kind::remove_arc && kind != change_kind::set_valid) return nullptr;
   if (options.shared != nullptr && !(has(op.source) && has(op.target))) return nullptr;
@@ -229,6 +230,13 @@ void core::prefetch_entries(const log_entry& op) const noexcept {
   (symmetric() ? t->out : t->in).prefetch_entry(op.target);
 }
 
+void core::prefetch_marks(const log_entry& op) const noexcept {
+  const label_tables* t = tables_of_arc(op);
+  if (t == nullptr) return;
+  t->out.prefetch_mark(op.source);
+  (symmetric() ? t->out : t->in).prefetch_mark(op.target);
+}
+
 void core::prefetch_blocks(const log_entry& op, const found_arc& hint) const noexcept {
   const label_tables* t = tables_of_arc(op);
   if (t == nullptr) return;
@@ -238,15 +246,15 @@ void core::prefetch_blocks(const log_entry& op, const found_arc& hint) const noe
     in.prefetch_tail(op.target, op.source);
     return;
   }
-  auto ask = [&](const table& side, vertex v, vertex w, bool by_source) {
-    if (hint.there() && hint.by_source == by_source) {
-      side.prefetch_position(v, hint.at);
+  auto ask = [&](const table& side, vertex v, vertex w, const arc_place& known) {
+    if (known.there()) {
+      side.prefetch_close(v, w, known);
     } else {
       side.prefetch_find(v, w);
     }
   };
-  ask(t->out, op.source, op.target, true);
-  ask(in, op.target, op.source, false);
+  ask(t->out, op.source, op.target, hint.at_source);
+  ask(in, op.target, op.source, hint.at_target);
 }
 
 /// Asks for what living() reads of the change's arc.
@@ -261,18 +269,26 @@ void core::prefetch_living(const log_entry& op) const noexcept {
   }
 }
 
-/// Asks for what table::close() writes; what it reads is there already.
-void core::prefetch_close(const log_entry& op) const noexcept {
-  const label_tables* t = op.kind() == change_kind::remove_arc ? tables_of_arc(op) : nullptr;
-  if (t == nullptr) return;
-  t->out.prefetch_close(op.source, op.target);
-  (symmetric() ? t->out : t->in).prefetch_close(op.target, op.source);
+/// Looks for an arc that is to be removed where the check has not, and asks for what table::close() writes there. What it reads was asked
+/// for.
+void core::find_other_end(const log_entry& op, found_arc& found) {
+  label_tables* t = op.kind() == change_kind::remove_arc && found.there() ? tables_of_arc(op) : nullptr;
+  if (t == nullptr || op.source == op.target) return;
+  auto look = [](table& side, vertex v, vertex w, arc_place& known) {
+    side.prefetch_history(v);
+    if (known.there()) return;
+    known = side.locate(v, w);
+    if (known.there()) side.prefetch_close(v, w, known);
+  };
+  look(t->out, op.source, op.target, found.at_source);
+  look(symmetric() ? t->out : t->in, op.target, op.source, found.at_target);
 }
 
-/// For the check: entries two groups ahead of change `i`, and what tells where an arc is one group ahead.
+/// For the check, ahead of change `i` by groups: entries three, marks two, and what tells where an arc is one.
 void core::look_ahead(const transaction::state& tx, std::size_t i) const noexcept {
   const std::size_t count = tx.ops.size();
   auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
+  auto marks = [&](std::size_t k) { prefetch_marks(tx.ops[k]); };
   auto living = [&](std::size_t k) { prefetch_living(tx.ops[k]); };
   if (!tx.closes) {  // what is only appended to touches so little that one change at a time is faster
     if (i + 2 * asked_at_once < count) entries(i + 2 * asked_at_once);
@@ -283,16 +299,21 @@ void core::look_ahead(const transaction::state& tx, std::size_t i) const noexcep
   if (i == 0) {
     for_group(0, count, entries);
     for_group(asked_at_once, count, entries);
+    for_group(2 * asked_at_once, count, entries);
+    for_group(0, count, marks);
+    for_group(asked_at_once, count, marks);
     if (!tx.bulks.empty()) for_group(0, count, living);
   }
-  for_group(i + 2 * asked_at_once, count, entries);
+  for_group(i + 3 * asked_at_once, count, entries);
+  for_group(i + 2 * asked_at_once, count, marks);
   if (!tx.bulks.empty()) for_group(i + asked_at_once, count, living);
 }
 
 /// For the writing: the same, and what is marked in the blocks of the group that begins.
-void core::look_further_ahead(const transaction::state& tx, std::size_t i) const noexcept {
+void core::look_further_ahead(const transaction::state& tx, std::size_t i) {
   const std::size_t count = tx.ops.size();
   auto entries = [&](std::size_t k) { prefetch_entries(tx.ops[k]); };
+  auto marks = [&](std::size_t k) { prefetch_marks(tx.ops[k]); };
   auto parts = [&](std::size_t k) { prefetch_blocks(tx.ops[k], k < found_.size() ? found_[k] : found_arc{}); };
   if (!tx.closes) {
     if (i + 2 * asked_at_once < count) entries(i + 2 * asked_at_once);
@@ -303,11 +324,15 @@ void core::look_further_ahead(const transaction::state& tx, std::size_t i) const
   if (i == 0) {
     for_group(0, count, entries);
     for_group(asked_at_once, count, entries);
+    for_group(2 * asked_at_once, count, entries);
+    for_group(0, count, marks);
+    for_group(asked_at_once, count, marks);
     for_group(0, count, parts);
   }
-  for_group(i + 2 * asked_at_once, count, entries);
+  for_group(i + 3 * asked_at_once, count, entries);
+  for_group(i + 2 * asked_at_once, count, marks);
   for_group(i + asked_at_once, count, parts);
-  for_group(i, found_.size(), [&](std::size_t k) { prefetch_close(tx.ops[k]); });
+  for_group(i, found_.size(), [&](std::size_t k) { find_other_end(tx.ops[k], found_[k]); });
 }
 
 bool core::apply(transaction::state& tx, commit_number n, time_us time) {
@@ -392,24 +417,22 @@ bool core::add_arc(label l, vertex source, vertex target, const interval& valid,
   return t.out.append(target, source, n, valid);
 }
 
-/// `hint`: where it was when the commit was checked. A change of the same commit may have moved it since.
+/// `hint`: where it was before. A change of the same commit may have moved it since.
 bool core::remove_arc(label l, vertex source, vertex target, commit_number n, const found_arc& hint) {
   label_tables& t = *labels[l].load(std::memory_order_relaxed);
-  auto close = [&](table& side, vertex v, vertex w, bool by_source) {
-    std::uint32_t at = options.unique_arcs && hint.there() && hint.by_source == by_source
-                           ? side.find_near(v, w, hint.at)
-                           : side.find(v, w);
+  auto close = [n](table& side, vertex v, vertex w, const arc_place& known) {
+    std::uint32_t at = side.find_again(v, w, known);
     return at != table::none && side.close(v, w, at, n);
   };
   if (has(source)) {
-    if (!close(t.out, source, target, true)) return false;
+    if (!close(t.out, source, target, hint.at_source)) return false;
     --t.arcs;
   }
   if (!has(target)) return true;
-  if (!symmetric()) return close(t.in, target, source, false);
+  if (!symmetric()) return close(t.in, target, source, hint.at_target);
   if (source == target) return true;
   --t.arcs;
-  return close(t.out, target, source, false);
+  return close(t.out, target, source, hint.at_target);
 }
 
 // --- the whole of it -----------------------------------------------------------------------------------------------------------

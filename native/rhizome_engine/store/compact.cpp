@@ -114,7 +114,7 @@ memory_report store::memory() const {
   using detail::memory_use;
   memory_report out;
   out.newest = c.blocks.used(memory_use::newest);
-  out.history = c.blocks.used(memory_use::history);
+  out.history = c.blocks.used(memory_use::history) + c.blocks.used(memory_use::mark);
   out.valid = c.blocks.used(memory_use::valid);
   out.property = c.blocks.used(memory_use::property) + std::size_t{c.vertices} * sizeof(detail::vertex_life);
   out.index = c.blocks.used(memory_use::index);

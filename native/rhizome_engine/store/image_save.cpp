@@ -182,8 +182,7 @@ result<void> saver::put_vertex(vertex v, const vertex_entry& from) {
 void saver::collect(const block_header& block, const placed& p) {
   const ref valid = block.valid.load(std::memory_order_acquire);  // partner: the release in table::append_valid
   const interval* const intervals = valid == 0 ? nullptr : c_.blocks.at<valid_column>(valid)->at();
-  const commit_number* const ends =
-      p.dirty ? c_.blocks.at<ends_stripe>(block.ends.load(std::memory_order_relaxed))->at() : nullptr;
+  const commit_number* const ends = p.dirty ? ends_of(c_.blocks.base(), block) : nullptr;
   const auto take = [&](vertex target, commit_number begin, commit_number end, const interval* when) {
     if (begin > t_ || end <= state_.horizon) return;
     (end > t_ ? living_ : closed_).push_back({target, begin, end, when == nullptr ? interval{} : *when});

@@ -188,8 +188,7 @@ void snapshot::versions_of(label arcs, vertex v, direction way, F&& f) const {
   }
   detail::ref valid = block->valid.load(std::memory_order_acquire);
   const interval* intervals = valid == 0 ? nullptr : c.blocks.at<detail::valid_column>(valid)->at();
-  const commit_number* ends =
-      p.dirty ? c.blocks.at<detail::ends_stripe>(block->ends.load(std::memory_order_relaxed))->at() : nullptr;
+  const commit_number* ends = p.dirty ? detail::ends_of(c.blocks.base(), *block) : nullptr;
   for (std::uint32_t i = 0; i < p.count; ++i) {
     add(block->targets()[i], block->begins()[i], ends == nullptr ? newest_commit : detail::load_end(ends[i]),
         intervals == nullptr ? nullptr : intervals + i);

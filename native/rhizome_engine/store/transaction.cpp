@@ -99,6 +99,7 @@ result<void> transaction::add_arcs(label arcs, std::span<const arc> list, on_dup
     return {};
   }
   s->index_own();
+  s->grow_own(list.size());
   for (const arc& a : list) {
     std::size_t op = s->push(change_kind::add_arc, arcs, 0, a.source, a.target);
     state::own_arc& mine = s->place_own(op);
@@ -131,6 +132,7 @@ result<void> transaction::remove_arcs(label arcs, std::span<const arc> list, on_
   if (at_commit) {
     s->ops.reserve(first + list.size());
     s->index_own();
+    s->grow_own(list.size());
     s->closes = s->closes || !list.empty();
   }
   for (const arc& a : list) {

@@ -4,6 +4,7 @@
 #include "store/detail/transaction_state.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
 #include "store/detail/refusals.hpp"
@@ -99,7 +100,7 @@ const transaction::state::own_arc* transaction::state::find_own(label l, vertex 
 }
 
 transaction::state::own_arc& transaction::state::place_own(std::size_t op) const {
-  if ((own_used + 1) * 2 > own.size()) grow_own();
+  if ((own_used + 1) * 2 > own.size()) grow_own(1);
   const log_entry& mine = ops[op];
   auto [s, t] = detail::arc_key(*c, mine.source, mine.target);
   std::size_t i = own_home(mine.arc_label, s, t, own.size() - 1);
@@ -116,8 +117,10 @@ transaction::state::own_arc& transaction::state::place_own(std::size_t op) const
   }
 }
 
-void transaction::state::grow_own() const {
-  std::vector<own_arc> old(std::max<std::size_t>(16, own.size() * 2));
+void transaction::state::grow_own(std::size_t more) const {
+  const std::size_t wanted = std::bit_ceil(std::max<std::size_t>(8, own_used + more) * 2);
+  if (wanted <= own.size()) return;
+  std::vector<own_arc> old(wanted);
   old.swap(own);
   for (const own_arc& slot : old) {
     if (slot.any == 0) continue;

@@ -12,7 +12,7 @@ std::uint32_t view::slow_degree(vertex v) const noexcept {
   auto p = detail::placed::of(e.where.load(std::memory_order_acquire));
   const auto* block = at<detail::block_header>(p.block);
   if (p.dirty) {
-    const auto* ends = at<detail::ends_stripe>(block->ends.load(std::memory_order_relaxed));
+    const auto* ends = at<detail::ends_head>(block->ends.load(std::memory_order_relaxed));
     std::uint32_t dead = ends->dead.load(std::memory_order_acquire);  // partner: the release in table::mark
     // A death later than t that was counted has stored `changed` before.
     if (e.changed.load(std::memory_order_relaxed) <= at_) return p.count - dead;
@@ -36,8 +36,7 @@ std::uint32_t view::count_of(vertex v, vertex target) const noexcept {
   constexpr std::uint32_t step = 16;
   detail::looked l = look(v);
   const vertex* targets = l.block->targets();
-  const commit_number* ends =
-      l.dirty ? at<detail::ends_stripe>(l.block->ends.load(std::memory_order_relaxed))->at() : nullptr;
+  const commit_number* ends = l.dirty ? detail::ends_of(base_, *l.block) : nullptr;
   std::uint32_t n = 0;
   for (std::uint32_t i = 0; i < l.count; i += step) {
     std::uint32_t length = std::min(step, l.count - i);

@@ -175,8 +175,7 @@ bool view::walk(const detail::looked& l, F&& f) const {
   const commit_number* begins = l.block->begins();
   detail::ref valid = l.block->valid.load(std::memory_order_acquire);  // partner: the release in table::append_valid
   const interval* intervals = valid == 0 ? nullptr : at<detail::valid_column>(valid)->at();
-  const commit_number* ends =
-      l.dirty ? at<detail::ends_stripe>(l.block->ends.load(std::memory_order_relaxed))->at() : nullptr;
+  const commit_number* ends = l.dirty ? detail::ends_of(base_, *l.block) : nullptr;
   for (std::uint32_t i = 0; i < l.count; ++i) {
     if (ends != nullptr && detail::load_end(ends[i]) <= at_) continue;
     if (!f(targets[i], begins[i], intervals == nullptr ? nullptr : intervals + i)) return false;

@@ -154,6 +154,22 @@ ref arena::allocate_pair(std::size_t bytes, memory_use use) {
   return static_cast<ref>(offset / unit_bytes);
 }
 
+ref arena::allocate_mark() {
+  if (free_marks_.empty()) {
+    free_marks_.reserve(marks_bytes / mark_bytes);
+    ref first = allocate(marks_bytes, memory_use::mark);
+    if (first == 0) return 0;
+    for (std::size_t at = marks_bytes; at > 0; at -= mark_bytes)  // so that they are given out in ascending order
+      free(first + static_cast<ref>((at - mark_bytes) / unit_bytes), mark_bytes, memory_use::mark);
+  }
+  ref r = free_marks_.back();
+  free_marks_.pop_back();
+  free_bytes_ -= mark_bytes;
+  account(std::size_t{r} * unit_bytes, mark_bytes, true);
+  add(memory_use::mark, mark_bytes);
+  return r;
+}
+
 void arena::end_packed() {
   give_pieces(packed_, packed_end_ - packed_);
   packed_ = packed_end_ = 0;
@@ -164,7 +180,10 @@ void arena::free(ref r, std::size_t bytes, memory_use use) {
   used_[static_cast<std::size_t>(use)] -= bytes;
   in_use_ -= bytes;
   account(offset, bytes, false);
-  if (bytes >= chunk_bytes && offset % chunk_bytes == 0 && bytes % chunk_bytes == 0) {
+  if (use == memory_use::mark) {
+    free_marks_.push_back(r);
+    free_bytes_ += bytes;
+  } else if (bytes >= chunk_bytes && offset % chunk_bytes == 0 && bytes % chunk_bytes == 0) {
     give_chunks(offset / chunk_bytes, bytes / chunk_bytes);
   } else {
     give_pieces(offset, bytes);
@@ -200,11 +219,13 @@ void arena::sweep() {
   for (std::size_t c = 0; c < classes; ++c) {
     std::erase_if(free_[c], [&](ref r) { return empty[std::size_t{r} * unit_bytes / chunk_bytes]; });
   }
+  std::erase_if(free_marks_, [&](ref r) { return empty[std::size_t{r} * unit_bytes / chunk_bytes]; });
   for (std::size_t chunk = 1; chunk < chunks_; ++chunk)
     if (empty[chunk]) give_chunks(chunk, 1);
   free_bytes_ = 0;
   for (const auto& run : runs_) free_bytes_ += run.second * chunk_bytes;
   for (std::size_t c = 0; c < classes; ++c) free_bytes_ += free_[c].size() * (smallest << c);
+  free_bytes_ += free_marks_.size() * mark_bytes;
 }
 
 ref arena::adopt(std::size_t bytes, const std::array<std::size_t, memory_uses>& used) {

@@ -13,8 +13,8 @@
 
 namespace rhizome::detail {
 
-/// What memory is used for, as a user sees it.
-enum class memory_use : std::uint8_t { newest, history, valid, property, index, log, table };
+/// What memory is used for, as a user sees it; `mark` is what allocate_mark() gives.
+enum class memory_use : std::uint8_t { newest, history, valid, property, index, log, mark };
 inline constexpr std::size_t memory_uses = 7;
 
 /// Blocks of a region of chunks of 2 MiB. The writer alone allocates and frees; readers turn references into addresses.
@@ -45,6 +45,9 @@ public:
   /// of the last pair. Each is freed or retired on its own.
   [[nodiscard]] ref allocate_pair(std::size_t bytes, memory_use use);
   static constexpr std::size_t pair_piece_max = std::size_t{64} << 10;
+  /// mark_bytes for memory_use::mark, beside others of them.
+  [[nodiscard]] ref allocate_mark();
+  static constexpr std::size_t mark_bytes = 32;
   /// Frees what was allocated with that size (size_class(bytes), or round_up(bytes, 16) of a packed one) at once.
   void free(ref r, std::size_t bytes, memory_use use);
   /// Frees it as soon as no pin of the epoch or an earlier one is left.
@@ -67,7 +70,8 @@ public:
 
 private:
   static constexpr std::size_t smallest = 32;
-  static constexpr std::size_t classes = 16;  // 32 bytes .. 1 MiB
+  static constexpr std::size_t classes = 16;                         // 32 bytes .. 1 MiB
+  static constexpr std::size_t marks_bytes = std::size_t{64} << 10;  // what marks are cut from
   struct retired {
     std::uint64_t epoch;
     ref at;
@@ -92,6 +96,7 @@ private:
   std::map<std::size_t, std::size_t> runs_;  // whole free chunks: first -> count
   std::vector<std::uint32_t> live_;          // bytes in use by chunk
   std::array<std::vector<ref>, classes> free_;
+  std::vector<ref> free_marks_;  // kept apart, or marks would come to lie where blocks were, each in a page of its own
   std::size_t cursor_ = 0, cursor_end_ = 0;  // the chunk that small blocks are cut from
   std::size_t packed_ = 0, packed_end_ = 0;  // where packed blocks go on
   std::size_t pair_ = 0, pair_end_ = 0;  // where the first pieces of pairs go on; the chunk behind has the second ones

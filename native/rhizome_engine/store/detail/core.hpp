@@ -156,13 +156,14 @@ struct core {
   [[nodiscard]] result<void> validate_arc(transaction::state& tx, log_entry& op, const bulk_changes* bulk);
   /// Leaves an arc of a bulk out, or refuses the commit with that error.
   [[nodiscard]] result<void> skip_or(transaction::state& tx, log_entry& op, bool skip, errc code, const char* text);
-  /// Where the living arc is: looked for at the end that has fewer.
+  /// Where the living arc is, at the ends where it was looked for.
   struct found_arc {
-    bool by_source = false;
-    std::uint32_t at = table::none;  ///< A position of that end's block; none: there is no such arc.
+    arc_place at_source;
+    arc_place at_target;
 
-    [[nodiscard]] bool there() const noexcept { return at != table::none; }
+    [[nodiscard]] bool there() const noexcept { return at_source.there() || at_target.there(); }
   };
+  /// Looks at the end that has fewer.
   [[nodiscard]] found_arc living(label l, vertex source, vertex target);
   /// When it began: a look at one more line.
   [[nodiscard]] commit_number begin_of(const log_entry& op, const found_arc& found) const noexcept;
@@ -176,13 +177,15 @@ struct core {
   [[nodiscard]] bool grow_tables();
   /// Asks for the entries that a change writes.
   void prefetch_entries(const log_entry& op) const noexcept;
+  /// Asks for what the entries of dirty blocks lead to.
+  void prefetch_marks(const log_entry& op) const noexcept;
   /// Asks for the parts of the blocks that it reads and writes; `hint`: where its arc is, if that is known.
   void prefetch_blocks(const log_entry& op, const found_arc& hint) const noexcept;
-  [[nodiscard]] const label_tables* tables_of_arc(const log_entry& op) const noexcept;
+  [[nodiscard]] label_tables* tables_of_arc(const log_entry& op) const noexcept;
   void prefetch_living(const log_entry& op) const noexcept;
-  void prefetch_close(const log_entry& op) const noexcept;
+  void find_other_end(const log_entry& op, found_arc& found);
   void look_ahead(const transaction::state& tx, std::size_t i) const noexcept;
-  void look_further_ahead(const transaction::state& tx, std::size_t i) const noexcept;
+  void look_further_ahead(const transaction::state& tx, std::size_t i);
   void publish() noexcept;
   void show() noexcept;    // makes what was applied visible
   void settle() noexcept;  // what follows on it
@@ -192,8 +195,8 @@ struct core {
 
   std::vector<vertex> strangers;  // of each shard: one more than its highest vertex that a file named; see may_end_at
   std::vector<change> changes_;   // scratch of tell_sink
-  std::vector<found_arc>
-      found_;  // of the transaction that is committed, by its changes: what the check found; or nothing
+  // Of the transaction that is committed, by its changes: where the arcs are that it closes; or nothing.
+  std::vector<found_arc> found_;
   std::vector<label> touched_;  // labels whose number of arcs the commit changes
 };
 

@@ -24,11 +24,11 @@ inline constexpr std::size_t unit_bytes = 16;
 ///     +-------+-------------+-----------+
 ///
 ///   count  positions of the block that are filled, dead ones included
-///   dirty  the block has an `ends` stripe: some positions below count may be dead
+///   dirty  the block has ends: some positions below count may be dead
 ///
 ///   transition                  new word                     before it is stored (release)
 ///   append                      count + 1                    target and begin of the position, `changed`
-///   first death in a block      dirty set                    the ends stripe, the end, `changed`
+///   first death in a block      dirty set                    the ends, the end, `changed`
 ///   further death               the same                     the end, `changed`
 ///   growth, cleaning, packing   another block, its count     all of the new block; the old one is retired afterwards
 ///
@@ -37,7 +37,8 @@ inline constexpr std::size_t unit_bytes = 16;
 struct vertex_entry {
   std::atomic<std::uint64_t> where;
   std::atomic<commit_number> changed;  ///< The last commit that appended or closed here.
-  std::uint32_t shape;                 ///< Of the block, for the writer alone: spares it the header's cache line.
+  /// For the writer alone, which it spares the header's cache line: the block's shape; of a dirty block the `ref` of its marked_block.
+  std::uint32_t shape;
 };
 static_assert(sizeof(vertex_entry) == 16);
 
@@ -68,7 +69,7 @@ struct placed {
 
 /// The head of a block; `capacity` targets follow, then (or apart) `capacity` begins, both in the order in which they were appended, so
 /// begins never fall. The three references are 0 where there is no such part:
-///   ends     an ends_stripe; there where the entry is dirty
+///   ends     an ends_head; there where the entry is dirty
 ///   history  the newest batch of closed versions that are no longer in the block
 ///   valid    a valid_column with `capacity` intervals
 struct block_header {
@@ -93,17 +94,23 @@ static_assert(sizeof(block_header) == unit_bytes);
   return (sizeof(block_header) + std::size_t{capacity} * sizeof(vertex) + unit_bytes - 1) / unit_bytes * unit_bytes;
 }
 
-/// The deaths of a block's positions: `capacity` commit numbers follow, newest_commit where it lives.
-struct ends_stripe {
+/// The deaths of a block's positions. Apart from the ends themselves: then those of a block with a power of two of bytes fill half of one,
+/// and all that is written at each death but the end lies in few pages.
+struct ends_head {
   std::atomic<std::uint32_t> dead;  ///< How many are dead; stored (release) after `changed`.
-  std::uint32_t unused[3];
+  ref ends;                         ///< `capacity` commit numbers, newest_commit where the position lives.
 
-  [[nodiscard]] const commit_number* at() const noexcept { return reinterpret_cast<const commit_number*>(this + 1); }
-  [[nodiscard]] commit_number* at() noexcept { return reinterpret_cast<commit_number*>(this + 1); }
-  [[nodiscard]] static constexpr std::size_t bytes(std::size_t capacity) noexcept {
-    return sizeof(ends_stripe) + capacity * sizeof(commit_number);
+  [[nodiscard]] static constexpr std::size_t ends_bytes(std::size_t capacity) noexcept {
+    return capacity * sizeof(commit_number);
   }
 };
+
+/// The ends of a dirty block's positions. `base`: of the arena.
+[[nodiscard]] inline const commit_number* ends_of(const std::byte* base, const block_header& block) noexcept {
+  std::size_t head = std::size_t{block.ends.load(std::memory_order_relaxed)} * unit_bytes;  // told by `where`
+  std::size_t ends = std::size_t{reinterpret_cast<const ends_head*>(base + head)->ends} * unit_bytes;
+  return reinterpret_cast<const commit_number*>(base + ends);
+}
 
 /// An arc's version that has ended.
 struct closed_version {

@@ -27,8 +27,9 @@ bool any_of_16(const vertex* targets, vertex wanted) noexcept {
 
 }  // namespace
 
-std::uint32_t table::scan(const vertex* targets, std::uint32_t count, vertex target, const ends_stripe* ends) noexcept {
-  auto lives = [&](std::uint32_t i) { return ends == nullptr || load_end(ends->at()[i]) == newest_commit; };
+std::uint32_t table::scan(const vertex* targets, std::uint32_t count, vertex target,
+                          const commit_number* ends) noexcept {
+  auto lives = [&](std::uint32_t i) { return ends == nullptr || load_end(ends[i]) == newest_commit; };
   std::uint32_t i = count;
   while (i >= 16) {
     i -= 16;
@@ -41,57 +42,55 @@ std::uint32_t table::scan(const vertex* targets, std::uint32_t count, vertex tar
   return none;
 }
 
-std::uint32_t table::find_near(vertex v, vertex target, std::uint32_t position) {
-  placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
-  const block_header& b = *block(p);
-  if (position < p.count && b.targets()[position] == target) {
-    if (!p.dirty) return position;
-    const ends_stripe& ends = *arena_.at<ends_stripe>(b.ends.load(std::memory_order_relaxed));
-    if (load_end(ends.at()[position]) == newest_commit) return position;
-  }
-  return find(v, target);
-}
-
 std::uint32_t table::find(vertex v, vertex target) {
-  placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
+  const vertex_entry& e = entries_[v];
+  placed p = placed::of(e.where.load(std::memory_order_relaxed));
   if (p.count == 0) return none;
-  const block_header& b = *block(p);
-  const ends_stripe* ends = p.dirty ? arena_.at<ends_stripe>(b.ends.load(std::memory_order_relaxed)) : nullptr;
-  if (p.count < hub_degree) return scan(b.targets(), p.count, target, ends);
-  hub_index* hub = hub_of(v, p);
-  if (hub == nullptr) {
-    hub = &make_index(v, p.count);
-    for (std::uint32_t i = 0; i < p.count; ++i)
-      if (ends == nullptr || load_end(ends->at()[i]) == newest_commit) hub->insert(b.targets()[i], i);
-  }
-  return position_in(*hub, target);
+  if (p.count < hub_degree) return scan(block(p)->targets(), p.count, target, ends_of_entry(e, p));
+  const hub_index* hub = hub_of(v, p);
+  return position_in(hub != nullptr ? *hub : make_index(v, p), target);
 }
 
-hub_index* table::hub_of(vertex v, const placed& p) noexcept {
+const hub_index* table::hub_of(vertex v, const placed& p) const noexcept {
   if (p.count < hub_degree) return nullptr;  // dropped whenever a block becomes shorter
-  std::uint32_t number = hub_numbers_.find_only(v);
+  if (p.dirty) {
+    const hub_index& index = marked(entries_[v]).index;
+    return index.there() ? &index : nullptr;
+  }
+  std::uint32_t number = hub_numbers_.find_only(arena_, v);
   return number == none ? nullptr : &hubs_[number];
 }
 
-hub_index& table::make_index(vertex v, std::size_t count) {
-  if (free_hubs_.empty()) {
-    hubs_.emplace_back(arena_);
+hub_index& table::make_index(vertex v, const placed& p) {
+  if (!p.dirty && free_hubs_.empty()) {
+    hubs_.emplace_back();
     free_hubs_.push_back(static_cast<std::uint32_t>(hubs_.size() - 1));
   }
+  hub_index index;
+  index.reserve(arena_, p.count);
+  const vertex* targets = block(p)->targets();
+  const commit_number* ends = ends_of_entry(entries_[v], p);
+  for (std::uint32_t i = 0; i < p.count; ++i)
+    if (ends == nullptr || load_end(ends[i]) == newest_commit) index.insert(arena_, targets[i], i);
+  if (p.dirty) return marked(entries_[v]).index = index;
   std::uint32_t number = free_hubs_.back();
-  hubs_[number].reserve(count);
-  hub_numbers_.insert(v, number);
+  try {
+    hub_numbers_.insert(arena_, v, number);
+  } catch (...) {
+    index.release(arena_);
+    throw;
+  }
   free_hubs_.pop_back();
-  return hubs_[number];
+  return hubs_[number] = index;
 }
 
 std::uint32_t table::count_of(vertex v, vertex target) const {
   placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
   const block_header& b = *block(p);
-  const ends_stripe* ends = p.dirty ? arena_.at<ends_stripe>(b.ends.load(std::memory_order_relaxed)) : nullptr;
+  const commit_number* ends = ends_of_entry(entries_[v], p);
   std::uint32_t n = 0;
   for (std::uint32_t i = 0; i < p.count; ++i)
-    if (b.targets()[i] == target && (ends == nullptr || load_end(ends->at()[i]) == newest_commit)) ++n;
+    if (b.targets()[i] == target && (ends == nullptr || load_end(ends[i]) == newest_commit)) ++n;
   return n;
 }
 
@@ -103,10 +102,9 @@ bool table::changed_since(vertex v, vertex target, commit_number since) const {
   const block_header& b = *block(p);
   for (std::uint32_t i = prefix_at(b, p.count, since); i < p.count; ++i)
     if (b.targets()[i] == target) return true;
-  if (p.dirty) {
-    const ends_stripe& ends = *arena_.at<ends_stripe>(b.ends.load(std::memory_order_relaxed));
+  if (const commit_number* ends = ends_of_entry(e, p); ends != nullptr) {
     for (std::uint32_t i = 0; i < p.count; ++i) {
-      commit_number end = load_end(ends.at()[i]);
+      commit_number end = load_end(ends[i]);
       if (b.targets()[i] == target && end != newest_commit && end > since) return true;
     }
   }
@@ -132,9 +130,7 @@ commit_number table::begin_at(vertex v, std::uint32_t position) const {
 
 std::uint32_t table::live(vertex v) const {
   placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
-  if (!p.dirty) return p.count;
-  const ends_stripe& ends = *arena_.at<ends_stripe>(block(p)->ends.load(std::memory_order_relaxed));
-  return p.count - ends.dead.load(std::memory_order_relaxed);
+  return p.dirty ? p.count - marked(entries_[v]).seen.dead.load(std::memory_order_relaxed) : p.count;
 }
 
 bool table::wants_packing(vertex v) const {
@@ -148,48 +144,54 @@ void table::prefetch_tail(vertex v, vertex target) const noexcept {
   if (p.block == 0) return;
   const vertex* tail = block(p)->targets() + p.count;
   __builtin_prefetch(tail, 1);
-  __builtin_prefetch(tail + begins_offset(e.shape), 1);
-  if (p.count < hub_degree) return;
-  std::uint32_t number = hub_numbers_.find_only(v);
-  if (number != none) hubs_[number].prefetch(target);
+  __builtin_prefetch(tail + begins_offset(shape_of(e, p)), 1);
+  if (const hub_index* hub = hub_of(v, p); hub != nullptr) hub->prefetch(arena_, target);
 }
 
 void table::prefetch_find(vertex v, vertex target) const noexcept {
   placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
   if (p.block == 0) return;
-  const block_header* b = block(p);
-  __builtin_prefetch(b);
-  if (p.count < hub_degree) {
-    // The scan begins at the end; what lies further on the processor sees coming.
-    const std::uint32_t stop = p.count < 16 * 8 ? 0 : p.count - 16 * 8;
-    for (std::uint32_t i = p.count; i > stop; i -= std::min<std::uint32_t>(i, 16))
-      __builtin_prefetch(b->targets() + i - 1);
+  if (p.count >= hub_degree) {
+    if (const hub_index* hub = hub_of(v, p); hub != nullptr) hub->prefetch(arena_, target);
     return;
   }
-  std::uint32_t number = hub_numbers_.find_only(v);
-  if (number != none) hubs_[number].prefetch(target);
+  const block_header* b = block(p);
+  __builtin_prefetch(b);
+  // The scan begins at the end; what lies further on the processor sees coming.
+  const std::uint32_t stop = p.count < 16 * 8 ? 0 : p.count - 16 * 8;
+  for (std::uint32_t i = p.count; i > stop; i -= std::min<std::uint32_t>(i, 16))
+    __builtin_prefetch(b->targets() + i - 1);
 }
 
-void table::prefetch_close(vertex v, vertex target) const noexcept {
-  placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
-  if (!p.dirty) return;
-  const ends_stripe* ends = arena_.at<ends_stripe>(block(p)->ends.load(std::memory_order_relaxed));
-  __builtin_prefetch(ends, 1);
-  if (p.count < hub_degree) return;
-  std::uint32_t number = hub_numbers_.find_only(v);
-  std::uint32_t position = number == none ? none : position_in(hubs_[number], target);
-  if (position != none) __builtin_prefetch(&ends->at()[position], 1);
+void table::prefetch_close(vertex v, vertex target, const arc_place& place) const noexcept {
+  const vertex_entry& e = entries_[v];
+  placed p = placed::of(e.where.load(std::memory_order_relaxed));
+  if (p.count <= rewritten_max) {  // all of it is copied
+    const vertex* targets = block(p)->targets();
+    __builtin_prefetch(block(p));
+    for (std::uint32_t i = 0; i < p.count; i += 16) {
+      __builtin_prefetch(targets + i);
+      __builtin_prefetch(targets + begins_offset(e.shape) + i);
+    }
+    return;
+  }
+  if (const hub_index* hub = hub_of(v, p); hub != nullptr) hub->prefetch_run(arena_, target);
+  if (p.dirty) {
+    __builtin_prefetch(ends_of_entry(e, p) + place.at, 1);
+  } else {
+    __builtin_prefetch(block(p), 1);
+  }
 }
 
 // --- table: changing ---------------------------------------------------------------------------------------------------------
 
-void table::drop_index(vertex v) {
-  std::uint32_t number = hub_numbers_.find_only(v);
-  if (number == none) return;
+hub_index table::take_index(vertex v) {
+  std::uint32_t number = hub_numbers_.find_only(arena_, v);
+  if (number == none) return {};
   free_hubs_.reserve(hubs_.size());
-  hubs_[number].release();
-  hub_numbers_.erase(v, number);
+  hub_numbers_.erase(arena_, v, number);
   free_hubs_.push_back(number);
+  return std::exchange(hubs_[number], {});
 }
 
 ref table::make_valid(std::uint32_t capacity, std::uint32_t filled) {
@@ -205,11 +207,11 @@ ref table::make_valid(std::uint32_t capacity, std::uint32_t filled) {
   return r;
 }
 
-bool table::append_valid(vertex_entry& e, block_header& b, std::uint32_t position, const interval& valid) {
+bool table::append_valid(block_header& b, std::uint32_t position, const interval& valid) {
   ref r = b.valid.load(std::memory_order_relaxed);
   if (r == 0) {
     if (valid.always()) return true;
-    r = make_valid(capacity_of(e.shape), position);
+    r = make_valid(b.capacity(), position);
     if (r == 0) return false;
     has_valid_ = true;
     b.valid.store(r, std::memory_order_release);  // partner: the readers' acquire load of `valid`
@@ -236,15 +238,17 @@ void table::widen(valid_column& column, const interval& valid) noexcept {
 bool table::append(vertex v, vertex target, commit_number n, const interval& valid) {
   vertex_entry& e = entries_[v];
   placed p = placed::of(e.where.load(std::memory_order_relaxed));
-  if (p.count == capacity_of(e.shape)) {
+  std::uint32_t shape = shape_of(e, p);
+  if (p.count == capacity_of(shape)) {
     if (!grow(v)) return false;
     p = placed::of(e.where.load(std::memory_order_relaxed));
+    shape = e.shape;  // no position of a new block is dead
   }
   block_header& b = *block(p);
   b.targets()[p.count] = target;
-  b.targets()[begins_offset(e.shape) + p.count] = n;  // begins(), without a look at the header
-  if ((has_valid_ || !valid.always()) && !append_valid(e, b, p.count, valid)) return false;
-  if (hub_index* hub = hub_of(v, p); hub != nullptr) hub->insert(target, p.count);
+  b.targets()[begins_offset(shape) + p.count] = n;  // begins(), without a look at the header
+  if ((has_valid_ || !valid.always()) && !append_valid(b, p.count, valid)) return false;
+  if (hub_index* hub = hub_of(v, p); hub != nullptr) hub->insert(arena_, target, p.count);
   ++p.count;
   e.changed.store(n, std::memory_order_relaxed);
   e.where.store(p.word(), std::memory_order_release);  // partner: the readers' acquire load of `where`
@@ -260,25 +264,34 @@ bool table::close(vertex v, vertex target, std::uint32_t position, commit_number
   return mark(v, target, position, n);
 }
 
+bool table::make_marked(vertex v, placed& p) {
+  vertex_entry& e = entries_[v];
+  const std::uint32_t capacity = capacity_of(e.shape);
+  ref ends = arena_.allocate(ends_head::ends_bytes(capacity), memory_use::history);
+  ref r = ends == 0 ? 0 : arena_.allocate_mark();
+  if (r == 0) return false;
+  auto* fresh = new (arena_.at<void>(r)) marked_block;
+  fresh->seen.dead.store(0, std::memory_order_relaxed);
+  fresh->seen.ends = ends;
+  fresh->shape = e.shape;
+  if (p.count >= hub_degree) fresh->index = take_index(v);
+  std::fill_n(arena_.at<commit_number>(ends), capacity, newest_commit);
+  block(p)->ends.store(r, std::memory_order_relaxed);  // told by `where`
+  e.shape = r;
+  p.dirty = true;
+  return true;
+}
+
 bool table::mark(vertex v, vertex target, std::uint32_t position, commit_number n) {
   vertex_entry& e = entries_[v];
   placed p = placed::of(e.where.load(std::memory_order_relaxed));
-  block_header& b = *block(p);
-  if (!p.dirty) {
-    ref r = arena_.allocate(ends_stripe::bytes(b.capacity()), memory_use::history);
-    if (r == 0) return false;
-    auto* fresh = new (arena_.at<void>(r)) ends_stripe;
-    fresh->dead.store(0, std::memory_order_relaxed);
-    std::fill_n(fresh->at(), b.capacity(), newest_commit);
-    b.ends.store(r, std::memory_order_relaxed);  // told by `where`
-    p.dirty = true;
-  }
-  ends_stripe& ends = *arena_.at<ends_stripe>(b.ends.load(std::memory_order_relaxed));
-  if (hub_index* hub = hub_of(v, p); hub != nullptr) hub->erase(target, position);
+  if (!p.dirty && !make_marked(v, p)) return false;
+  marked_block& m = marked(e);
+  if (p.count >= hub_degree && m.index.there()) m.index.erase(arena_, target, position);
   e.changed.store(n, std::memory_order_relaxed);
-  store_end(ends.at()[position], n);
-  std::uint32_t dead = ends.dead.load(std::memory_order_relaxed) + 1;
-  ends.dead.store(dead, std::memory_order_release);    // partner: the acquire load in view::degree
+  store_end(arena_.at<commit_number>(m.seen.ends)[position], n);
+  std::uint32_t dead = m.seen.dead.load(std::memory_order_relaxed) + 1;
+  m.seen.dead.store(dead, std::memory_order_release);  // partner: the acquire load in view::degree
   e.where.store(p.word(), std::memory_order_release);  // partner: the readers' acquire load of `where`
   if (dead * 4 < p.count) return true;
   return relocate(v, roomy(p.count - dead), false, none, 0);

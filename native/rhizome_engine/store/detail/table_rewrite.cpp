@@ -46,7 +46,7 @@ bool table::relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_
       history = make_history(history, dead_);
       if (history == 0) return false;
     }
-    if (!plain && old.count >= hub_degree) drop_index(v);
+    if (old.dirty) marked(e).index.release(arena_);  // positions change; a block that is not dirty keeps them
     to->history.store(history, std::memory_order_relaxed);
   }
   if (closing != none) e.changed.store(n, std::memory_order_relaxed);
@@ -60,7 +60,7 @@ bool table::relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_
 
 std::uint32_t table::copy_living(const block_header& from, const placed& old, block_header& to, std::uint32_t closing,
                                  commit_number n) {
-  const ends_stripe* ends = old.dirty ? arena_.at<ends_stripe>(from.ends.load(std::memory_order_relaxed)) : nullptr;
+  const commit_number* ends = old.dirty ? ends_of(arena_.base(), from) : nullptr;
   ref valid = from.valid.load(std::memory_order_relaxed);
   const interval* intervals = valid == 0 ? nullptr : arena_.at<valid_column>(valid)->at();
   std::uint32_t count = 0;
@@ -75,7 +75,7 @@ std::uint32_t table::copy_living(const block_header& from, const placed& old, bl
     return old.count - 1;
   }
   for (std::uint32_t i = 0; i < old.count; ++i) {
-    commit_number end = i == closing ? n : load_end(ends->at()[i]);
+    commit_number end = i == closing ? n : load_end(ends[i]);
     if (end == newest_commit) {
       to.targets()[count] = from.targets()[i];
       to.begins()[count] = from.begins()[i];
@@ -94,10 +94,10 @@ bool table::copy_valid(const block_header& from, const placed& old, block_header
   ref r = make_valid(to.capacity(), 0);
   if (r == 0) return false;
   valid_column& column = *arena_.at<valid_column>(r);
-  const ends_stripe* ends = old.dirty ? arena_.at<ends_stripe>(from.ends.load(std::memory_order_relaxed)) : nullptr;
+  const commit_number* ends = old.dirty ? ends_of(arena_.base(), from) : nullptr;
   std::uint32_t at = 0;
   for (std::uint32_t i = 0; i < old.count; ++i) {
-    if (i == closing || (ends != nullptr && load_end(ends->at()[i]) != newest_commit)) continue;
+    if (i == closing || (ends != nullptr && load_end(ends[i]) != newest_commit)) continue;
     column.at()[at++] = intervals[i];
     widen(column, intervals[i]);
   }
@@ -205,8 +205,12 @@ bool table::trim(vertex v, commit_number horizon) {
 void table::retire_block(const placed& p) {
   const block_header& b = *block(p);
   std::uint64_t epoch = pins_.epoch();
-  ref ends = b.ends.load(std::memory_order_relaxed);
-  if (p.dirty) arena_.retire(ends, arena::size_class(ends_stripe::bytes(b.capacity())), memory_use::history, epoch);
+  if (p.dirty) {
+    ref head = b.ends.load(std::memory_order_relaxed);
+    ref ends = arena_.at<ends_head>(head)->ends;
+    arena_.retire(ends, arena::size_class(ends_head::ends_bytes(b.capacity())), memory_use::history, epoch);
+    arena_.retire(head, arena::mark_bytes, memory_use::mark, epoch);
+  }
   ref valid = b.valid.load(std::memory_order_relaxed);
   if (valid != 0) arena_.retire(valid, arena::size_class(valid_column::bytes(b.capacity())), memory_use::valid, epoch);
   if ((b.shape & apart_bit) == 0) {

@@ -75,7 +75,8 @@ struct transaction::state {
   [[nodiscard]] own_arc& place_own(std::size_t op) const;
   void index_own() const;
   void index_by_vertex() const;
-  void grow_own() const;
+  /// Room for so many more.
+  void grow_own(std::size_t more) const;
   /// Takes the last own add of the arc back.
   void drop_add(own_arc& mine);
   void take_back(std::size_t op);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <future>
 #include <memory>
 #include <random>
 #include <span>
@@ -210,8 +212,8 @@ durable_options as_shard_0(memory_disk& disk, detail::cut& shared, unsigned said
   return each;
 }
 
-/// A checkpoint of shard 0 that names a commit of another one.
-void forge_checkpoint(memory_disk& disk, commit_part named) {
+/// A checkpoint of shard 0 that names a commit of another one, or does not say whom it names.
+void forge_checkpoint(memory_disk& disk, std::optional<commit_part> named) {
   detail::cut shared;
   const durable_options each = as_shard_0(disk, shared, workload_shards);
   auto one = durable_store::open(home + "/shard-0", each);
@@ -224,8 +226,10 @@ void forge_checkpoint(memory_disk& disk, commit_part named) {
     auto file = checkpoint_writer::create(disk, home + "/shard-0", identity, now.commit());
     REQUIRE(file);
     REQUIRE(save(now, **file));
-    REQUIRE((*file)->begin({256, sizeof named}));
-    REQUIRE((*file)->write(std::as_bytes(std::span(&named, 1))));
+    if (named) {
+      REQUIRE((*file)->begin({256, sizeof *named}));
+      REQUIRE((*file)->write(std::as_bytes(std::span(&*named, 1))));
+    }
     REQUIRE((*file)->finish(0));
   }
   REQUIRE(one->close());
@@ -281,7 +285,7 @@ TEST_CASE(
   for (const unsigned other : {2U, 7U}) {
     memory_disk disk;
     write_graph(disk, 1, 5);
-    forge_checkpoint(disk, {other, 1'000'000});
+    forge_checkpoint(disk, commit_part{other, 1'000'000});
     CHECK(refusal(disk, small_durable_shards()) == errc::corrupt);
     durable_shards_options options = on_disk(disk);
     options.each.salvage = true;
@@ -291,6 +295,79 @@ TEST_CASE(
     CHECK(last_step(opened->graph()) == 5);
     check_content(*opened, 5);
   }
+}
+
+TEST_CASE("a shard's checkpoint that does not say whom it names is passed over where the log has all") {
+  memory_disk disk;
+  write_graph(disk, 1, 5);
+  forge_checkpoint(disk, std::nullopt);
+  {
+    auto opened = durable_shards::open(home, on_disk(disk));
+    if (!opened) FAIL(opened.error().text);
+    CHECK(opened->recovery(0).checkpoint == 0);
+    REQUIRE(opened->recovery(0).refused_checkpoints.size() == 1);
+    CHECK(opened->recovery(0).refused_checkpoints[0].find("the version that wrote it") != std::string::npos);
+    check_content(*opened, 5);
+    REQUIRE(opened->checkpoint());
+    REQUIRE(opened->close());
+  }
+  auto again = durable_shards::open(home, on_disk(disk));
+  if (!again) FAIL(again.error().text);
+  CHECK(again->recovery(0).checkpoint > 0);
+  CHECK(again->recovery(0).refused_checkpoints.empty());
+  check_content(*again, 5);
+}
+
+TEST_CASE("a shard's checkpoint that does not say whom it names is of another version where the log has not all") {
+  memory_disk disk;
+  write_graph(disk, 1, 80, true);
+  write_graph(disk, 81, 160, true);
+  forge_checkpoint(disk, std::nullopt);
+  std::vector<std::string> whole;  // but for the one that was forged, which is the last
+  for (const std::string& path : disk.files()) {
+    if (path.starts_with(home + "/shard-0/checkpoint-")) whole.push_back(path);
+  }
+  REQUIRE(whole.size() == 2);
+  disk.erase(whole.front());
+  CHECK(refusal(disk, small_durable_shards()) == errc::wrong_version);
+  durable_shards_options options = on_disk(disk);
+  options.each.salvage = true;
+  auto opened = durable_shards::open(home, options);
+  if (!opened) FAIL(opened.error().text);
+  CHECK(last_step(opened->graph()) == 0);
+  REQUIRE(opened->recovery(0).damage);
+  CHECK(opened->recovery(0).damage->code == errc::wrong_version);
+}
+
+TEST_CASE("a checkpoint waits for no commit of several shards whose logs are synced, and has none of it") {
+  memory_disk disk;
+  {
+    auto made = durable_shards::open(home, on_disk(disk));
+    REQUIRE(made);
+    write_steps(*made, 1, 10);
+    std::future<result<void>> beside;
+    bool ended_first = false;
+    disk.at_next_sync([&] {
+      beside = std::async(std::launch::async, [&] { return made->checkpoint(); });
+      ended_first =
+          beside.wait_for(std::chrono::seconds(60)) == std::future_status::ready;  // a limit, so that it fails
+    });
+    write_steps(*made, 11, 11);
+    CHECK(ended_first);
+    REQUIRE(beside.valid());
+    CHECK(beside.get());
+    check_content(*made, 11);
+  }
+  auto again = durable_shards::open(home, on_disk(disk));
+  if (!again) FAIL(again.error().text);
+  CHECK(again->cut() == 0);
+  std::uint64_t replayed = 0;
+  for (unsigned k = 0; k < workload_shards; ++k) {
+    CHECK(again->recovery(k).checkpoint > 0);
+    replayed += again->recovery(k).replayed;
+  }
+  CHECK(replayed >= 2);  // the parts of the commit that was under way
+  check_content(*again, 11);
 }
 
 TEST_CASE("an arc of a shard or of a vertex that can not be is refused when it is read from a log or a checkpoint") {

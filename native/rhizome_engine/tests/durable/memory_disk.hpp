@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "durable/disk.hpp"
@@ -31,6 +33,8 @@ public:
     for_good_ = for_good;
   }
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
+  /// Called once, within the next sync of a file.
+  void at_next_sync(std::function<void()> what) { at_next_sync_ = std::move(what); }
 
   void lose_power(std::mt19937_64& random) {
     fail_at_ = 0;
@@ -110,6 +114,7 @@ public:
     return 0;
   }
   int sync(int file) override {
+    if (at_next_sync_) std::exchange(at_next_sync_, nullptr)();
     if (const int failed = change()) return failed;
     open_.at(file)->durable = open_.at(file)->now;
     return 0;
@@ -200,6 +205,7 @@ private:
 
   name_table names_;
   name_table durable_names_;
+  std::function<void()> at_next_sync_;
   std::vector<name_change> renames_;  // since the directory was synced
   std::map<int, std::shared_ptr<node>> open_;
   int last_open_ = 0;

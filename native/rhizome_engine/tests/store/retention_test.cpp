@@ -87,6 +87,45 @@ TEST_CASE("a bulk of removals takes back what its transaction added and refuses 
   CHECK(code_of(again.remove_arcs(0, twice)) == errc::not_found);
 }
 
+TEST_CASE("bulks of removals in which blocks are cleaned again and again remove what they name and nothing else") {
+  constexpr vertex hubs = 3;
+  constexpr vertex each = 500;
+  for (const arcs_kind kind : {arcs_kind::directed, arcs_kind::symmetric}) {
+    store s = with_vertices(hubs + each, kind);
+    transaction first = s.begin().value();
+    for (vertex v = hubs; v < hubs + each; ++v)  // also vertices of few arcs, whose blocks are written anew
+      for (vertex hub = 0; hub < hubs; ++hub)
+        REQUIRE((v % 2 == 0 ? first.add_arc(0, hub, v) : first.add_arc(0, v, hub)));
+    REQUIRE(first.commit());
+    const snapshot before = s.now().value();
+    const auto degree = [&](const snapshot& of, vertex v) {
+      const std::uint32_t in = kind == arcs_kind::symmetric ? 0 : of.newest(0, direction::in).degree(v);
+      return of.newest(0).degree(v) + in;
+    };
+    // Small ones first, so that the large one finds its blocks marked.
+    vertex v = hubs;
+    for (const vertex until : {hubs + 5U, hubs + 9U, hubs + 400U}) {
+      std::vector<arc> list;
+      for (; v < until; ++v)
+        for (vertex hub = 0; hub < hubs; ++hub) list.push_back(v % 2 == 0 ? arc{hub, v} : arc{v, hub});
+      transaction tx = s.begin().value();
+      REQUIRE(tx.remove_arcs(0, list));
+      REQUIRE(tx.add_arc(0, list.back().source, list.back().target));
+      REQUIRE(tx.add_arc(0, list.back().target, list.back().source).has_value() == (kind == arcs_kind::directed));
+      REQUIRE(tx.commit());
+      const snapshot now = s.now().value();
+      const std::uint32_t again = kind == arcs_kind::directed ? 2 : 1;
+      CHECK(degree(now, hubs - 1) == hubs + each - v + again * (until == hubs + 5 ? 1 : until == hubs + 9 ? 2 : 3));
+      CHECK(degree(now, 0) == hubs + each - v);
+      CHECK(degree(now, v - 1) == again);
+      if (v < hubs + each) CHECK(degree(now, v) == hubs);
+      CHECK(degree(before, 0) == each);
+      CHECK(now.history(0, list.front().source, list.front().target).size() == 1);
+      CHECK(now.history(0, list.back().source, list.back().target).size() == 2);
+    }
+  }
+}
+
 TEST_CASE("a bulk of removals conflicts with a removal that was committed first") {
   store s = with_vertices(10);
   transaction first = s.begin().value();
