@@ -266,8 +266,12 @@ template <class Table>
 figure run_one(Table& table, work const& asked) {
   using run = figure (*)(Table&, work const&);
   constexpr std::pair<std::string_view, run> all[] = {
-      {"lookup", lookup<Table>},   {"mixed", mixed<Table>}, {"update", update<Table>},
-      {"scaling", scaling<Table>}, {"range", range<Table>}, {"range_writer", range_writer<Table>},
+      {"lookup", lookup<Table>},
+      {"mixed", mixed<Table>},
+      {"update", update<Table>},
+      {"scaling", scaling<Table>},
+      {"range", range<Table>},
+      {"range_writer", range_writer<Table>},
       {"scaling_apart", scaling_apart<Table>},
   };
   for (auto const& [name, function] : all) {
