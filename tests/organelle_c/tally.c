@@ -10,6 +10,9 @@
 #ifndef TALLY_VERSION
 #define TALLY_VERSION "1.0.0"
 #endif
+#ifndef TALLY_NEEDS
+#define TALLY_NEEDS KARYON_HOST_MONITORS
+#endif
 
 KARYON_ORGANELLE_NOTE(TALLY_VERSION);
 
@@ -264,7 +267,7 @@ static const karyon_organelle table = {
     KARYON_TABLE_HEAD(karyon_organelle, 5),
     "tally",
     TALLY_VERSION,
-    KARYON_HOST_MONITORS,
+    TALLY_NEEDS,
     functions,
     sizeof functions / sizeof functions[0],
     sizeof(karyon_function),
