@@ -10,6 +10,9 @@
 #ifndef TALLY_VERSION
 #define TALLY_VERSION "1.0.0"
 #endif
+#ifndef TALLY_LAST
+#define TALLY_LAST "stuck"
+#endif
 #ifndef TALLY_NEEDS
 #define TALLY_NEEDS KARYON_HOST_MONITORS
 #endif
@@ -258,7 +261,7 @@ static const karyon_function functions[] = {
     {"seen", "", "iii", seen, CHEAP, KARYON_RUN_INLINE, 0},
     {"fail", "i", "", fail, CHEAP, KARYON_RUN_INLINE, 0},
     {"many", "i", "iiiiiiiiii", many, CHEAP, KARYON_RUN_INLINE, 0},
-    {"stuck", "", "", stuck, CHEAP, KARYON_RUN_INLINE, KARYON_RESUMABLE},
+    {TALLY_LAST, "", "", stuck, CHEAP, KARYON_RUN_INLINE, KARYON_RESUMABLE},
 };
 
 static void close_tallies(void) { setenv("TALLY_CLOSED", TALLY_VERSION, 1); }

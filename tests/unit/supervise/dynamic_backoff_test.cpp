@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How long a supervisor of many children waits before it starts one again, by the clock of a simulation.
 #include <chrono>
 
@@ -59,6 +60,7 @@ TEST_CASE("a child keeps its own waits when a sibling is forgotten") {
   world w(6);
   auto s = with_backoff(w);
   const auto first = s.start_with<mortal>({.restart = restart_type::temporary});
+  w.run();  // one after the other, so that the second is the one that takes the first one's place
   const auto second = s.start<mortal>();
   CHECK(wait_of(w, second) == 10);
   CHECK(wait_of(w, second) == 20);
