@@ -170,6 +170,31 @@ figure scaling(Table& table, work const& asked) {
   return {"times", one / two};
 }
 
+/// The same where each thread has a table of its own: nothing is shared, so what is missing to 2 is the machine's.
+template <class Table>
+figure scaling_apart(Table& table, work const& asked) {
+  Table another{asked};
+  fill(another, asked);
+  Table* const own[] = {&table, &another};
+  auto const update = [&](std::uint64_t threads, std::uint64_t operations) {
+    return static_cast<double>(together(threads, [&](std::uint64_t thread) {
+      key_choice choice{asked.cells, asked.option("zipf", 0) != 0, thread + 1};
+      auto const mine = share(operations, threads, thread);
+      for (std::uint64_t i = 0; i < mine; ++i) {
+        own[thread]->put(choice.next(), i);
+      }
+    }));
+  };
+  update(2, asked.operations / 10);
+  double one = 0;
+  double two = 0;
+  for (int round = 0; round < 3; ++round) {
+    one += update(1, asked.operations / 3);
+    two += update(2, asked.operations / 3);
+  }
+  return {"times", one / two};
+}
+
 /// One thread reads ranges of 1,000 keys, the others write at full rate until it is done.
 struct beside_writers {
   std::int64_t range_ns = 0;  // all ranges
@@ -241,8 +266,13 @@ template <class Table>
 figure run_one(Table& table, work const& asked) {
   using run = figure (*)(Table&, work const&);
   constexpr std::pair<std::string_view, run> all[] = {
-      {"lookup", lookup<Table>},   {"mixed", mixed<Table>}, {"update", update<Table>},
-      {"scaling", scaling<Table>}, {"range", range<Table>}, {"range_writer", range_writer<Table>},
+      {"lookup", lookup<Table>},
+      {"mixed", mixed<Table>},
+      {"update", update<Table>},
+      {"scaling", scaling<Table>},
+      {"range", range<Table>},
+      {"range_writer", range_writer<Table>},
+      {"scaling_apart", scaling_apart<Table>},
   };
   for (auto const& [name, function] : all) {
     if (name == asked.scenario) {

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "sched/cpu.hpp"
+
 namespace karyon::detail {
 
 /// Spreads what differs in few bits, such as addresses, over all of them.
@@ -31,6 +33,10 @@ public:
       if (p.item == nullptr) return nullptr;
       if (p.hash == hash && is(*p.item)) return p.item;
     }
+  }
+  /// So that what asks for this hash later finds its place in a cache.
+  void fetch(std::uint64_t hash) const noexcept {
+    if (!places_.empty()) prefetch_of_own(&places_[hash & mask()]);
   }
   /// Makes sure that the next add needs no memory. Throws std::bad_alloc.
   void make_room() {

@@ -56,6 +56,17 @@ void name_store::clear_owner(name_entry& e) noexcept {
   e.info = nullptr;
 }
 
+/// Under the lock of the name's shard. If it is idle; another one, that has waited, is dropped.
+void name_store::drop_soon(shard& s, name_entry& e) noexcept {
+  if (!e.idle() || e.leaving) return;
+  s.entries.fetch(e.hash);
+  e.leaving = true;
+  name_entry* const waited = std::exchange(s.leaving[s.left++ % leaving_names::most], &e);
+  if (waited == nullptr) return;
+  waited->leaving = false;
+  drop_if_idle(s, *waited);
+}
+
 result<void> name_store::add(std::string_view name, const member& who) {
   if (auto fine = check_name(name, "cell"); !fine) return fine;
   if (auto fine = directory_.check_member(who); !fine) return fine;
@@ -77,11 +88,11 @@ result<void> name_store::add(std::string_view name, const member& who) {
     if (r != nullptr && !mine) give(e, *r, who);
   } catch (...) {
     if (r != nullptr) directory_.drop_if_idle(cell, *r);
-    drop_if_idle(s, e);
+    drop_soon(s, e);
     throw;
   }
   if (r != nullptr) return {};
-  drop_if_idle(s, e);
+  drop_soon(s, e);
   return fail(errc::dead, "a cell that has ended can not have a name");
 }
 
@@ -102,7 +113,7 @@ bool name_store::take_away(std::string_view name, const address& at, bool role) 
   delete &held;
   --e->memberships;
   directory_.drop_if_idle(cell, *r);
-  drop_if_idle(s, *e);
+  drop_soon(s, *e);
   return true;
 }
 
@@ -149,7 +160,7 @@ void name_store::cell_left(membership& m) noexcept {
   if (e.held == &m) clear_owner(e);
   --e.memberships;
   delete &m;
-  drop_if_idle(s, e);
+  drop_soon(s, e);
 }
 
 result<member> name_store::find(std::string_view name) {
@@ -252,7 +263,7 @@ void name_store::apply(const replica_change& change, std::vector<conflict>& foun
   name_entry* const e = find_entry(s, change.key, hash);
   if (e == nullptr) return;
   std::erase_if(e->elsewhere, [&](const remote_claim& c) { return c.node == claim.node && c.number == claim.number; });
-  drop_if_idle(s, *e);
+  drop_soon(s, *e);
 }
 
 name_winner name_store::decide(std::string_view name, const name_claim& first, const name_claim& second) {
@@ -323,6 +334,9 @@ void name_store::stop() {
         if (e.held != nullptr) all.push_back({e.name, e.at, e.role});
         if (e.idle()) idle.push_back(&e);
       });
+      for (name_entry*& e : s.leaving) {
+        if (e != nullptr) std::exchange(e, nullptr)->leaving = false;
+      }
       for (name_entry* e : idle) drop_if_idle(s, *e);
     }
     for (const owned_name& n : all) static_cast<void>(take_away(n.name, n.at, n.role));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +42,7 @@ struct name_entry {
   address at;
   const class_info* info = nullptr;
   bool role = false;
+  bool leaving = false;           // in its shard's list of those that are dropped soon
   std::uint32_t memberships = 0;  // that name this entry: the owner's, and those of cells that are just ending
   std::uint64_t time = 0;
   std::vector<remote_claim> elsewhere;
@@ -51,14 +53,22 @@ struct name_entry {
   }
   [[nodiscard]] bool idle() const noexcept { return memberships == 0 && elsewhere.empty(); }
 };
-struct nothing_more {};
+
+/// Names that are nobody's any more, on their way out of the table. Where each lies in the index only its hash tells, far from the one
+/// before; so it is fetched when the name joins this list, and taken out when it has come, by those who follow. A name that is
+/// registered meanwhile stays.
+struct leaving_names {
+  static constexpr std::size_t most = 8;
+  std::array<name_entry*, most> leaving{};
+  std::size_t left = 0;  // so many have joined the list
+};
 
 /// A scope of names behind its handles. An entry holds this node's claim, if there is one, and those that other nodes have told of;
 /// mostly there is one in all. docs/internals/groups-and-registry.md
 class name_store final : public membership_owner,
                          public peer_sink,
                          public far_port,
-                         private scope_table<name_entry, nothing_more> {
+                         private scope_table<name_entry, leaving_names> {
 public:
   name_store(directory& d, std::string name, registry_options options);
   ~name_store();
@@ -93,6 +103,7 @@ private:
 
   void give(name_entry& e, cell_record& r, const member& who);
   void clear_owner(name_entry& e) noexcept;
+  static void drop_soon(shard& s, name_entry& e) noexcept;
   void replicate(const name_entry& e, bool add, std::uint64_t number) noexcept;
   [[nodiscard]] bool take_away(std::string_view name, const address& at, bool role);
   void apply(const replica_change& change, std::vector<conflict>& found);

@@ -10,6 +10,12 @@
 #ifndef TALLY_VERSION
 #define TALLY_VERSION "1.0.0"
 #endif
+#ifndef TALLY_LAST
+#define TALLY_LAST "stuck"
+#endif
+#ifndef TALLY_NEEDS
+#define TALLY_NEEDS KARYON_HOST_MONITORS
+#endif
 
 KARYON_ORGANELLE_NOTE(TALLY_VERSION);
 
@@ -255,7 +261,7 @@ static const karyon_function functions[] = {
     {"seen", "", "iii", seen, CHEAP, KARYON_RUN_INLINE, 0},
     {"fail", "i", "", fail, CHEAP, KARYON_RUN_INLINE, 0},
     {"many", "i", "iiiiiiiiii", many, CHEAP, KARYON_RUN_INLINE, 0},
-    {"stuck", "", "", stuck, CHEAP, KARYON_RUN_INLINE, KARYON_RESUMABLE},
+    {TALLY_LAST, "", "", stuck, CHEAP, KARYON_RUN_INLINE, KARYON_RESUMABLE},
 };
 
 static void close_tallies(void) { setenv("TALLY_CLOSED", TALLY_VERSION, 1); }
@@ -264,7 +270,7 @@ static const karyon_organelle table = {
     KARYON_TABLE_HEAD(karyon_organelle, 5),
     "tally",
     TALLY_VERSION,
-    KARYON_HOST_MONITORS,
+    TALLY_NEEDS,
     functions,
     sizeof functions / sizeof functions[0],
     sizeof(karyon_function),

@@ -153,8 +153,9 @@ private:
 /// that the cell lives, only an answer tells. Order: as between two cells of one process, for as long as the link holds.
 ///
 /// A handle to a cell of a node that has ended says `dead` once another node of that name has been seen, `peer_down` before. The
-/// cells linked to those of a lost node get an exit signal `node_down`, whose `type` says whether it "died" or is "unreachable"; monitors
-/// likewise; questions are answered at once with `peer_down`. Handles work again if the link comes back and the node is the same;
+/// cells linked to those of a lost node get an exit signal `node_down`, whose `type` says how it was lost: "died", "unreachable",
+/// "refused", or "closed" (on purpose; "died" may be what is seen first where the node has ended); monitors likewise. Questions are
+/// answered at once with `peer_down`. Handles work again if the link comes back and the node is the same;
 /// links and monitors, once lost, do not.
 ///
 /// The process groups and registries of its runtime (karyon/discover) reach those of other nodes through it: a scope's members and names

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -37,6 +38,15 @@ private:
   bool is_host_ = false;
 };
 
+namespace detail {
+
+template <class T, class... Kinds>
+constexpr bool is_kind_of(const std::variant<Kinds...>*) noexcept {
+  return (std::is_same_v<T, Kinds> || ...);
+}
+
+}  // namespace detail
+
 /// What a call returned: none, one or several values. One costs no allocation.
 class organelle_results {
 public:
@@ -49,6 +59,8 @@ public:
   /// The i-th, if it is there and is a T (bool, std::int64_t, std::uint64_t, double, handle, view or columns); else null.
   template <class T>
   [[nodiscard]] const T* get_if(std::size_t i = 0) const noexcept {
+    static_assert(detail::is_kind_of<T>(static_cast<const organelle_value*>(nullptr)),
+                  "karyon: a call gives bool, std::int64_t, std::uint64_t, double, handle, view or columns");
     return i < size_ ? std::get_if<T>(&(*this)[i]) : nullptr;
   }
   /// A copy of the i-th, or invalid_argument.

@@ -2,9 +2,11 @@
 // Names and paths of one node.
 #include <karyon/discover/registry.hpp>
 
+#include <set>
 #include <thread>
 
 #include <karyon/discover/paths.hpp>
+#include <karyon/sim/random.hpp>
 
 #include "support/catch.hpp"
 #include "unit/discover/discover_testing.hpp"
@@ -76,6 +78,37 @@ TEST_CASE("a name is removed from its cell, and from no other") {
   REQUIRE(r.add("heart", b));
   REQUIRE(r.remove("heart"));
   CHECK(r.size() == 0);
+}
+
+TEST_CASE("of names that come and go in any order exactly those are found that somebody has, to the registry's end") {
+  runtime rt(quiet());
+  auto r = *registry::open(rt);
+  const auto a = rt.spawn<resident>();
+  karyon::testing::random dice(1);
+  // Few that come back soon, and many that come back late: a free name waits for others to be freed before it is forgotten.
+  for (const std::uint64_t many : {3u, 2000u}) {
+    std::set<std::string> had;
+    for (int i = 0; i < 20'000; ++i) {
+      const std::string name = "name " + std::to_string(dice.below(many));
+      if (had.erase(name) != 0) {
+        REQUIRE(r.remove(name, a));
+        REQUIRE_FALSE(r.find(name));
+      } else {
+        had.insert(name);
+        REQUIRE(r.add(name, a));
+        REQUIRE(*r.find(name) == member(a));
+      }
+    }
+    REQUIRE(r.size() == had.size());
+    REQUIRE(r.names_of(a) == names(had.begin(), had.end()));
+    for (const std::string& name : had) {
+      REQUIRE(*r.find(name) == member(a));
+      if (many == 3) REQUIRE(r.remove(name, a));
+    }
+  }
+  r.stop();
+  CHECK(r.size() == 0);
+  CHECK(registry::open(rt)->size() == 0);
 }
 
 TEST_CASE("the names of a cell are free when its end is known") {

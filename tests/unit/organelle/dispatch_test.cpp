@@ -104,6 +104,17 @@ TEST_CASE("a call site that was promised short calls and got long ones sends the
   CHECK(other_site(0U, 100U).estimate().where == execution::worker);
 }
 
+TEST_CASE("after a call that was far too long the next ones are measured, and not one in sixteen") {
+  const organelle tally = load_tally();
+  const auto spin = tally.function("spin").value();
+  runtime rt(quiet());  // with threads of its own, each of which measures its first call
+  const auto c = rt.spawn<caller>();
+  int here = 0;
+  while (here < 64 && ask_for(rt, c, {spin, no_handle, 200'000, 100}).at_once) ++here;
+  CHECK(here >= 2);  // one such call may be chance
+  CHECK(here <= 4);
+}
+
 TEST_CASE("a result comes in parts to a cell as one, wherever its turns are") {
   const organelle tally = load_tally();
   runtime rt(quiet());

@@ -176,6 +176,18 @@ TEST_CASE("loading refuses an organelle whose table is of another version than i
   CHECK(loaded.error().cause() == load_refusal::table);
 }
 
+TEST_CASE("loading refuses an organelle that needs what this host does not offer") {
+  const auto loaded = organelle::load(tally_demands_path);
+  REQUIRE_FALSE(loaded);
+  CHECK(loaded.error().cause() == load_refusal::features);
+}
+
+TEST_CASE("loading refuses an organelle with two functions of one name") {
+  const auto loaded = organelle::load(tally_twice_path);
+  REQUIRE_FALSE(loaded);
+  CHECK(loaded.error().cause() == load_refusal::table);
+}
+
 TEST_CASE("an organelle that refuses to open is refused with its own words") {
   ::setenv("TALLY_REFUSES", "yes", 1);
   const auto loaded = organelle::load(tally_path);

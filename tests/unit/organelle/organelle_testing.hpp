@@ -23,6 +23,9 @@ namespace karyon::tests {
 inline const std::string tally_path = TALLY_DIRECTORY "/tally.so";
 /// The same, of another version, and such that the system's loader never lets go of it.
 inline const std::string tally_stays_path = TALLY_DIRECTORY "/tally_stays.so";
+/// The same, but it needs something of its host that there is not, or has two functions of one name.
+inline const std::string tally_demands_path = TALLY_DIRECTORY "/tally_demands.so";
+inline const std::string tally_twice_path = TALLY_DIRECTORY "/tally_twice.so";
 
 inline organelle load_tally() {
   auto loaded = organelle::load(tally_path);

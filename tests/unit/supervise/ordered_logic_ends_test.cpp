@@ -429,6 +429,21 @@ TEST_CASE("a wait is taken back when the child is terminated, restarted with its
   CHECK(f.log() == lines{"ask c", "no wait b", "ask a", "has ended: shutdown"});
 }
 
+TEST_CASE("a wait that was over before its child was restarted with its group does not end the next wait") {
+  auto s = rules(one_for_all);
+  s.backoff = {100ms, 1000ms, 10s, 0};
+  auto d = three(s);
+  d.quiet = true;
+  d.ends("b", failure);
+  d.ends("a", failure);
+  d.log();
+  d.births["b"] = {ordered_driver::birth::fails};
+  d.wait_fires("a");
+  d.wait_is_over("b");  // behind that of a, with which b is started, fails, and waits again
+  CHECK(d.log() == lines{"ask c", "start a", "start b", "wait b"});
+  CHECK(d.logic.restarts() == 2);
+}
+
 TEST_CASE("the random part of a wait stays in its share, differs, and follows from the seed") {
   auto s = rules();
   s.backoff = {1000ms, 1000ms, 1h, 0.2};
