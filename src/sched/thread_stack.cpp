@@ -23,14 +23,18 @@ namespace {
 
 /// One question at a time, to one thread.
 ///
-///   state    idle -> asked      who wants to know
-///            asked -> answering  the handler, on the thread meant (CAS, acquire: the number of the thread)
-///            answering -> done   the handler (release: the frames)
-///            asked, done -> idle who wants to know
+///   state    idle -> asked: the thread's number, above 0   who wants to know
+///            asked -> answering                            the handler, on the thread of that very number
+///            answering -> done                             the handler
+///            asked, done -> idle                           who wants to know
+///
+/// The number is in the word itself, so that a thread whose signal comes after its question was given up does not answer for another.
+///
+/// Orders: the release of ask pairs with the acquire of answer: the frames of the question before have been read. The release of
+/// answer pairs with the acquire of ask: who sees it done sees the frames.
 struct question {
-  enum state : int { idle, asked, answering, done };
+  enum state : int { idle = 0, answering = -1, done = -2 };
   std::atomic<int> state{idle};
-  std::atomic<int> tid{0};
   std::array<void*, 48> frames{};
   int count = 0;
 };
@@ -43,9 +47,9 @@ question& current() noexcept {
 void answer(int) {
   const int saved = errno;
   question& q = current();
-  int expected = question::asked;
-  if (q.tid.load(std::memory_order_relaxed) == gettid() &&
-      q.state.compare_exchange_strong(expected, question::answering, std::memory_order_acquire)) {
+  int asked = gettid();
+  if (q.state.compare_exchange_strong(asked, question::answering, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
     // While an exception is on its way the unwinder may be about to leave its own frames, with their registers overwritten: a
     // second walk from there ends nowhere.
     q.count = std::uncaught_exceptions() != 0 ? 0 : backtrace(q.frames.data(), static_cast<int>(q.frames.size()));
@@ -81,14 +85,13 @@ private:
 
 /// Asks the thread, and waits until it has answered or 5 ms have passed.
 bool ask(question& q, int tid) {
-  q.tid.store(tid, std::memory_order_relaxed);
-  q.state.store(question::asked, std::memory_order_release);
+  q.state.store(tid, std::memory_order_release);
   const std::uint64_t give_up_ns = monotonic_ns() + 5'000'000;
   if (syscall(SYS_tgkill, getpid(), tid, SIGURG) == 0) {
     while (q.state.load(std::memory_order_acquire) != question::done) {
-      int expected = question::asked;
+      int asked = tid;
       if (monotonic_ns() >= give_up_ns &&
-          q.state.compare_exchange_strong(expected, question::idle, std::memory_order_relaxed)) {
+          q.state.compare_exchange_strong(asked, question::idle, std::memory_order_relaxed)) {
         return false;
       }
       const timespec pause{0, 20'000};
