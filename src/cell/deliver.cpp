@@ -146,6 +146,13 @@ bool make_room(cell_slot& slot, std::uint32_t limit, std::uint64_t seen) noexcep
   return given_back && r.conflated + r.dropped != 0;
 }
 
+/// Whether the tenant of `seen` still accepts. One that has ended leaves its number in the word until the next one opens it, which
+/// has given the slot its class by then.
+bool is_still_there(const cell_slot& slot, std::uint64_t seen) noexcept {
+  const std::uint64_t now = slot.inbox.look();
+  return inbox_word::tag_of(now) == inbox_word::tag_of(seen) && inbox_word::accepts(now);
+}
+
 /// Counted already, as one of `before` + 1, and the mailbox is nearly full, or full: `accepted` if there is a place all the same.
 [[gnu::noinline]] send_result reserve_when_crowded(cell_slot& slot, const class_info& info, std::uint32_t before,
                                                    std::uint64_t seen, send_result if_gone) noexcept {
@@ -157,16 +164,17 @@ bool make_room(cell_slot& slot, std::uint32_t limit, std::uint64_t seen) noexcep
   }
   slot.queued.fetch_sub(1, std::memory_order_relaxed);
   // The limit that refuses may be that of a successor in the slot.
-  if (inbox_word::tag_of(slot.inbox.look()) != inbox_word::tag_of(seen)) return if_gone;
+  if (!is_still_there(slot, seen)) return if_gone;
   return info.needs.on_overflow == overflow::drop_newest ? send_result::dropped : send_result::full;
 }
 
 /// A bounded mailbox counts before it links; the count may briefly exceed the limit while refused senders back out.
 /// Relaxed is enough: `queued` is a count and nothing else. Every change is a read-modify-write, which works on the last
 /// value there is, so no two senders get the same place and no place is lost; the signal itself is handed over by the
-/// inbox word. Whether the limit read is that of `seen`'s tenant shows in the push that follows, or in what follows here.
+/// inbox word. Whether the limit read is that of `seen`'s tenant shows in the push that follows, or in what follows here: the
+/// acquire of the class pairs with begin_incarnation's release, so who has read a successor's sees that its tenant is gone.
 inline send_result reserve_place(cell_slot& slot, std::uint64_t seen, send_result if_gone) noexcept {
-  const class_info& info = *slot.info.load(std::memory_order_relaxed);
+  const class_info& info = *slot.info.load(std::memory_order_acquire);
   const std::uint32_t before = slot.queued.fetch_add(1, std::memory_order_relaxed);
   if (before < crowded_from(info.mailbox_limit)) return send_result::accepted;
   return reserve_when_crowded(slot, info, before, seen, if_gone);
@@ -234,7 +242,8 @@ inline send_result deliver_to_current(cell_slot* slot, std::uint32_t role, signa
   if (slot == nullptr || role == 0) return refuse(s, send_result::dead);
   fetch(*slot);
   // First the word, then the role: a role changes only while the word is vacant, so if the role is still the one meant
-  // after the look, the word's incarnation belongs to it; push fails if the word has changed since.
+  // after the look, the word's incarnation belongs to it; push fails if the word has changed since. Acquire pairs with the
+  // releases in begin_role and make_stub; the look before it orders the same.
   const std::uint64_t seen = slot->inbox.look();
   if (slot->role.load(std::memory_order_acquire) != role) return refuse(s, send_result::dead);
   if (!inbox_word::accepts(seen)) return deliver_elsewhere(slot, role, s, send_result::restarting);
@@ -360,9 +369,10 @@ send_result find_tell(const address& a, std::type_index type, const signal_ops*&
   if (a.slot == nullptr) return dead();
   const std::uint64_t seen = a.slot->inbox.look();
   if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(a.number) || !inbox_word::accepts(seen)) return dead();
-  const class_info* info = a.slot->info.load(std::memory_order_relaxed);
+  // Acquire pairs with begin_incarnation's release: who reads a later tenant's class sees then that the one meant is gone.
+  const class_info* info = a.slot->info.load(std::memory_order_acquire);
   // The class was that of `seen`'s tenant only if the tenant is still there; the push that follows checks once more.
-  if (inbox_word::tag_of(a.slot->inbox.look()) != inbox_word::tag_of(seen)) return dead();
+  if (!is_still_there(*a.slot, seen)) return dead();
   ops = info->find_tell(type);
   if (ops != nullptr) return send_result::accepted;
   core_at(a.slot).count(&cell_counters::refused_no_handler);
@@ -388,6 +398,7 @@ bool incarnation_alive(const address& a) noexcept {
 }
 
 bool role_alive(const address& a) noexcept {
+  // Acquire pairs with the releases in begin_role and make_stub: who finds the role sees its keeper, or the stub's word.
   return a.slot != nullptr && a.number != 0 && a.slot->role.load(std::memory_order_acquire) == a.number;
 }
 

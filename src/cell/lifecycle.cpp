@@ -92,7 +92,8 @@ cell_slot& take_slot(runtime_core& core, const class_info& info, std::uint32_t n
 
 void begin_incarnation(cell_slot& s, const class_info& info) noexcept {
   const std::uint32_t n = s.number() + 1;
-  s.info.store(&info, std::memory_order_release);  // after the end of the tenant before (class_of: acquire)
+  // Release pairs with the acquires in class_of, find_tell and reserve_place: who reads it sees that the tenant before has ended.
+  s.info.store(&info, std::memory_order_release);
   s.object_offset = static_cast<std::uint16_t>(object_offset_of(info));
   s.pending_tail = s.has(cell_slot::holds_kept) ? s.kept_tail : nullptr;
   s.set(cell_slot::holds_kept, false);
@@ -131,7 +132,8 @@ std::uint32_t begin_role(cell_slot& s, guardian& keeper) noexcept {
   s.keeper.store(&keeper, std::memory_order_relaxed);  // released by the role below (role_keeper)
   s.set(cell_slot::in_role, true);
   const std::uint32_t role = s.number() + 1;
-  // Released by the word's open (deliver_to_role looks at the word first).
+  // Release pairs with the acquire in role_alive, after which role_keeper is read. For deliver_to_role, which looks at the word
+  // first, the word's open releases it.
   s.role.store(role, std::memory_order_release);
   return role;
 }

@@ -203,14 +203,14 @@ std::uint64_t runtime_core::next_serial() noexcept {
 }
 
 std::uint64_t runtime_core::sum(std::atomic<std::uint64_t> cell_counters::*which) const noexcept {
-  // With count's release: live_cells says what for.
+  // Acquire pairs with count's release: live_cells says what for.
   std::uint64_t n = (outside_.*which).load(std::memory_order_acquire);
   for (unsigned i = 0; i < scheduler_->size(); ++i) n += (states_[i].counters.*which).load(std::memory_order_acquire);
   return n;
 }
 
 std::uint64_t runtime_core::live_cells() const noexcept {
-  // Ended first: a cell that starts and ends between the two reads must not make the difference negative. Acquire, with
+  // Ended first: a cell that starts and ends between the two reads must not make the difference negative. Acquire pairs with
   // count's release: whoever has counted an end has seen that cell's start counted, so what is read second has it; and at
   // zero all that the cells did is done, which lets the runtime go.
   const std::uint64_t ended = sum(&cell_counters::ended);
@@ -356,9 +356,10 @@ void append_neighbours(const cell_extras& extras, crash_report& r) {
                     [](const auto& a, const auto& b) { return a.first < b.first; });
   linked.resize(static_cast<std::size_t>(shown));
   for (const auto& [order, a] : linked) {
-    // Looked at before and after, as in find_tell: the class was the neighbour's if it is still there.
+    // Looked at before and after, as in find_tell: the class was the neighbour's if it is still there. Acquire pairs with
+    // begin_incarnation's release.
     const bool there = incarnation_alive(a);
-    const class_info* info = a.slot->info.load(std::memory_order_relaxed);
+    const class_info* info = a.slot->info.load(std::memory_order_acquire);
     r.neighbours.push_back({identity(a), there && incarnation_alive(a) ? std::string(info->name) : std::string()});
   }
 }
@@ -470,6 +471,7 @@ void runtime_core::exit_all(const exit_reason& why) {
   slabs_->for_each_slot([&](void* memory) {
     auto& s = *static_cast<cell_slot*>(memory);
     if (!inbox_word::accepts(s.inbox.look())) return;
+    // Acquire pairs with the exchange in end_role: the number of a tenant whose role has ended is not one of before its end.
     if (s.role.load(std::memory_order_acquire) != 0) return;
     send_exit({&s, s.incarnation.load(std::memory_order_relaxed)}, {}, why);
   });
