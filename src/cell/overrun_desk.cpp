@@ -72,19 +72,19 @@ handler_record* overrun_desk::record_of(handler_site& site) noexcept {
   const std::uint32_t n = number_of(site);
   if (n >= chunk_size * chunks_max) return nullptr;
   std::atomic<chunk*>& place = chunks_[n / chunk_size];
-  // Acquire with the exchange's release: the chunk's zeroes.
+  // Acquire pairs with the exchange's release, here and where that fails: who finds the chunk finds its zeroes.
   chunk* c = place.load(std::memory_order_acquire);
   if (c == nullptr) {
     auto* fresh = new (std::nothrow) chunk{};
     if (fresh == nullptr) return nullptr;
-    if (place.compare_exchange_strong(c, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    if (place.compare_exchange_strong(c, fresh, std::memory_order_release, std::memory_order_acquire)) {
       c = fresh;
     } else {
       delete fresh;
     }
   }
   handler_record& r = (*c)[n % chunk_size];
-  // Each stores the same. Release: who reads it from reports() reads the names behind it, which are constant anyway.
+  // Each stores the same. Release pairs with the acquire in reports(), which reads the names behind it.
   if (r.site.load(std::memory_order_relaxed) == nullptr) r.site.store(&site, std::memory_order_release);
   return &r;
 }
@@ -189,6 +189,7 @@ std::vector<handler_report> overrun_desk::reports(
     const std::function<execution(const handler_site&)>& place_of_handlers) const {
   std::vector<handler_report> all;
   for (const auto& place : chunks_) {
+    // Both acquires pair with the releases in record_of: the chunk's zeroes, and the names of the site.
     const chunk* c = place.load(std::memory_order_acquire);
     if (c == nullptr) continue;
     for (const handler_record& r : *c) {

@@ -89,7 +89,8 @@ report_desk::report_desk(const runtime_options& options, scheduler& workers)
   timer_.release = [](timer*, worker&) {};
   timer_.fire = [](timer* t, worker&) {
     report_desk& desk = *static_cast<sum_timer*>(t)->desk;
-    // Release: whoever starts it again sees that it has left the wheel. From here on it is not ours.
+    // Release pairs with the acquire in note_pending: whoever starts it again sees that it has left the wheel. From here on it is
+    // not ours.
     desk.timer_started_.store(false, std::memory_order_release);
     desk.sum_up(monotonic_ns());
   };
@@ -101,7 +102,8 @@ void report_desk::note_pending(std::uint64_t now_ns) noexcept {
   const covered here;
   worker* w = worker::current();
   if (w == nullptr || &w->owner() != &workers_) return;  // without a wheel at hand: with the next report, or at the end
-  if (timer_started_.exchange(true, std::memory_order_acq_rel)) return;  // it fires within the second
+  // Acquire pairs with the release of the timer's fire: it has left the wheel.
+  if (timer_started_.exchange(true, std::memory_order_acquire)) return;  // it fires within the second
   timer_.state_word.store(timer::armed, std::memory_order_relaxed);
   w->start_timer(timer_, now_ns + second_ns);
 }

@@ -16,7 +16,8 @@ std::uint64_t deadline_in(std::uint64_t delay_ns) noexcept {
 }
 
 void blocking_event::set() noexcept {
-  if (state_.exchange(happened, std::memory_order_acq_rel) == awaited) futex_wake_all(state_);
+  // Release pairs with is_set's acquire: who finds it set sees what was done before.
+  if (state_.exchange(happened, std::memory_order_release) == awaited) futex_wake_all(state_);
 }
 
 bool blocking_event::wait_until(std::uint64_t deadline_ns) noexcept {

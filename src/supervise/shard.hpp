@@ -32,17 +32,18 @@ class tree_child;
 /// Children to start together: a part of it for each shard. Lives on the stack of the thread that waits for all parts.
 struct bulk_start {
   bulk_start(child_factory* f, address* o, std::size_t parts) : factory(f), out(o), parts_left(parts) {}
+  // Acquire-release pairs with that of the other parts: the last one has seen what they did, and the room hands it on.
   void part_done() noexcept {
     if (parts_left.fetch_sub(1, std::memory_order_acq_rel) == 1) room.change([this] { done = true; });
   }
   void part_failed(std::exception_ptr e) noexcept {
-    if (!failed.exchange(true, std::memory_order_acq_rel)) error = std::move(e);
+    if (!failed.exchange(true, std::memory_order_relaxed)) error = std::move(e);
   }
   child_factory* factory;
   address* out;
   std::atomic<std::size_t> parts_left;
-  std::atomic<bool> failed{false};
-  std::exception_ptr error;  // written by the one that sets `failed`, read after all parts are done
+  std::atomic<bool> failed{false};  // orders nothing: what else is told of it is read after all parts are done
+  std::exception_ptr error;         // written by the one that sets `failed`, read after all parts are done
   waiting_room room;
   bool done = false;  // room
 };
@@ -64,7 +65,7 @@ struct bulk_start {
 ///   untold 64      to end, and not told so                     shard                       the same
 ///   untimed 128    told to end, and its deadline is not kept   shard                       the same
 ///
-/// Whoever turns joined and ended from none to some pushes the slot; release, paired with the shard's acquire. The last four are
+/// Whoever turns joined and ended from none to some pushes the slot; its release pairs with the shard's acquire. The last four are
 /// for want of memory: nothing of a turn throws, what it could not do or note is done in a later one (shard_strays.cpp).
 class shard final : public guardian, public task {
 public:

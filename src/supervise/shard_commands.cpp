@@ -132,7 +132,7 @@ bool shard::run_command(command& c, unsigned& work) noexcept {
 bool shard::run_start(command& c, unsigned& work) noexcept {
   bulk_start& bulk = *c.bulk;
   for (; c.next < c.last && !is_spent(work); ++c.next, ++work) {
-    if (bulk.failed.load(std::memory_order_acquire)) {
+    if (bulk.failed.load(std::memory_order_relaxed)) {
       c.next = c.last;
       break;
     }

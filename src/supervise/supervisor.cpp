@@ -112,7 +112,7 @@ void supervisor::start_range(detail::child_factory* factory, std::size_t n, deta
     shards[p]->start(bulk, static_cast<std::uint32_t>(n * p / parts), static_cast<std::uint32_t>(n * (p + 1) / parts));
   }
   bulk.room.wait([&bulk] { return bulk.done; });
-  if (bulk.failed.load(std::memory_order_acquire)) {
+  if (bulk.failed.load(std::memory_order_relaxed)) {
     end_started(n);
     std::rethrow_exception(bulk.error);
   }

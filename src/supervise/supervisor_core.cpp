@@ -35,6 +35,7 @@ void supervisor_core::begin_start(node_parent& parent, const std::string& path) 
   room_.change([this] {
     phase_ = phase::live;
     why_ = {};
+    // Release pairs with the acquire of stopping(): who finds it running sees its path and its limits.
     stopping_.store(false, std::memory_order_release);
     for (const auto& s : shards_) s->open();
   });
@@ -43,14 +44,15 @@ void supervisor_core::begin_start(node_parent& parent, const std::string& path) 
 }
 
 bool supervisor_core::add_unit() noexcept {
+  // Relaxed: the caller holds the room's lock, under which the last start was made.
   std::size_t n = units_.load(std::memory_order_relaxed);
-  while (n != 0 && !units_.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed)) {
+  while (n != 0 && !units_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) {
   }
   return n != 0;
 }
 
 void supervisor_core::drop_unit() noexcept {
-  // Acquire-release: whoever is last has seen all that the shards did.
+  // Acquire-release pairs with that of the others: whoever is last has seen all that the shards did.
   if (units_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   const auto self = shared_from_this();  // its parent and its handles may let it go as soon as they know
   node_parent& parent = *parent_;
@@ -74,6 +76,7 @@ void supervisor_core::request_exit(const exit_reason& why) noexcept {
     entered = true;
     phase_ = phase::stopping;
     why_ = why;
+    // Release pairs with the acquire of stopping(): who is refused sees what was done before it was told to end.
     stopping_.store(true, std::memory_order_release);
     // Under the lock: a kill that overtook a stop on its way to the shards would find one of them still open, and be lost. Our
     // unit keeps a shard that ends at once from ending the supervisor here, which takes the lock.
@@ -105,6 +108,7 @@ std::optional<exit_reason> supervisor_core::ended() const {
 }
 
 void supervisor_core::significant_ended() noexcept {
+  // Acquire pairs with let_go's release: who sees none left sees that the others have ended.
   if (options_.auto_shutdown == auto_shutdown::any_significant ||
       (options_.auto_shutdown == auto_shutdown::all_significant && significant_.load(std::memory_order_acquire) == 0)) {
     request_exit(exit_reason::shutdown());
@@ -158,10 +162,11 @@ bool supervisor_core::admit() noexcept {
 }
 
 void supervisor_core::let_go(bool significant) noexcept {
-  // Release: whoever sees the count sees the child's handle dead (children).
+  // Release pairs with the acquire of children(): whoever sees the count sees the child's handle dead.
   if (counts_) counted_.fetch_sub(1, std::memory_order_release);
-  // Release: of two that end at once on two shards, the second sees that it is the last (significant_ended).
-  if (significant) significant_.fetch_sub(1, std::memory_order_acq_rel);
+  // Release pairs with the acquire of significant_ended. Of two that end at once on two shards, the second sees that it is the last:
+  // each looks after its own change of this one number.
+  if (significant) significant_.fetch_sub(1, std::memory_order_release);
 }
 
 std::size_t supervisor_core::children() const noexcept {

@@ -94,8 +94,9 @@ public:
   }
   /// Of what was found here.
   [[nodiscard]] std::string_view name_of(const found& f) const noexcept {
-    const char* const text = texts_[f.text / units_a_piece].load(std::memory_order_acquire) +  // with keep
-                             f.text % units_a_piece * text_unit_bytes;
+    // Relaxed: it was found in the table, where it was put, with release, after its text was kept.
+    const char* const text =
+        texts_[f.text / units_a_piece].load(std::memory_order_relaxed) + f.text % units_a_piece * text_unit_bytes;
     std::uint32_t size = 0;
     std::memcpy(&size, text, sizeof size);
     return {text + sizeof size, size};
@@ -125,6 +126,7 @@ public:
     const std::size_t count = std::min(std::size_t{size()}, blocks_max * block_ids);  // beyond there is no record
     for (symbol_id id = 0; id < count; ++id) {
       const record* const block = records_[id / block_ids].load(std::memory_order_acquire);  // partner: reserve
+      // Partners: the stores in find_or_create and move; the handle is there.
       const Handle* const now = block == nullptr ? nullptr : block[id % block_ids].now.load(std::memory_order_acquire);
       if (now != nullptr) {
         visit(known_cell{id, *now});
@@ -133,8 +135,8 @@ public:
   }
 
   /// One more than the greatest id given out. While eyes are at work, the newest ids may not be known yet; an id whose
-  /// `make` threw never will be.
-  [[nodiscard]] symbol_id size() const noexcept { return next_.load(std::memory_order_acquire); }
+  /// `make` threw never will be. Orders nothing: what an id leads to is acquired with its record.
+  [[nodiscard]] symbol_id size() const noexcept { return next_.load(std::memory_order_relaxed); }
 
 private:
   /// What is found by an id alone. Where there is none of this id, its block may be missing.
@@ -174,7 +176,7 @@ private:
       const std::uint32_t fresh =
           units > units_a_piece ? units : units_a_piece;  // one that is longer has a piece to itself
       m.text = std::make_unique_for_overwrite<char[]>(fresh * text_unit_bytes).release();
-      texts_[piece].store(m.text, std::memory_order_release);
+      texts_[piece].store(m.text, std::memory_order_relaxed);  // the table releases it (name_of)
       m.position = piece * units_a_piece;
       m.units_left = fresh;
     }
@@ -196,7 +198,7 @@ private:
     }
   }
 
-  // Relaxed would do for who got the id through the table; acquire pairs with reserve for who has it from elsewhere.
+  // Relaxed would do for who got the id through the table; acquire pairs with reserve's release for who has it from elsewhere.
   [[nodiscard]] const record& at(symbol_id id) const noexcept {
     return records_[id / block_ids].load(std::memory_order_acquire)[id % block_ids];
   }
@@ -208,11 +210,12 @@ private:
       throw std::length_error("more than 67,108,864 distinct identifiers");
     }
     std::atomic<record*>& block = records_[id / block_ids];
+    // Acquire pairs with the release below: who finds the block finds its records made.
     record* records = block.load(std::memory_order_acquire);
     if (records == nullptr) {
       auto fresh = std::make_unique<record[]>(block_ids);
       // Release pairs with the acquire of whoever finds the block made; on failure the winner's block is acquired here.
-      if (block.compare_exchange_strong(records, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+      if (block.compare_exchange_strong(records, fresh.get(), std::memory_order_release, std::memory_order_acquire)) {
         records = fresh.release();
       }
     }
