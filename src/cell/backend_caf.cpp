@@ -189,6 +189,7 @@ namespace {
 
 bool exposed(cell_slot& s) noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: expose_to_caf
+  // Acquire pairs with the release in which CAF counts a handle down: who finds none sees what their holders did.
   const caf::actor_control_block* block = caf_cell::of(s).block();
   return block->strong_refs.load(std::memory_order_acquire) != 1 ||
          block->weak_refs.load(std::memory_order_acquire) != 1;

@@ -24,7 +24,7 @@ void exit_reason::acquire() const noexcept {
 
 void exit_reason::release() noexcept {
   details* d = get();
-  // Acquire-release: the last owner sees all that the others did with the block before it frees it.
+  // Acquire-release pairs with that of the others: the last owner sees all that they did with the block before it frees it.
   if (d != nullptr && d->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete d;
 }
 

@@ -22,6 +22,9 @@ namespace karyon::detail {
 ///   3   trimmed  active, and a sender has the list, to shorten it (bounded mailboxes that drop what waits)
 ///   b            the mailbox is bounded: senders count first (cell_slot::queued)
 ///
+/// Orders: each operation below names the partner of its own. look and the failures of push acquire as well, with open and vacate;
+/// take_all_untrimmed is a take_all. All changes between an open and a close are read-modify-writes, so what one of them has released
+/// is acquired from those after it too.
 ///   from                to                          by              operation            order (partner)
 ///   vacant(g-1)         active(g, empty)            constructor     open: store          release (push: acquire load)
 ///   vacant(g-1)         vacant(g)                   a stub's maker  vacate: store        release (look: acquire load)

@@ -193,7 +193,7 @@ void slab_store::add_chunk(depot& d, std::size_t slot_bytes, std::uint32_t node_
   chunk->rest->claimed = 0;
   for (auto& word : chunk->rest->initialised) word.store(0, std::memory_order_relaxed);
   chunk->rest->next = d.chunks;
-  chunk->context.store(context_, std::memory_order_release);  // with context_of
+  chunk->context.store(context_, std::memory_order_release);  // partner: context_of; the context is made
   d.chunks = chunk;
   d.slots = slots;
   bytes_mapped_.fetch_add(slab_chunk_bytes, std::memory_order_relaxed);
@@ -223,7 +223,8 @@ void slab_store::initialise(const carved& c) noexcept {
     const std::uint32_t bit = i % 64;
     const std::uint32_t run = std::min(64 - bit, c.first + c.count - i);
     const std::uint64_t mask = (run == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << run) - 1) << bit;
-    c.chunk->rest->initialised[i / 64].fetch_or(mask, std::memory_order_release);  // with for_each_slot
+    // Release pairs with the acquires in for_each_slot and for_each_neighbour: the slots are ready.
+    c.chunk->rest->initialised[i / 64].fetch_or(mask, std::memory_order_release);
     i += run;
   }
 }

@@ -164,7 +164,7 @@ public:
 
   /// The context of the store that this slot belongs to; null when that one has ended and no other has the slot yet.
   [[nodiscard]] static void* context_of(const void* slot) noexcept {
-    return slab_chunk::of(slot).context.load(std::memory_order_acquire);  // with adopt's release: the context is made
+    return slab_chunk::of(slot).context.load(std::memory_order_acquire);  // partner: add_chunk; the context is made
   }
 
   /// Calls `visit(void*)` for every slot that was initialised before the call, taken or free, and perhaps for some that
@@ -246,7 +246,7 @@ void slab_store::for_each_neighbour(const void* slot, const std::byte* begin, co
   for (std::size_t i = from; i < chunk.slots; ++i) {
     const std::byte* const at = first + i * chunk.slot_bytes;
     if (at >= end) return;
-    // With initialise's release: the slot is ready.
+    // Acquire pairs with initialise's release: the slot is ready.
     if ((chunk.rest->initialised[i / 64].load(std::memory_order_acquire) >> (i % 64) & 1u) != 0) {
       visit(const_cast<std::byte*>(at));
     }
@@ -259,7 +259,7 @@ void slab_store::for_each_slot(Visitor&& visit) const {
     for (const slab_chunk* chunk = first_chunk(d); chunk != nullptr; chunk = chunk->rest->next) {
       const std::uintptr_t base = reinterpret_cast<std::uintptr_t>(chunk) & ~(slab_chunk_bytes - 1);
       for (std::size_t word = 0; word * 64 < chunk->slots; ++word) {
-        // With initialise's release: the slot is ready.
+        // Acquire pairs with initialise's release: the slot is ready.
         std::uint64_t bits = chunk->rest->initialised[word].load(std::memory_order_acquire);
         for (; bits != 0; bits &= bits - 1) {
           const std::size_t slot = word * 64 + static_cast<std::size_t>(std::countr_zero(bits));

@@ -34,6 +34,7 @@ void prepare(void* memory, void*) {
   s.pending_tail = nullptr;
   s.flags = 0;
   ::new (&stub_fields_of(s)) stub_fields{};
+  // Release pairs with the acquire in find_stub: who finds a stub's class finds its fields made.
   s.info.store(&stub_class, std::memory_order_release);
 }
 
@@ -91,7 +92,7 @@ remote_gate::pass::pass(remote_gate& g) noexcept : count_(g.mine()) {
   port_ = g.port_.load(std::memory_order_seq_cst);
 }
 remote_gate::pass::~pass() {
-  count_.fetch_sub(1, std::memory_order_release);  // with close's load: what was done inside is over
+  count_.fetch_sub(1, std::memory_order_release);  // pairs with close's load: what was done inside is over
 }
 
 // ---- stubs ---------------------------------------------------------------------------------------------------------
@@ -100,8 +101,10 @@ bool find_stub(const address& a, stub& to) noexcept {
   if (a.slot == nullptr || a.number == 0) return false;
   const std::uint64_t seen = a.slot->inbox.look();
   if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(a.number) || inbox_word::accepts(seen)) return false;
+  // Acquire pairs with prepare's release: the fields are made.
   if (a.slot->info.load(std::memory_order_acquire) != &stub_class) return false;
   const stub_fields& f = stub_fields_of(*a.slot);
+  // Acquire pairs with the releases in make_stub: who reads a field of a later stub sees that one's word in the look below.
   to.gate = f.gate.load(std::memory_order_acquire);
   to.peer = f.peer.load(std::memory_order_acquire);
   to.far = f.far.load(std::memory_order_acquire);
@@ -116,6 +119,7 @@ address make_stub(remote_gate& gate, void* peer, std::uint64_t far) {
   s.incarnation.store(n, std::memory_order_relaxed);
   s.inbox.vacate(n);
   stub_fields& f = stub_fields_of(s);
+  // Releases pair with the acquires in find_stub, the role's with that in role_alive: who reads one of these sees this stub's word.
   f.peer.store(peer, std::memory_order_release);
   f.far.store(far, std::memory_order_release);
   f.gate.store(&gate, std::memory_order_release);
@@ -124,6 +128,7 @@ address make_stub(remote_gate& gate, void* peer, std::uint64_t far) {
 }
 
 void free_stub(const address& a) noexcept {
+  // Releases pair with the acquires in role_alive and find_stub: who finds it gone sees what its maker has done before.
   a.slot->role.store(0, std::memory_order_release);
   stub_fields_of(*a.slot).gate.store(nullptr, std::memory_order_release);
   stub_slots::instance().give(*a.slot);

@@ -46,6 +46,7 @@ void host_discard(void* object) {
 void host_keep(void* object) { keep_resource(object); }
 
 void host_release(void* object) {
+  // Pairs with release_resource, and as there: the last one sees what the others did before.
   if (header_of(object).references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (library* const home = end_object(object)) home->release_from_within();
 }

@@ -205,6 +205,7 @@ void library::close() noexcept {
 }
 
 void library::release_from_within() noexcept {
+  // Pairs with release(), and as there.
   if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   try {
     std::thread([this] { close(); }).detach();

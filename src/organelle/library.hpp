@@ -46,7 +46,7 @@ public:
 
   // Relaxed: whoever keeps has a reference already.
   void keep() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-  /// Acquire-release: the last one sees what was done before the others let go.
+  /// Acquire-release pairs with that of the others: the last one sees what they did before they let go.
   void release() noexcept {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) close();
   }

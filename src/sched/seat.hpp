@@ -37,8 +37,11 @@ struct KARYON_API process_fences {
 ///
 /// The protocol is Dekker's, with the fences above: the thread stores the state (cover), passes the light fence and reads the
 /// claim; the taker stores the claim, passes the heavy fence and reads the state. One of them sees the other. Who sees both
-/// waits until the taker has decided, some microseconds. The release of an exposing store and the acquire of the taker's look
-/// hand over what the worker owns. Model: tests/model/seat_model.cpp.
+/// waits until the taker has decided, some microseconds. Model: tests/model/seat_model.cpp.
+///
+/// Orders: the releases of the state in expose and begin pair with the acquire of the taker's look in take, which so sees all that
+/// was done with what the worker owns, and the turn's number. The releases of the names and the number in now and begin pair with the
+/// acquires in seen: whoever reads a later turn's sees that the turn before has ended.
 template <class Fences>
 class alignas(64) basic_seat {
 public:

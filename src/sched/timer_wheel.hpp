@@ -39,7 +39,8 @@ struct timer {
   callback release = nullptr;  // on the wheel's worker, after a cancel: frees the record
   callback fire = nullptr;     // on the wheel's worker, once
 
-  /// The one decision between firing and cancelling. Acquire-release: the loser sees all that the winner did before.
+  /// The one decision between firing and cancelling. Acquire-release pairs with the other side's claim, as does the acquire of a
+  /// failure: the loser sees all that the winner did before.
   [[nodiscard]] bool claim(state to) noexcept {
     std::uint8_t expected = armed;
     return state_word.compare_exchange_strong(expected, to, std::memory_order_acq_rel, std::memory_order_acquire);

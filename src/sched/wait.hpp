@@ -24,7 +24,9 @@ inline constexpr std::uint64_t never_ns = ~std::uint64_t{0};
 /// touch it after the exchange. With several waiters the last one must see to that.
 ///
 ///   state     open 0 -> awaited 1   a waiter, before it sleeps (CAS)
-///             open, awaited -> happened 2  set: exchange, release; partner: the waiters' acquire loads
+///             open, awaited -> happened 2  set: exchange, release
+///
+/// Orders: the release of set pairs with the acquire of is_set: who finds it set sees what was done before.
 class KARYON_API blocking_event {
 public:
   blocking_event() = default;
@@ -52,7 +54,8 @@ public:
   explicit blocking_count(std::uint32_t n) noexcept : left_(n) {
     if (n == 0) event_.set();
   }
-  /// One of them has happened; n times in all. Acquire-release: the last one has seen what the others did before.
+  /// One of them has happened; n times in all. Acquire-release pairs with that of the others: the last one, and by it whoever
+  /// waits, has seen what they did before.
   void arrive() noexcept {
     if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) event_.set();
   }

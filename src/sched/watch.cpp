@@ -42,7 +42,7 @@ std::uint64_t watch::look(std::uint64_t now_ns) {
     if (m.stage == within && running_ns >= limit_ns_ && m.seen_what != nullptr) {
       m.stage = over;
       if (hooks_.begins) hooks_.begins(describe(m, now_ns));
-      overruns_.fetch_add(1, std::memory_order_release);  // with overruns(): whoever sees it counted finds it told of
+      overruns_.fetch_add(1, std::memory_order_release);  // partner: overruns(), which sees it told of
     } else if (m.stage == over && running_ns >= std::max(named_after_ns, limit_ns_)) {
       m.stage = long_over;
       if (hooks_.goes_on) hooks_.goes_on(describe(m, now_ns));

@@ -42,6 +42,7 @@ public:
   /// Looks at all threads; returns after how many nanoseconds it wants to look again at the latest.
   [[nodiscard]] std::uint64_t look(std::uint64_t now_ns);
 
+  /// Acquire pairs with look's release: whoever sees one counted finds it told of.
   [[nodiscard]] std::uint64_t overruns() const noexcept { return overruns_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t take_overs() const noexcept { return take_overs_.load(std::memory_order_relaxed); }
 

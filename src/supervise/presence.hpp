@@ -18,11 +18,16 @@ namespace karyon::detail {
 ///   from                  to                     by                operation                 order (partner)
 ///   closed, 0 0           open, 0 0              start             reopen: store             release (enter: acquire)
 ///   open, c o             open, c+1 o / c o+1    anyone            enter_child, enter: CAS   acquire (reopen: release)
-///   open, 0 0             closed, 0 0            whoever stops it  close: CAS                acq_rel
-///   open, c o             closed, c o+1          the same          close: CAS                acq_rel
-///   closed, c o (not 0 0) closed, c o+1          anyone            enter_closed: CAS         acquire
+///   open, 0 0             closed, 0 0            whoever stops it  close: CAS                acq_rel (leaves)
+///   open, c o             closed, c o+1          the same          close: CAS                acq_rel (leaves, enter_closed)
+///   closed, c o (not 0 0) closed, c o+1          anyone            enter_closed: CAS         acquire (reopen, close)
 ///   any, c o              any, c o+1             one inside        add: fetch_add            relaxed
 ///   any, c o              any, c-1 o / c o-1     one inside        leave_...: fetch_sub      acq_rel (the other leaves)
+///
+/// Orders: as the table has them. Every change after a reopen is a read-modify-write, so whoever enters (enter_open, enter_closed)
+/// sees the shard as it was opened, however many came between; the acquire of enter_closed also pairs with the release of close: what
+/// whoever stops it did before. The last to leave, or who may close it at once, sees all that the others did inside; so does children
+/// of a child that is gone.
 ///
 /// Whoever brings the word to closed, 0 0 is told so, and is the one who says that the shard has ended. From then until the
 /// shard is opened again nobody can enter (tests/model/presence_model.cpp).

@@ -18,10 +18,11 @@ restart_budget::~restart_budget() {
 
 std::atomic<std::uint64_t>& restart_budget::place(std::uint32_t i) {
   std::atomic<chunk*>& slot = chunks_[i / chunk_size];
+  // Acquire pairs with the release of whoever has made the chunk: it is found zeroed.
   chunk* c = slot.load(std::memory_order_acquire);
   if (c == nullptr) {
     auto fresh = std::make_unique<chunk>();
-    // Release: whoever finds the chunk finds it zeroed. The loser of a race frees its own.
+    // Release pairs with the acquire above, and with that of the loser of a race here, who frees its own.
     if (slot.compare_exchange_strong(c, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire))
       c = fresh.release();
   }

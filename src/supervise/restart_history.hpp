@@ -88,6 +88,7 @@ private:
     }
     chunk* c = free_.back();
     free_.pop_back();
+    // Releases: partners of the acquires in `found` and `is_behind`, which see the chunk empty, and the one before it taken back.
     c->number.store(number, std::memory_order_release);
     chunks_[number % chunks_most].store(c, std::memory_order_release);
     return *c;
@@ -105,7 +106,8 @@ private:
           })) {
         return;
       }
-      // In this order: whoever misses the chunk, or what was in it, finds that it is taken back (is_behind, found).
+      // In this order, and with releases that pair with the acquires in `found` and `is_behind`: whoever misses the chunk, or
+      // what was in it, finds that it is taken back.
       oldest_.store(n + 1, std::memory_order_relaxed);
       place.store(nullptr, std::memory_order_release);
       c->number.store(~std::uint64_t{0}, std::memory_order_release);

@@ -113,6 +113,7 @@ bool shard::run_events(unsigned& work) noexcept {
     if (is_spent(work++)) return false;
     drained_ = s->keeper_next;
     if (hold_up(*s)) continue;
+    // Partner: the fetch_or in mark, which says what each half is for.
     const std::uint8_t happened =
         s->keeper_bits.fetch_and(static_cast<std::uint8_t>(~(joined | ended)), std::memory_order_acq_rel);
     if ((happened & joined) != 0) take_in(*s);

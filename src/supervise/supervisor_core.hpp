@@ -37,7 +37,8 @@ public:
   /// While it runs.
   [[nodiscard]] restart_limits& limits() noexcept { return *limits_; }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  /// Starts and restarts nothing: it is ending, or idle.
+  /// Starts and restarts nothing: it is ending, or idle. Acquire pairs with the releases of begin_start and request_exit: who finds
+  /// it running sees its path and its limits.
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
 
   /// For a child that is started by itself: what it is called in reports, and whose turn it is to have it.

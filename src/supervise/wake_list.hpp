@@ -18,10 +18,14 @@ struct cell_slot;
 ///
 /// Who takes it from rest must schedule the task. All others change the word once and touch nothing afterwards: when rest()
 /// has succeeded and nobody is left who may push or poke, the supervisor may be freed.
+///
+/// Orders: the releases of push and poke pair with the acquire of take_newest_first: a turn sees the slots, and what was changed before
+/// a poke. The release of rest pairs with the acquires of push and poke: who schedules the task again, and links it, does so after its
+/// last turn. The other half of take_newest_first and of rest serves nobody (tests/model/shard_model.cpp says why).
 template <class Slot>
 class basic_wake_list {
 public:
-  /// Any thread: the slot is on no list. True: the caller must schedule the task. Release: pairs with take.
+  /// Any thread: the slot is on no list. True: the caller must schedule the task.
   [[nodiscard]] bool push(Slot& s) noexcept {
     std::uintptr_t seen = word_.load(std::memory_order_relaxed);
     do {
@@ -30,8 +34,8 @@ public:
                                           std::memory_order_relaxed));
     return seen == at_rest;
   }
-  /// Any thread: the task is to look at everything (once more). True: the caller must schedule it. Acquire-release: pairs
-  /// with take and rest, so the turn that follows sees what was changed before.
+  /// Any thread: the task is to look at everything (once more). True: the caller must schedule it. The turn that follows sees
+  /// what was changed before.
   [[nodiscard]] bool poke() noexcept {
     std::uintptr_t seen = word_.load(std::memory_order_relaxed);
     do {

@@ -122,7 +122,7 @@ public:
   [[nodiscard]] const child_options& options() const noexcept { return options_; }
 
   void acquire(std::uint32_t n) noexcept { references_.fetch_add(n, std::memory_order_relaxed); }
-  /// Acquire-release: whoever frees it sees all that the other owners did with it.
+  /// Acquire-release pairs with that of the other owners: whoever frees it sees all that they did with it.
   void release(std::uint32_t n) noexcept {
     if (references_.fetch_sub(n, std::memory_order_acq_rel) == n) delete this;
   }

@@ -12,6 +12,7 @@ std::uint32_t guest_book::add(std::string name, cell_ref who) {
   g.what.name = std::move(name);
   g.who = std::move(who);
   guests_.push_back(std::move(g));
+  // Release pairs with the acquires in take and home_of: who sees that there are members finds them, under the lock.
   any_.store(true, std::memory_order_release);
   return static_cast<std::uint32_t>(guests_.size());
 }
@@ -32,6 +33,7 @@ void guest_book::add_stock(std::uint32_t which, std::uint32_t first, std::span<c
 
 bool guest_book::take(symbol_id id, child<symbol>& handle, std::uint32_t& low) {
   low = 0;
+  // Acquire pairs with add's release: there are members.
   if (!any_.load(std::memory_order_acquire)) {
     return false;
   }
@@ -72,7 +74,7 @@ std::vector<symbol_id> guest_book::lose(std::uint32_t which) {
       homes_[id] = {};
     }
     g.what.symbols = 0;
-    losses_.fetch_add(1, std::memory_order_release);
+    losses_.fetch_add(1, std::memory_order_release);  // partner: losses(); the member is lost by then
   }
   return names;
 }
@@ -87,6 +89,7 @@ bool guest_book::name_of(std::uint32_t which, std::uint32_t number, symbol_id& i
 }
 
 symbol_home guest_book::home_of(symbol_id id) const {
+  // Acquire pairs with add's release: there are members.
   if (!any_.load(std::memory_order_acquire)) {
     return {};
   }

@@ -69,6 +69,7 @@ public:
   [[nodiscard]] cell_ref porter_of(std::uint32_t which) const;
   /// Members that are there and have room.
   [[nodiscard]] std::uint32_t ready() const;
+  /// Acquire pairs with lose's release: who sees a loss counted finds that member lost.
   [[nodiscard]] std::uint32_t losses() const noexcept { return losses_.load(std::memory_order_acquire); }
   [[nodiscard]] std::vector<member> members() const;
 

@@ -25,7 +25,10 @@ struct reply_address {
 
 /// The meeting place of a waiting thread and the answer; two owners, the last one frees it.
 ///
-///   state     0 open -> 1 answered   by the answerer (release; the waiter's acquire load sees the value)
+///   state     0 open -> 1 answered   by the answerer, after the value
+///
+/// Orders: the acquire of answered pairs with complete's store: who finds it answered sees the value. The acquire-release of drop
+/// pairs with that of the other owner: whoever is last frees what the other has written before its own drop.
 class KARYON_API answer_slot {
 public:
   answer_slot() = default;
@@ -40,7 +43,7 @@ public:
   [[nodiscard]] bool answered() const noexcept { return state_.load(std::memory_order_acquire) != 0; }
   /// Answerer, before complete(): whether the waiter has given up. (After it, a waiter that was served may have gone too.)
   [[nodiscard]] bool abandoned() const noexcept { return owners_.load(std::memory_order_relaxed) == 1; }
-  /// Acquire-release: whoever is last frees what the other has written before its own drop.
+  /// One of the two, once.
   void drop() noexcept {
     if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }

@@ -40,7 +40,7 @@ inline void keep_resource(void* object) noexcept {
 }
 
 inline void release_resource(void* object) noexcept {
-  // Acquire-release: the last one sees what the others did before their release.
+  // Acquire-release pairs with that of the others: the last one sees what they did before.
   if (header_of(object).references.fetch_sub(1, std::memory_order_acq_rel) == 1) end_resource(object);
 }
 
