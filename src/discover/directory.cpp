@@ -54,7 +54,7 @@ const class_info* class_of(const address& a, bool role) noexcept {
   // Looked at before and after: the class was the cell's if it is still there.
   const auto there = [&] { return role ? role_alive(a) : incarnation_alive(a); };
   if (!there()) return nullptr;
-  // Acquire, with begin_incarnation's release: who reads a later tenant's class sees then that the one meant is gone.
+  // Acquire pairs with begin_incarnation's release: who reads a later tenant's class sees then that the one meant is gone.
   const class_info* info = a.slot->info.load(std::memory_order_acquire);
   return there() ? info : nullptr;
 }

@@ -35,13 +35,14 @@ constinit thread_local bool this_thread_has_left = false;
 void leave(void* record) noexcept {
   this_thread_epochs = nullptr;
   this_thread_has_left = true;
-  static_cast<epoch_record*>(record)->taken.store(
-      false, std::memory_order_release);  // with take: what this thread did with it
+  // Release pairs with take's acquire: who takes the record sees what this thread did with it.
+  static_cast<epoch_record*>(record)->taken.store(false, std::memory_order_release);
 }
 
 /// Whether `leave` is called when this thread ends. Not by a thread-local object, whose first use ends the process where there is no
 /// memory for its destructor's registration.
 [[nodiscard]] bool leaves_at_end(epoch_record& r) noexcept {
+  // Acquire pairs with take_or_make's release: who sees that there is a key sees leave_key.
   return has_key.load(std::memory_order_acquire) && ::pthread_setspecific(leave_key, &r) == 0;
 }
 
@@ -49,12 +50,15 @@ void leave(void* record) noexcept {
 /// may be somebody else's by then.
 const struct unloading {
   ~unloading() {
-    if (has_key.exchange(false, std::memory_order_acq_rel)) ::pthread_key_delete(leave_key);
+    // Acquire pairs with take_or_make's release: who sees that there is a key sees leave_key.
+    if (has_key.exchange(false, std::memory_order_acquire)) ::pthread_key_delete(leave_key);
   }
 } at_unloading;
 
 [[nodiscard]] bool take(epoch_record& r) noexcept {
   bool taken = false;
+  // Acquire pairs with the releases of those who give a record back (leave, collect_retired, free_old_of_ended_threads): what they
+  // did to its lists.
   return !r.taken.load(std::memory_order_relaxed) &&
          r.taken.compare_exchange_strong(taken, true, std::memory_order_acquire, std::memory_order_relaxed);
 }
@@ -63,7 +67,8 @@ const struct unloading {
 void add_record(epoch_record& r) noexcept {
   r.number = records_made++;
   r.next = all_records.load(std::memory_order_relaxed);
-  all_records.store(&r, std::memory_order_release);  // with for_each_record
+  // Release pairs with for_each_record's acquire: who finds the record sees all of it, and those behind it.
+  all_records.store(&r, std::memory_order_release);
 }
 
 [[nodiscard]] bool is_spare(const epoch_record& r) noexcept {
@@ -75,13 +80,13 @@ void add_record(epoch_record& r) noexcept {
   const std::lock_guard lock(join_lock);
   if (!prepared) {
     the_epochs.full_fences = !process_fences::prepare();
-    // Release: with leaves_at_end.
+    // Release pairs with the acquires of leaves_at_end and ~unloading: who sees that there is a key sees leave_key.
     has_key.store(::pthread_key_create(&leave_key, [](void* record) { leave(record); }) == 0,
                   std::memory_order_release);
     for (epoch_record& r : spare_records) add_record(r);
     prepared = true;
   }
-  for (epoch_record* r = all_records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+  for (epoch_record* r = all_records.load(std::memory_order_relaxed); r != nullptr; r = r->next) {
     if (!is_spare(*r) && take(*r)) return r;
   }
   if (auto* const r = new (std::nothrow) epoch_record()) {
@@ -98,6 +103,7 @@ void add_record(epoch_record& r) noexcept {
 
 template <class Visit>
 void for_each_record(const Visit& visit) noexcept {
+  // Acquire pairs with add_record's release: who finds a record sees all of it, and those behind it.
   for (epoch_record* r = all_records.load(std::memory_order_acquire); r != nullptr; r = r->next) visit(*r);
 }
 
@@ -126,7 +132,7 @@ void free_old_of_ended_threads(std::uint64_t epoch) noexcept {
   for_each_record([&](epoch_record& r) {
     if (!take(r)) return;
     if (r.waiting != 0) free_old(r, epoch);
-    r.taken.store(false, std::memory_order_release);
+    r.taken.store(false, std::memory_order_release);  // pairs with take's acquire: what was freed is off the lists
   });
 }
 
@@ -154,14 +160,17 @@ epoch_record* join_epochs() {
   return r;
 }
 
-void pin_fully(epoch_record& r) noexcept { r.pinned.exchange(the_epochs.epoch.load(std::memory_order_relaxed)); }
+void pin_fully(epoch_record& r) noexcept {
+  // Acquire pairs with try_advance_epoch's release: who pins e + 2 sees what was unlinked in e. For pin the heavy fence does that.
+  r.pinned.exchange(the_epochs.epoch.load(std::memory_order_acquire));
+}
 
 void collect_retired(epoch_record& r) noexcept {
   if (r.for_one_call) {
     r.for_one_call = false;
     r.collect_at = r.waiting + collect_every;
     this_thread_epochs = nullptr;
-    r.taken.store(false, std::memory_order_release);  // as leave
+    r.taken.store(false, std::memory_order_release);  // as leave: pairs with take's acquire
     return;
   }
   const std::uint64_t epoch = advance();

@@ -43,7 +43,9 @@ public:
 
   table_keeper(owned_table_body* body, kept_table how) : body_(body), how_(std::move(how)) {
     body->keeper = self();
-    body->slot->body.store(body, std::memory_order_release);  // with table_ref::use
+    // Release pairs with the acquires of with_keeper, table_ref::use and table_ref::alive: who finds the body sees its number, its
+    // keeper and the table.
+    body->slot->body.store(body, std::memory_order_release);
   }
 
   void on_start() { watched_ = monitor(how_.owner); }
@@ -81,7 +83,7 @@ private:
   void end_body() noexcept {
     if (body_ == nullptr) return;
     owned_table_slot* const slot = body_->slot;
-    slot->body.store(nullptr, std::memory_order_release);
+    slot->body.store(nullptr, std::memory_order_relaxed);  // who sees it looks at nothing; retire waits for the others
     {
       epoch_pin pin;
       retire(pin.record(), std::exchange(body_, nullptr));
@@ -98,6 +100,7 @@ private:
 template <class F>
 bool with_keeper(const owned_table_slot& slot, std::uint64_t number, const F& f) {
   const epoch_pin pin;
+  // Acquire pairs with the release of table_keeper's constructor: who finds the body sees its number and its keeper.
   const owned_table_body* const body = slot.body.load(std::memory_order_acquire);
   return body != nullptr && body->number == number && f(body->keeper) == send_result::accepted;
 }

@@ -58,6 +58,7 @@ void endocrine_core::leave_signal() noexcept { in_flight_.fetch_sub(1, std::memo
 void endocrine_core::finish(lane_item* item) noexcept {
   if (item->what == lane_item::message) {
     endocrine_message* const m = static_cast<endocrine_message::item*>(item)->of;
+    // Pairs with that of the other lanes, and of fan_out: who is the last sees that all have finished with the message.
     if (m->lanes_left.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     endocrine_message::destroy(m);
     counts_.fanned_out.fetch_add(1, std::memory_order_relaxed);

@@ -126,7 +126,7 @@ private:
   std::array<subject_part, 64> subjects_;
   mutable std::mutex patterns_mutex_;
   subject_tree<pattern_state> patterns_;   // patterns_mutex_
-  std::atomic<std::uint64_t> version_{1};  // of patterns_
+  std::atomic<std::uint64_t> version_{1};  // of patterns_; changed with its lock, read without
   std::mutex types_mutex_;
   std::map<std::uint64_t, const hormone_type*> types_;  // types_mutex_; of what arrives, by schema
   std::mutex duplicates_mutex_;

@@ -34,14 +34,15 @@ void endocrine_lane::push(lane_item* item) noexcept {
   lane_item* seen = head_.load(std::memory_order_relaxed);
   do {
     item->next = seen == resting() ? nullptr : seen;
-    // Acquire, if it was resting: what its last turn did is seen by the next, through this thread.
+    // Release pairs with take's acquire: what the item says. Acquire, if it was resting, pairs with rest's release: what its last turn did
+    // is seen by the next, through this thread.
   } while (!head_.compare_exchange_weak(seen, item, std::memory_order_acq_rel, std::memory_order_relaxed));
   if (seen == resting()) owner_.host().workers().schedule(this, index_, true);
 }
 
 void endocrine_lane::take() noexcept {
   if (head_.load(std::memory_order_relaxed) == nullptr) return;
-  lane_item* newest = head_.exchange(nullptr, std::memory_order_acquire);
+  lane_item* newest = head_.exchange(nullptr, std::memory_order_acquire);  // pairs with push's release: the items
   while (newest != nullptr) {
     lane_item* const following = std::exchange(newest->next, first_);
     first_ = newest;
@@ -51,6 +52,7 @@ void endocrine_lane::take() noexcept {
 
 bool endocrine_lane::rest() noexcept {
   lane_item* expected = nullptr;
+  // Release pairs with the acquires of push and is_resting: what this turn did, for the next turn and for who ends the bus.
   return head_.compare_exchange_strong(expected, resting(), std::memory_order_release, std::memory_order_relaxed);
 }
 

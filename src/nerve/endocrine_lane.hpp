@@ -70,6 +70,7 @@ public:
 
   /// Any thread; the item is the lane's.
   void push(lane_item* item) noexcept;
+  /// Acquire pairs with rest's release: who sees it resting sees all that its turns did.
   [[nodiscard]] bool is_resting() const noexcept { return head_.load(std::memory_order_acquire) == resting(); }
 
   /// Written by its turns alone, read by anyone (relaxed).

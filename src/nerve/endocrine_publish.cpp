@@ -159,7 +159,8 @@ endocrine_core::admission endocrine_core::admit(std::string_view subject, const 
 }
 
 std::shared_ptr<const endocrine_route> endocrine_core::route_of(subject_state& s, std::string_view subject, bool keep) {
-  if (keep && s.route != nullptr && s.route_version == version_.load(std::memory_order_acquire)) return s.route;
+  // Relaxed: patterns_ is read under its lock alone. Who has been told of a subscription finds the version changed.
+  if (keep && s.route != nullptr && s.route_version == version_.load(std::memory_order_relaxed)) return s.route;
   auto route = std::make_shared<endocrine_route>();
   const bounded_lock lock(patterns_mutex_);
   if (!lock) return nullptr;
@@ -200,6 +201,7 @@ void endocrine_core::fan_out(std::string_view subject, const hormone_type& type,
       ++idle;
     }
   }
+  // Pairs with finish's: who is the last sees that all have finished with the message.
   if (m->lanes_left.fetch_sub(idle, std::memory_order_acq_rel) == idle) {
     endocrine_message::destroy(m);
     counts_.fanned_out.fetch_add(1, std::memory_order_relaxed);

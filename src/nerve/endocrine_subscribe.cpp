@@ -15,7 +15,7 @@ endocrine_core::pattern_state& endocrine_core::wanted(std::string_view pattern) 
     carrier_->listen(std::string(pattern));
     p.listened = true;
   }
-  version_.fetch_add(1, std::memory_order_release);
+  version_.fetch_add(1, std::memory_order_relaxed);
   return p;
 }
 
@@ -24,7 +24,7 @@ void endocrine_core::drop_if_unwanted(std::string_view pattern) noexcept {
   pattern_state* const p = patterns_.find(pattern);
   if (p == nullptr) return;
   if (p->topic != nullptr && p->topic->members.load(std::memory_order_relaxed) != 0) return;
-  if (p->topic != nullptr) version_.fetch_add(1, std::memory_order_release);
+  if (p->topic != nullptr) version_.fetch_add(1, std::memory_order_relaxed);
   p->topic.reset();
   if (!p->sinks.empty()) return;
   if (p->listened) {
@@ -35,7 +35,7 @@ void endocrine_core::drop_if_unwanted(std::string_view pattern) noexcept {
     }
   }
   patterns_.erase(pattern);
-  version_.fetch_add(1, std::memory_order_release);
+  version_.fetch_add(1, std::memory_order_relaxed);
 }
 
 result<subscription> endocrine_core::subscribe(const hormone_receiver* how, const address& who, bool role,
@@ -137,7 +137,7 @@ void endocrine_core::remove_sink(std::string_view pattern, const endocrine_sink&
     pattern_state* const p = patterns_.find(pattern);
     if (p == nullptr) return;
     std::erase_if(p->sinks, [&sink](const auto& s) { return s.get() == &sink; });
-    version_.fetch_add(1, std::memory_order_release);
+    version_.fetch_add(1, std::memory_order_relaxed);
   }
   drop_if_unwanted(pattern);
 }

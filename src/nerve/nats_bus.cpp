@@ -60,6 +60,7 @@ public:
       const std::lock_guard lock(commands_mutex_);
       last = commands_made_;
     }
+    // Acquire pairs with obey's release: the flush comes after what those commands have written.
     const auto done = [&] { return commands_done_.load(std::memory_order_acquire) >= last; };
     if (!poll_until(done, deadline_ns)) return false;
     // Again and again: while the connection is being made anew each try fails at once.
@@ -112,7 +113,8 @@ private:
   using gate_share = std::shared_ptr<nats_gate>;
 
   [[nodiscard]] bool is_up(const nats_life& l) const noexcept {
-    return l.up.load(std::memory_order_acquire) && !renewing_.load(std::memory_order_acquire);
+    // Acquire pairs with the release of nats_connection's constructor: who sees up what is only being made anew sees `renewing_`.
+    return l.up.load(std::memory_order_acquire) && !renewing_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::shared_ptr<nats_connection> receiving() const {
     const std::lock_guard lock(in_mutex_);
@@ -194,8 +196,9 @@ private:
   /// A server that has not let us in twice may do so later: it had not heard of us yet, or our credentials had expired and there are
   /// new ones in the file. As seldom as the housekeeping.
   void renew() noexcept {
+    // Acquires here pair with the releases of nats_connection (closed, constructor): the old one's last word on `up` comes before ours.
     if (!out_life_->over.load(std::memory_order_acquire) && !in_life_->over.load(std::memory_order_acquire)) return;
-    renewing_.store(true, std::memory_order_release);  // until it is there nothing is accepted for it
+    renewing_.store(true, std::memory_order_relaxed);  // until it is there nothing is accepted for it
     try {
       using purpose = nats_connection::purpose;
       if (out_life_->over.load(std::memory_order_acquire))
@@ -210,7 +213,7 @@ private:
       }
     } catch (...) {  // it is tried again; what it lacks has been said when the first one was made
     }
-    renewing_.store(false, std::memory_order_release);
+    renewing_.store(false, std::memory_order_relaxed);
   }
   void listen_again() {
     std::vector<std::pair<std::string, natsSubscription*>> before;
@@ -241,7 +244,7 @@ private:
       } else {
         stop_listening(o.pattern);
       }
-      commands_done_.fetch_add(1, std::memory_order_release);
+      commands_done_.fetch_add(1, std::memory_order_release);  // pairs with settle's acquire: it has been written
     }
   }
   /// Where there is no connection any more, it is kept in mind for the next one.

@@ -171,11 +171,12 @@ nats_connection::nats_connection(const endocrine_options& options, purpose what,
   configure(raw, options, what, closure.get());
   // Before it is there: a callback may come at once.
   life->over.store(false, std::memory_order_relaxed);
+  // Release pairs with the acquire of nats_bus::is_up: who sees this sees that the connection is only being made anew (renewing_).
   life->up.store(true, std::memory_order_release);
   const natsStatus s = natsConnection_Connect(&connection_, raw);
   if (s != NATS_OK) {
-    life->up.store(false, std::memory_order_release);
-    life->over.store(true, std::memory_order_release);
+    life->up.store(false, std::memory_order_relaxed);
+    life->over.store(true, std::memory_order_relaxed);  // the thread that made it looks at it
     const char* why = nats_GetLastError(nullptr);
     std::string names;
     for (const std::string& server : servers_of(options.server)) names += (names.empty() ? "" : ",") + name_of(server);
@@ -194,17 +195,18 @@ nats_connection::~nats_connection() {
 
 void nats_connection::disconnected(natsConnection*, void* closure) {
   nats_life& l = *static_cast<share*>(closure)->of;
-  l.up.store(false, std::memory_order_release);
+  l.up.store(false, std::memory_order_relaxed);
   l.gate->disconnects.fetch_add(1, std::memory_order_relaxed);
 }
 
 void nats_connection::reconnected(natsConnection*, void* closure) {
-  static_cast<share*>(closure)->of->up.store(true, std::memory_order_release);
+  static_cast<share*>(closure)->of->up.store(true, std::memory_order_release);  // as the constructor: partner is is_up
 }
 
 void nats_connection::closed(natsConnection*, void* closure) {
   const std::unique_ptr<share> last(static_cast<share*>(closure));
-  last->of->up.store(false, std::memory_order_release);
+  last->of->up.store(false, std::memory_order_relaxed);
+  // Release pairs with the acquires of nats_bus::renew: whoever sees it over says `up` after this has said that it is not.
   last->of->over.store(true, std::memory_order_release);
 }
 

@@ -15,8 +15,11 @@ namespace karyon::detail {
 ///
 ///   turn of place i      meaning
 ///   n                    free for the push number n (n mod size = i)
-///   n + 1                holds what the push n brought; release, partner: pop's acquire
-///   n + size             taken out again; release, partner: push's acquire
+///   n + 1                holds what the push n brought
+///   n + size             taken out again
+///
+/// Orders: push stores n + 1 with release, which pairs with pop's acquire: the value is there. pop stores n + size with release, which
+/// pairs with push's acquire: the value has been taken out.
 ///
 /// A pusher that is stopped between its claim and its store hides what is behind it until it goes on; it delays no other pusher.
 template <class T>
@@ -61,7 +64,7 @@ public:
   }
   /// The one consumer.
   [[nodiscard]] bool has_any() const noexcept {
-    return places_[popped_ & mask_].turn.load(std::memory_order_acquire) == popped_ + 1;
+    return places_[popped_ & mask_].turn.load(std::memory_order_relaxed) == popped_ + 1;  // nothing of it is looked at
   }
 
 private:

@@ -103,7 +103,8 @@ void node_core::close_synapse() noexcept {
 }
 
 // Services ask from their own threads as soon as they have this node, and that is before it has a synapse: `carrier_` says when
-// synapse_ can be looked at (release in attach).
+// synapse_ can be looked at.
+// Orders: connect, call and endpoints load it with acquire, which pairs with attach's release: who finds a carrier sees synapse_.
 
 result<void> node_core::connect(const synapse_peer& peer) {
   if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) {
@@ -146,6 +147,7 @@ void node_core::install_services() {
 }
 
 frame_fate node_core::send_service(const peer_id& to, std::uint8_t flags, std::span<const std::byte> payload) noexcept {
+  // Acquire pairs with attach's release: who finds the carrier sees it whole.
   transport* const carrier = carrier_.load(std::memory_order_acquire);
   if (carrier == nullptr) return frame_fate::no_route;
   frame_header h;
@@ -291,9 +293,10 @@ void node_core::greet(peer_state& p, std::span<const std::byte> hello) {
   if (before == nullptr || *before != *types) {
     p.all_types.push_back(std::move(types));
     if (before == nullptr) stubs_unmet_.fetch_sub(p.stubs.size(), std::memory_order_relaxed);
+    // Release pairs with the acquires of `types` in node_send.cpp and node_receive.cpp: what is in it.
     p.types.store(p.all_types.back().get(), std::memory_order_release);
   }
-  p.up.store(true, std::memory_order_release);
+  p.up.store(true, std::memory_order_release);  // pairs with the acquires of `up`: that there are types
 }
 
 void node_core::link_up(const peer_id& peer, std::span<const std::byte> hello) noexcept try {
@@ -312,7 +315,7 @@ void node_core::link_up(const peer_id& peer, std::span<const std::byte> hello) n
   }
   if (peer_state* p = know_peer(peer, true)) {
     greet(*p, hello);
-    if (services_ != nullptr && p->up.load(std::memory_order_acquire)) services_->link_up(peer);
+    if (services_ != nullptr && p->up.load(std::memory_order_relaxed)) services_->link_up(peer);
     return;
   }
   log(log_level::warn, "a node is not let in: this one remembers as many lives of others as it can");
@@ -327,7 +330,8 @@ void node_core::lose_link(peer_state& p, const exit_reason& why) noexcept try {
   std::map<std::uint64_t, far_monitor> watched;
   {
     const std::lock_guard lock(p.mutex);
-    // Under the lock: whoever adds to these tables looks at `up` under it.
+    // Under the lock: whoever adds to these tables looks at `up` under it. Release pairs with forward_signal's acquire: who finds it down
+    // by this sees that there were types.
     p.up.store(false, std::memory_order_release);
     questions = p.questions.take_all();
     links.swap(p.links);
@@ -366,7 +370,7 @@ void node_core::room(const peer_id& peer) noexcept {
 }
 
 bool node_core::reachable(const stub& to) const noexcept {
-  return static_cast<const peer_state*>(to.peer)->up.load(std::memory_order_acquire);
+  return static_cast<const peer_state*>(to.peer)->up.load(std::memory_order_relaxed);
 }
 
 // ---- handles -------------------------------------------------------------------------------------------------------
@@ -396,7 +400,8 @@ namespace {
 /// what there is, and has its class checked later.
 bool come_home(const exported_cell& e, address& at, bool& role, const class_info* expected) {
   if (expected != nullptr) {
-    // First the class, then whether it was still that cell's: a role's slot is of one class while the role exists.
+    // First the class, then whether it was still that cell's: a role's slot is of one class while the role exists. Acquire pairs with
+    // begin_incarnation's release: who reads a later tenant's class sees then that the one meant is gone.
     const class_info* const found = e.at.slot->info.load(std::memory_order_acquire);
     if (!(e.role ? role_alive(e.at) : incarnation_alive(e.at))) return true;
     if (found != expected) return false;
@@ -413,6 +418,7 @@ bool come_home(const exported_cell& e, address& at, bool& role, const class_info
 address checked_cell(const address& at, bool role, const class_info& expected) noexcept {
   if (stub there; find_stub(at, there)) return at;
   if (!role || !role_alive(at)) return {};
+  // Acquire pairs with begin_incarnation's release, as in come_home.
   const class_info* const found = at.slot->info.load(std::memory_order_acquire);
   return role_alive(at) && found == &expected ? at : address{};
 }
@@ -446,7 +452,7 @@ std::vector<peer_info> node_core::peers() const {
 
 bool node_core::connected(std::string_view peer) const {
   const peer_state* p = newest_peer(wire_hash(peer));
-  return p != nullptr && p->up.load(std::memory_order_acquire);
+  return p != nullptr && p->up.load(std::memory_order_relaxed);
 }
 
 node_stats node_core::stats() const {

@@ -50,6 +50,7 @@ public:
   ~node_core();
 
   /// Before the first frame: through what frames go. It must end, so that no more frames come, before the node does.
+  /// Release pairs with the acquires of all that look at carrier_: who finds a carrier sees it whole, and synapse_ as well.
   void attach(transport& carrier) noexcept { carrier_.store(&carrier, std::memory_order_release); }
   /// The real one, where the options name something to listen on or somebody to call. Throws runtime_error.
   void open_synapse();

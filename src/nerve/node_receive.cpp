@@ -46,6 +46,7 @@ const char* words_of(errc code) noexcept {
 
 void node_core::received(const peer_id& peer, const frame_header& h, std::span<const std::byte> payload) noexcept try {
   peer_state* const p = find_peer(peer);
+  // Acquire pairs with greet's release: who finds it up sees that there are types.
   if (p == nullptr || !p->up.load(std::memory_order_acquire) || payload.size() > options_.frame_bytes_max) {
     return node_counters::add(counters_.bad_frames);
   }
@@ -77,6 +78,7 @@ node_core::arrival node_core::make_arrival(peer_state& p, const frame_header& h,
     a.code = code;
     return a;
   };
+  // Acquire pairs with greet's release: what is in the types. That there are some follows from `up`, which received() has seen.
   const wire_type* const type = p.types.load(std::memory_order_acquire)->from_them(h.type);
   if (type == nullptr) return lost(counters_.not_declared_here, errc::not_declared);
   arrival a;
@@ -110,6 +112,7 @@ node_core::arrival node_core::make_arrival(peer_state& p, const frame_header& h,
 signal* node_core::read_service_signal(const peer_id& from, std::uint16_t type, std::span<const std::byte> payload,
                                        const wire_type*& what) {
   peer_state* const p = find_peer(from);
+  // Both acquires pair with greet's releases: that there are types, and what is in them.
   if (p == nullptr || !p->up.load(std::memory_order_acquire)) return nullptr;
   what = p->types.load(std::memory_order_acquire)->from_them(type);
   if (what == nullptr || what->copy == nullptr) return nullptr;

@@ -38,6 +38,7 @@ std::uint32_t node_core::ttl_us() const noexcept {
 }
 
 frame_fate node_core::send(peer_state& p, frame_header& h, std::span<const std::byte> payload) noexcept {
+  // Acquire pairs with attach's release: who finds the carrier sees it whole.
   transport* const carrier = carrier_.load(std::memory_order_acquire);
   if (carrier == nullptr) return frame_fate::no_route;
   h.length = static_cast<std::uint32_t>(payload.size());
@@ -64,12 +65,13 @@ send_result node_core::forward_signal(peer_state& p, const stub& to, signal* s) 
   const exit_reason down(exit_reason::kind::node_down);
   const remote_ops* const ops = s->ops->remote;
   if (ops == nullptr) return refuse_remote(s, send_result::not_declared, down);
+  // Acquire pairs with the releases of greet and lose_link: who finds it up, or down again, sees that there are types.
   if (!p.up.load(std::memory_order_acquire)) {
     const bool ever = p.types.load(std::memory_order_relaxed) != nullptr;
     return refuse_remote(s, ever ? send_result::peer_down : send_result::no_route, down);
   }
   const wire_type& type = ops->type();
-  if (!p.types.load(std::memory_order_acquire)->they_have(type)) {
+  if (!p.types.load(std::memory_order_acquire)->they_have(type)) {  // pairs with greet's release: what is in them
     return refuse_remote(s, send_result::not_declared, down);
   }
   payload_writer& w = thread_writer();
@@ -130,6 +132,7 @@ void node_core::send_service_signal(std::span<const peer> to, std::uint8_t flags
   const wire_type& type = ops->type();
   for (std::size_t i = 0; i < to.size(); ++i) {
     peer_state* const p = find_peer({to[i].node, to[i].incarnation});
+    // Both acquires pair with greet's releases: that there are types, and what is in them.
     if (p == nullptr || !p->up.load(std::memory_order_acquire)) {
       became[i] = peer_fate::down;
     } else if (!p->types.load(std::memory_order_acquire)->they_have(type)) {
@@ -170,7 +173,7 @@ void node_core::send_answer(peer_state& p, cell_number asker, const remote_ops& 
   frame_header h;
   h.kind = frame_kind::answer;
   h.destination = asker;
-  const bool sent = p.up.load(std::memory_order_acquire) && send(p, h, payload) == frame_fate::accepted;
+  const bool sent = p.up.load(std::memory_order_relaxed) && send(p, h, payload) == frame_fate::accepted;
   node_counters::add(sent ? counters_.answers_sent : counters_.answers_lost);
 } catch (...) {  // std::bad_alloc: the asker is left to its timeout
   node_counters::add(counters_.answers_lost);
@@ -184,7 +187,7 @@ void node_core::refuse_question(peer_state& p, cell_number asker, const error& w
   frame_header h;
   h.kind = frame_kind::refusal;
   h.destination = asker;
-  const bool sent = !w.failed() && p.up.load(std::memory_order_acquire) && send(p, h, payload) == frame_fate::accepted;
+  const bool sent = !w.failed() && p.up.load(std::memory_order_relaxed) && send(p, h, payload) == frame_fate::accepted;
   node_counters::add(sent ? counters_.answers_sent : counters_.answers_lost);
 } catch (...) {
   node_counters::add(counters_.answers_lost);

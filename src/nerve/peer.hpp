@@ -137,7 +137,8 @@ struct peer_state {
   const peer_id id;
   std::atomic<bool> up{false};
   std::atomic<bool> retired{false};  // a later life of it has been seen
-  /// Set before `up`, released by it; the old ones stay, since senders may look at them.
+  /// Set before `up`, released by it; the old ones stay, since senders may look at them. Who sends loads `up` with acquire and then this
+  /// with acquire as well: a link that has gone and come meanwhile may have brought new ones.
   std::atomic<const shared_types*> types{nullptr};
 
   std::mutex mutex;

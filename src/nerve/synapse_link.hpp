@@ -168,7 +168,7 @@ public:
 
   [[nodiscard]] link* find(std::uint64_t node) const noexcept {
     for (std::size_t i = at(node);; i = (i + 1) & (places_.size() - 1)) {
-      link* const found = places_[i].load(std::memory_order_acquire);  // partner: add()
+      link* const found = places_[i].load(std::memory_order_acquire);  // partner: add()'s release; the link is made
       if (found == nullptr || found->node == node) return found;
     }
   }
@@ -180,7 +180,7 @@ public:
     all_.reserve(all_.size() + 1);
     auto made = std::make_unique<link>(node, slots);
     all_.push_back(made.get());
-    places_[i].store(made.get(), std::memory_order_release);
+    places_[i].store(made.get(), std::memory_order_release);  // partner: find()'s acquire; the link is made
     return made.release();
   }
   /// Reactor only.

@@ -28,6 +28,7 @@ frame_fate outlet::put(std::uint64_t incarnation, const frame_header& header, st
   } while (!credit_.compare_exchange_weak(word, word - (std::uint64_t{1} << frames_shift) - slots,
                                           std::memory_order_acquire, std::memory_order_acquire));
   // Acquire-release: our place may be free due to credit that only the thread with the place before ours has seen given.
+  // It pairs with itself in those threads.
   const std::uint64_t at = tail_.fetch_add(slots, std::memory_order_acq_rel);
   copy_in(at + 1, payload);
   std::byte bytes[frame_header_bytes];
@@ -62,19 +63,20 @@ void outlet::open(std::uint64_t incarnation, std::uint64_t frames, std::uint64_t
   popped_frames_ = 0;
   incarnation_.store(incarnation, std::memory_order_relaxed);
   payload_bytes_max_.store(payload_bytes_max, std::memory_order_relaxed);
-  // Release: partner is put().
+  // Release: partner is put()'s acquire; the incarnation, the largest payload, and the slots that are zeroed.
   credit_.store(up_bit | life_ << life_shift | frames << frames_shift | slots, std::memory_order_release);
 }
 
 void outlet::give(std::uint64_t frames, std::uint64_t slots) noexcept {
   given_frames_ += frames;
-  credit_.fetch_add(frames << frames_shift | slots, std::memory_order_release);  // partner: put()
+  credit_.fetch_add(frames << frames_shift | slots, std::memory_order_release);  // partner: put(); the slots are zeroed
 }
 
 void outlet::close() noexcept {
   if (!is_up()) return;
   life_ = (life_ + 1) & life_mask;
-  const std::uint64_t last = credit_.exchange(life_ << life_shift, std::memory_order_acq_rel);
+  // Relaxed: it says how much was taken, and no more. What is put with that credit is published by its commit.
+  const std::uint64_t last = credit_.exchange(life_ << life_shift, std::memory_order_relaxed);
   taken_at_close_ = given_frames_ - frames_in(last);
 }
 

@@ -88,7 +88,8 @@ public:
     return detail::as_errors([&]() -> answer {  // a thread's first pin takes memory as well
       if (slot_ == nullptr) return detail::table_gone();
       const detail::epoch_pin pin;
-      // With keep_table's release. While pinned it is not destroyed, though its owner may end.
+      // Acquire pairs with the release of the keeper (table_keeper's constructor): who finds the body sees its number and the table.
+      // While pinned it is not destroyed, though its owner may end.
       detail::owned_table_body* const body = slot_->body.load(std::memory_order_acquire);
       if (body == nullptr || body->number != number_) return detail::table_gone();
       table_type& entries = static_cast<detail::typed_table_body<Key, Value, Compare>*>(body)->entries;
@@ -156,6 +157,7 @@ public:
   [[nodiscard]] bool alive() const {
     if (slot_ == nullptr) return false;
     const detail::epoch_pin pin;
+    // Acquire pairs with the keeper's release, as in use: its number.
     const detail::owned_table_body* const body = slot_->body.load(std::memory_order_acquire);
     return body != nullptr && body->number == number_;
   }

@@ -39,12 +39,15 @@ public:
 
   /// A keeper has ended, with its runtime as a rule: from now on copies are neither read nor told of changes.
   void give_up() noexcept {
-    behind.fetch_add(1, std::memory_order_acq_rel);  // for good
+    behind.fetch_add(1, std::memory_order_relaxed);  // for good
+    // Release pairs with change's acquire: who knows that copies are told of nothing more knows that they are behind.
     given_up.store(true, std::memory_order_release);
   }
 
   /// How many steps all copies together are behind the table: 0 if each has all that is in it. Added to before a change, taken
   /// from once a copy has it.
+  /// Orders: open and catch_up take from it with release, here and in_step read it with acquire: who sees 0 sees each copy as its keeper
+  /// left it, as additions in between break no chain of releases. Additions are relaxed: who sees a change sees the addition before it.
   std::atomic<std::uint64_t> behind{0};
   std::atomic<bool> given_up{false};  // who sees it sees `behind` as well, and tells others by a later change
   std::vector<cell_ref> keepers;      // by node; constant once the table is made
@@ -66,7 +69,7 @@ public:
       : original(options, compare), compare_(compare) {}
   ~typed_replica_body() override {
     for (copy& c : copies) {
-      free_all(c.notes.load(std::memory_order_acquire));
+      free_all(c.notes.load(std::memory_order_acquire));  // pairs with push's release: the notes
       free_all(c.taken);
     }
   }
@@ -91,13 +94,14 @@ public:
 
   void open(std::size_t node) override {
     copies[node].entries = std::make_unique<table_type>(table_options{}, compare_);
-    behind.fetch_sub(1, std::memory_order_acq_rel);  // with lookup's load of 0
+    behind.fetch_sub(1, std::memory_order_release);  // pairs with the acquire in here: who sees 0 sees the copy
   }
 
   bool catch_up(std::size_t node) override {
     constexpr int at_a_time = 64;  // some microseconds
     copy& c = copies[node];
-    if (c.taken == nullptr) c.taken = c.notes.exchange(nullptr, std::memory_order_acquire);  // with push
+    // Acquire pairs with push's release: who takes a note sees its key, and in the table the change that it was written for.
+    if (c.taken == nullptr) c.taken = c.notes.exchange(nullptr, std::memory_order_acquire);
     for (int i = 0; c.taken != nullptr && i < at_a_time; ++i) {
       // What is in the table now, not what was changed then: so it does not matter which of two changes comes first. An error is
       // thrown: who is told that something is left would come back at once, and find the same error.
@@ -107,7 +111,7 @@ public:
         static_cast<void>(c.entries->erase(c.taken->key).value());
       }
       delete std::exchange(c.taken, c.taken->next);
-      behind.fetch_sub(1, std::memory_order_acq_rel);  // with lookup's load of 0
+      behind.fetch_sub(1, std::memory_order_release);  // pairs with the acquire in here: 0 shows what the copy got
     }
     return c.taken != nullptr || c.notes.load(std::memory_order_relaxed) != nullptr;
   }
@@ -116,6 +120,7 @@ public:
     std::atomic<note*>& notes = copies[node].notes;
     note* const first = n.release();
     first->next = notes.load(std::memory_order_relaxed);
+    // Release pairs with the acquires of catch_up and of the destructor: the key, and the change before.
     while (!notes.compare_exchange_weak(first->next, first, std::memory_order_release, std::memory_order_relaxed)) {
     }
   }
@@ -192,7 +197,9 @@ public:
   /// How many copies there are: one a node, or none on a machine with one node.
   [[nodiscard]] std::size_t copies() const noexcept { return body_->copies.size(); }
   /// Whether all copies have what is in the table right now, so that cells read theirs.
-  [[nodiscard]] bool in_step() const noexcept { return body_->behind.load(std::memory_order_acquire) == 0; }
+  [[nodiscard]] bool in_step() const noexcept {
+    return body_->behind.load(std::memory_order_acquire) == 0;  // pairs with the keepers' releases in catch_up
+  }
 
 private:
   using body_type = detail::typed_replica_body<Key, Value, Compare>;
@@ -204,8 +211,9 @@ private:
     announcement(body_type& body, const Key& key) : body_(&body) {
       notes_.reserve(body.copies.size());
       for (std::size_t i = 0; i < body.copies.size(); ++i) notes_.push_back(std::make_unique<note>(key));
-      // Before the change: who sees that finds the copies behind. Whoever looks at them later has this add, as it has the change.
-      body.behind.fetch_add(notes_.size(), std::memory_order_acq_rel);
+      // Before the change: who sees that finds the copies behind. Whoever looks at them later has this add, as it has the change, which
+      // the table publishes with release.
+      body.behind.fetch_add(notes_.size(), std::memory_order_relaxed);
     }
     announcement(const announcement&) = delete;
     announcement& operator=(const announcement&) = delete;
@@ -221,6 +229,7 @@ private:
 
   template <class F>
   result<bool> change(const Key& key, const F& f) {
+    // Acquire pairs with give_up's release: who sees this change finds the copies behind, for good.
     if (body_->copies.empty() || body_->given_up.load(std::memory_order_acquire)) return f(body_->original);
     return detail::as_errors([&] {
       const announcement told(*body_, key);
@@ -229,7 +238,8 @@ private:
   }
 
   [[nodiscard]] const table_type& here() const noexcept {
-    // 0: each copy has all that was changed before this moment, and gets nothing that is older than it. Acquire: with the keepers' subtraction.
+    // 0: each copy has all that was changed before this moment, and gets nothing that is older than it. Acquire pairs with the release of
+    // the keepers' subtraction, in open and catch_up.
     if (body_->copies.empty() || body_->behind.load(std::memory_order_acquire) != 0) return body_->original;
     const std::size_t node = body_->node_here();
     return node < body_->copies.size() ? *body_->copies[node].entries : body_->original;

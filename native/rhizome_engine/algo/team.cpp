@@ -12,6 +12,9 @@ void pause() noexcept {
 #endif
 }
 
+// Orders: round_ grows with release in dispatch and ~team, wait_while acquires it in serve: who sees a new round sees its task. busy_ falls
+// with release in serve, dispatch acquires it: who sees that nobody is left sees what all members have written.
+
 /// Waits until `word` is no longer `old`: passes follow each other within microseconds, sleeping and waking take ten.
 void wait_while(const std::atomic<std::uint32_t>& word, std::uint32_t old) noexcept {
   for (int i = 0; i < 2'000; ++i) {
@@ -34,7 +37,7 @@ team::team(unsigned members) : size_(std::max(1U, members)) {
 
 team::~team() {
   ending_ = true;
-  round_.fetch_add(1, std::memory_order_release);
+  round_.fetch_add(1, std::memory_order_release);  // pairs with the acquire of wait_while: `ending_`
   round_.notify_all();
   for (auto& thread : threads_) {
     thread.join();
@@ -47,9 +50,10 @@ void team::dispatch(task call, void* context) {
   failure_ = nullptr;
   failed_.store(false, std::memory_order_relaxed);  // members see it through round_
   busy_.store(size_ - 1, std::memory_order_relaxed);
-  round_.fetch_add(1, std::memory_order_release);
+  round_.fetch_add(1, std::memory_order_release);  // pairs with the acquire of wait_while: the task, and all above
   round_.notify_all();
   call_guarded(0);
+  // Acquire pairs with serve's releases: who sees 0 sees what all members have written, failure_ as well.
   for (auto left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire)) {
     wait_while(busy_, left);
   }
@@ -65,6 +69,7 @@ void team::serve(unsigned member) {
       return;
     }
     call_guarded(member);
+    // Release pairs with dispatch's acquire: what this member has written.
     if (busy_.fetch_sub(1, std::memory_order_release) == 1) {
       busy_.notify_one();
     }

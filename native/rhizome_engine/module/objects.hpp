@@ -54,7 +54,7 @@ class used_transaction {
 public:
   [[nodiscard]] static result<used_transaction> of(const karyon_call* call, std::uint32_t i) {
     RHIZOME_TRY(transaction_object * t, object<transaction_object>(call, i));
-    // Acquire and release: what one call wrote into the transaction the next one sees, whatever thread it is on.
+    // Acquire pairs with the destructor's release: what one call wrote into the transaction the next one sees, whatever thread it is on.
     if (t->in_use.exchange(true, std::memory_order_acquire)) {
       return fail(errc::conflict,
                   "another call uses this transaction at this moment: a transaction belongs to one cell");
@@ -66,7 +66,7 @@ public:
   ~used_transaction() {
     if (object_ == nullptr) return;
     object_->size.store(object_->changes.size(), std::memory_order_relaxed);
-    object_->in_use.store(false, std::memory_order_release);
+    object_->in_use.store(false, std::memory_order_release);  // pairs with of()'s acquire: what this call wrote
   }
   [[nodiscard]] transaction* operator->() const noexcept { return &object_->changes; }
   [[nodiscard]] bool is_durable() const noexcept { return object_->graph->durable() != nullptr; }

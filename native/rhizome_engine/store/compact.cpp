@@ -78,7 +78,7 @@ result<commit_number> store::trim(commit_number before) {
     horizon = std::min(horizon, c.readers.oldest_commit());
     if (!c.leases.empty()) horizon = std::min(horizon, c.leases.begin()->first);
     if (horizon <= c.horizon.load(std::memory_order_relaxed)) return c.horizon.load(std::memory_order_relaxed);
-    c.horizon.store(horizon, std::memory_order_release);  // partner: snapshot::check_time; leases decide under the lock
+    c.horizon.store(horizon, std::memory_order_relaxed);  // a number and no more: leases decide under the lock
   }
   for (detail::table* t : all_tables(c)) {
     t->set_horizon(horizon);

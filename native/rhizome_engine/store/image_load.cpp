@@ -31,7 +31,7 @@ public:
 
   result<void> load() {
     c_.next_vertex.store(state_.vertices, std::memory_order_relaxed);
-    c_.horizon.store(state_.horizon, std::memory_order_release);
+    c_.horizon.store(state_.horizon, std::memory_order_relaxed);  // nobody else has the store yet
     for (auto step : {&loader::lives, &loader::commits, &loader::log, &loader::blocks, &loader::tables,
                       &loader::names_again, &loader::properties_again}) {
       if (auto done = (this->*step)(); !done) return done;
@@ -189,7 +189,7 @@ result<void> loader::counts(label l, std::uint64_t arcs) {
   if (arcs != (rows.empty() ? 0 : rows.back().arcs)) return wrong("the number of arcs");
   std::copy(rows.begin(), rows.end(), tables.counts.data());
   tables.arcs = arcs;
-  tables.counts_size.store(rows.size(), std::memory_order_release);
+  tables.counts_size.store(rows.size(), std::memory_order_relaxed);  // nobody else has the store yet
   return {};
 }
 

@@ -32,7 +32,7 @@ public:
     const commit_row& row = c_.row(t_);
     state_.commit = t_;
     state_.commit_base = c_.options.commit_base;
-    state_.horizon = c_.horizon.load(std::memory_order_acquire);
+    state_.horizon = c_.horizon.load(std::memory_order_relaxed);  // its row came with the snapshot; the lease keeps it
     state_.vertices = row.vertices;
     state_.alive = row.alive;
     state_.log_begin = c_.row(state_.horizon).log_end;
@@ -192,6 +192,7 @@ void saver::collect(const block_header& block, const placed& p) {
          intervals == nullptr ? nullptr : intervals + i);
   }
   const std::size_t in_block = living_.size();
+  // Acquire pairs with the release of table::trim (`where` has those that came with the block): all batches of the chain.
   for (ref r = block.history.load(std::memory_order_acquire); r != 0;) {
     const auto& batch = *c_.blocks.at<history_batch>(r);
     if (batch.latest_end <= state_.horizon) break;
@@ -199,7 +200,7 @@ void saver::collect(const block_header& block, const placed& p) {
       const closed_version& was = batch.versions()[i];
       take(was.target, was.begin, was.end, batch.has_valid != 0 ? batch.valid() + i : nullptr);
     }
-    r = batch.previous.load(std::memory_order_acquire);
+    r = batch.previous.load(std::memory_order_relaxed);
   }
   if (living_.size() > in_block) {  // what ended after t lives again
     std::stable_sort(living_.begin(), living_.end(),
@@ -287,7 +288,7 @@ result<void> saver::props() {
     like.of_arc = 1;
     like.arc_label = static_cast<label>(l);
     for (const arc_column* column = c_.props.columns(like.arc_label); column != nullptr;
-         column = column->next.load(std::memory_order_acquire)) {
+         column = column->next.load(std::memory_order_relaxed)) {
       const ref table = column->table.load(std::memory_order_acquire);  // partner: the release in properties::grow
       if (table == 0) continue;
       const auto& slots = *c_.blocks.at<arc_column::slots>(table);
@@ -298,6 +299,7 @@ result<void> saver::props() {
         if (key == 0) continue;
         like.source = static_cast<vertex>((key - 1) >> 32);
         like.target = static_cast<vertex>(key - 1);
+        // The head's acquire pairs with the releases of properties::set and end: the record and all versions before it.
         if (auto done = chain(like, slots.at()[i].head.load(std::memory_order_acquire)); !done) return done;
       }
     }
@@ -307,7 +309,7 @@ result<void> saver::props() {
 
 result<void> saver::chain(image_property like, ref head) {
   chain_.clear();
-  for (ref r = head; r != 0; r = chain_.back()->previous.load(std::memory_order_acquire)) {
+  for (ref r = head; r != 0; r = chain_.back()->previous.load(std::memory_order_relaxed)) {
     chain_.push_back(c_.blocks.at<property_record>(r));
   }
   for (auto record = chain_.rbegin(); record != chain_.rend(); ++record) {
@@ -331,7 +333,7 @@ result<void> save(const snapshot& from, image_sink& to) {
   // So that nothing is trimmed while it is written.
   result<lease> held = fail(errc::trimmed, "");
   while (!held) {
-    held = from.keep(c.horizon.load(std::memory_order_acquire));
+    held = from.keep(c.horizon.load(std::memory_order_relaxed));  // keep decides under a lock
     if (!held && held.error().code != errc::trimmed) return tl::unexpected(held.error());
   }
   return detail::saver(c, from.commit(), to).save();

@@ -29,6 +29,7 @@ snapshot::snapshot(const snapshot& other) noexcept : slot_(other.slot_), commit_
 }
 
 snapshot::~snapshot() {
+  // Pairs with itself in the other droppers: who is the last drops the pin when all of them have read.
   if (slot_ == nullptr || slot_->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   detail::core* c = slot_->owner;
   detail::pins::drop(*slot_);
@@ -40,7 +41,7 @@ snapshot::~snapshot() {
 result<void> snapshot::check_time(commit_number t) const {
   if (t > commit_) return fail(errc::invalid_argument, "the commit is later than the snapshot");
   if (t < inside().options.commit_base) return fail(errc::trimmed, "the commit is before the store's first");
-  if (t < inside().horizon.load(std::memory_order_acquire))
+  if (t < inside().horizon.load(std::memory_order_relaxed))
     return fail(errc::trimmed, "the history of that commit was trimmed");
   return {};
 }
@@ -62,7 +63,7 @@ bool snapshot::alive(vertex v, commit_number t) const noexcept {
 commit_number snapshot::commit_at(time_us t) const noexcept {
   const detail::core& c = inside();
   // Row 0 is before the first commit. Where the horizon moves on meanwhile, rows before it become zero: a commit that was trimmed is found.
-  std::size_t low = c.horizon.load(std::memory_order_acquire) - c.options.commit_base;
+  std::size_t low = c.horizon.load(std::memory_order_relaxed) - c.options.commit_base;
   std::size_t high = commit_ - c.options.commit_base;
   if (low > 0 && t < c.commits[low].time) return static_cast<commit_number>(low - 1) + c.options.commit_base;
   while (low < high) {
@@ -80,6 +81,8 @@ result<time_us> snapshot::time_of(commit_number n) const {
   const detail::core& c = inside();
   if (n > commit_) return fail(errc::invalid_argument, "the commit is later than the snapshot");
   if (n <= c.options.commit_base) return fail(errc::invalid_argument, "the commit is before the store's first");
+  // Acquire, so that the look at the horizon comes after it. Its partner is no store: the system makes forgotten rows zero, by a call of
+  // store::trim that comes after it has moved the horizon on.
   time_us at = std::atomic_ref<time_us>(c.commits[n - c.options.commit_base].time).load(std::memory_order_acquire);
   // A trim moves the horizon on before it forgets rows: what was read before this look at the horizon is the row.
   if (n < c.horizon.load(std::memory_order_relaxed))
@@ -172,21 +175,22 @@ void snapshot::versions_of(label arcs, vertex v, direction way, F&& f) const {
   if (arcs >= labels_max || v >= vertices()) return;
   const detail::core& c = inside();
   const detail::vertex_entry& e = c.entries(arcs, way)[v];
-  auto p = detail::placed::of(e.where.load(std::memory_order_acquire));
+  auto p = detail::placed::of(e.where.load(std::memory_order_acquire));  // partner: the writer's release of `where`
   const auto* block = c.blocks.at<detail::block_header>(p.block);
   auto add = [&](vertex to, commit_number begin, commit_number end, const interval* valid) {
     if (begin > commit_) return;
     f(to, arc_version{begin, end > commit_ ? newest_commit : end, valid == nullptr ? interval{} : *valid});
   };
+  // Acquire pairs with the release of table::trim (`where` has those that came with the block): all batches of the chain.
   for (detail::ref r = block->history.load(std::memory_order_acquire); r != 0;) {
     const auto& batch = *c.blocks.at<detail::history_batch>(r);
     for (std::uint32_t i = 0; i < batch.count; ++i) {
       const detail::closed_version& was = batch.versions()[i];
       add(was.target, was.begin, was.end, batch.has_valid != 0 ? batch.valid() + i : nullptr);
     }
-    r = batch.previous.load(std::memory_order_acquire);
+    r = batch.previous.load(std::memory_order_relaxed);
   }
-  detail::ref valid = block->valid.load(std::memory_order_acquire);
+  detail::ref valid = block->valid.load(std::memory_order_acquire);  // partner: the release in table::append_valid
   const interval* intervals = valid == 0 ? nullptr : c.blocks.at<detail::valid_column>(valid)->at();
   const commit_number* ends = p.dirty ? detail::ends_of(c.blocks.base(), *block) : nullptr;
   for (std::uint32_t i = 0; i < p.count; ++i) {

@@ -219,8 +219,9 @@ std::vector<result<commit_number>> store::commit_group(std::span<transaction> gr
 }
 
 bool store::busy() const noexcept { return core_->long_work.load(std::memory_order_relaxed) != 0; }
+/// Acquire pairs with core::show: who sees a commit sees what was done before it.
 commit_number store::newest() const noexcept { return core_->visible.load(std::memory_order_acquire); }
-commit_number store::horizon() const noexcept { return core_->horizon.load(std::memory_order_acquire); }
+commit_number store::horizon() const noexcept { return core_->horizon.load(std::memory_order_relaxed); }
 
 result<lease> store::keep(commit_number t) const {
   if (t > newest()) return fail(errc::invalid_argument, "the commit was not made yet");

@@ -9,7 +9,7 @@ namespace rhizome {
 
 std::uint32_t view::slow_degree(vertex v) const noexcept {
   const detail::vertex_entry& e = entries_[v];
-  auto p = detail::placed::of(e.where.load(std::memory_order_acquire));
+  auto p = detail::placed::of(e.where.load(std::memory_order_acquire));  // partner: the writer's release of `where`
   const auto* block = at<detail::block_header>(p.block);
   if (p.dirty) {
     const auto* ends = at<detail::ends_head>(block->ends.load(std::memory_order_relaxed));
@@ -83,6 +83,7 @@ prepared_view view::prepare() const {
 }
 
 bool view::history_after(const detail::looked& l) const noexcept {
+  // Acquire pairs with the release of table::trim (`where` has those that came with the block): the batch.
   detail::ref r = l.block->history.load(std::memory_order_acquire);
   return r != 0 && at<detail::history_batch>(r)->latest_end > at_;
 }

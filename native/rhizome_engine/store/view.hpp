@@ -61,7 +61,7 @@ public:
 
   [[nodiscard]] std::uint32_t degree(vertex v) const noexcept {
     const detail::vertex_entry& e = entries_[v];
-    auto p = detail::placed::of(e.where.load(std::memory_order_acquire));
+    auto p = detail::placed::of(e.where.load(std::memory_order_acquire));  // partner: the writer's release of `where`
     if (!p.dirty && e.changed.load(std::memory_order_relaxed) <= at_) return p.count;
     return slow_degree(v);
   }
@@ -87,7 +87,7 @@ public:
   /// The targets, where they lie in one piece; else nullopt and for_each is the way.
   [[nodiscard]] std::optional<std::span<const vertex>> contiguous(vertex v) const noexcept {
     detail::looked l = look(v);
-    if (l.dirty || (l.past && l.block->history.load(std::memory_order_acquire) != 0)) return std::nullopt;
+    if (l.dirty || (l.past && l.block->history.load(std::memory_order_relaxed) != 0)) return std::nullopt;
     return std::span<const vertex>(l.block->targets(), l.count);
   }
 
@@ -182,6 +182,7 @@ bool view::walk(const detail::looked& l, F&& f) const {
   }
   if (!l.past) return true;
   // Batches are in the order of ends, so those that had ended at t are at the front of the oldest, and the walk stops there.
+  // Acquire pairs with the release of table::trim (`where` has those that came with the block): all batches of the chain.
   for (detail::ref r = l.block->history.load(std::memory_order_acquire); r != 0;) {
     const auto& batch = *at<detail::history_batch>(r);
     if (batch.latest_end <= at_) return true;
@@ -190,7 +191,7 @@ bool view::walk(const detail::looked& l, F&& f) const {
       if (versions[i].begin > at_) continue;
       if (!f(versions[i].target, versions[i].begin, batch.has_valid != 0 ? batch.valid() + i : nullptr)) return false;
     }
-    r = batch.previous.load(std::memory_order_acquire);
+    r = batch.previous.load(std::memory_order_relaxed);
   }
   return true;
 }
@@ -199,7 +200,7 @@ template <class F>
 void view::slow_each(const detail::looked& l, F& f) const {
   if (!l.dirty) {
     if (!detail::call_each(l.block->targets(), l.count, f)) return;
-    if (l.block->history.load(std::memory_order_acquire) == 0) return;
+    if (l.block->history.load(std::memory_order_relaxed) == 0) return;
     detail::looked rest = l;
     rest.count = 0;
     walk(rest, [&](vertex target, commit_number, const interval*) { return detail::call(f, target); });

@@ -33,17 +33,21 @@ struct basic_epoch_member {
   std::atomic<std::uint64_t> pinned{0};
 
   void pin(const std::atomic<std::uint64_t>& epoch) noexcept {
-    // Release, so that what this thread read before is read before memory is freed by one who sees this epoch.
+    // Release pairs with the acquire of try_advance_epoch's look: what this thread read before is read before memory is freed by
+    // one who sees this epoch.
     pinned.store(epoch.load(std::memory_order_relaxed), std::memory_order_release);
     Fences::light();
   }
+  /// Release pairs with the acquire of try_advance_epoch's look: its reads are over before anything is freed, and what it unlinked
+  /// is unlinked for all who see the epoch that comes then.
   void unpin() noexcept { pinned.store(0, std::memory_order_release); }
 
   /// In which epoch something was retired that this thread has unlinked just now. While pinned.
   [[nodiscard]] static std::uint64_t retire_epoch(const std::atomic<std::uint64_t>& epoch) noexcept {
     Fences::
         light();  // with the heavy one before e + 2: this look is at e + 1 or more, or who pins e + 2 sees the unlinking
-    return epoch.load(std::memory_order_acquire);  // retire() frees by it: the readers of old epochs are done
+    // Acquire pairs with try_advance_epoch's release. retire() frees by it: the readers of old epochs are done.
+    return epoch.load(std::memory_order_acquire);
   }
 };
 
@@ -51,10 +55,12 @@ struct basic_epoch_member {
 /// `for_each(f)` calls f for every member.
 template <class Fences, class ForEach>
 std::uint64_t try_advance_epoch(std::atomic<std::uint64_t>& epoch, const ForEach& for_each) noexcept {
+  // Acquire pairs with the release of whoever brought the epoch here, below: the caller frees by it, as if it had seen the members.
   std::uint64_t now = epoch.load(std::memory_order_acquire);
   bool all_seen = true;
   const auto look = [&](const basic_epoch_member<Fences>& m) {
-    const std::uint64_t pinned = m.pinned.load(std::memory_order_acquire);  // with unpin: its reads are over
+    // Acquire pairs with the releases of unpin and pin: its reads are over.
+    const std::uint64_t pinned = m.pinned.load(std::memory_order_acquire);
     all_seen = all_seen && (pinned == 0 || pinned == now);
   };
   for_each(look);
@@ -62,7 +68,8 @@ std::uint64_t try_advance_epoch(std::atomic<std::uint64_t>& epoch, const ForEach
   Fences::heavy();
   for_each(look);
   if (!all_seen) return now;
-  // Release: who sees the new epoch has what the members did before, as seen by this thread.
+  // Release pairs with the acquires of retire_epoch, of pin_fully and of this function: who sees the new epoch has what the members
+  // did before, as seen by this thread. Acquire: so does who finds that another thread was first, or adds its own to that one's.
   if (epoch.compare_exchange_strong(now, now + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return now + 1;
   return now;
 }

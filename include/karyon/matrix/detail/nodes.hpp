@@ -37,6 +37,12 @@ inline void fetch_for_write(const void* line) noexcept {
 struct alignas(64) table_node : retired {
   version_lock lock;
   // Slots below the count are valid; written before the count that includes them, and read after it.
+  //
+  // Orders: what a node's lock guards (count, keys, values, children) is written with release: by set_child, move_child, move_slot,
+  // insert_into, erase_from, move_entries, insert_child, erase_child and halve. Without the lock it is read with acquire: by link_to,
+  // partition_slots, partition_flat and value_slots::load, and by the functions of the tree. Who sees an address sees the box or the
+  // node there as it was made; who sees a count sees the slots below it; who sees any word sees the writer's lock, so that its
+  // check of the version fails (version_lock).
   std::atomic<std::uint32_t> count{0};
   std::atomic<std::int32_t> statistic{0};  // base nodes; changed by whoever has the lock, or a little wrong
   const bool is_base;

@@ -131,11 +131,14 @@ struct value_slots {
   static void retire(epoch_record& r, const image& i) noexcept {
     if constexpr (boxes) retire_box<Value>(r, i[0]);
   }
+  /// Acquire pairs with the releases of store and move_slot, and of insert_into: who sees the address of a box sees what is in it, and
+  /// who sees any word of a writer sees its lock (version_lock).
   [[nodiscard]] static image load(const node_slot* at) noexcept {
     image i;
     for (std::size_t w = 0; w < words; ++w) i[w] = at[w].load(std::memory_order_acquire);
     return i;
   }
+  /// Release pairs with load's acquire.
   static void store(node_slot* at, const image& i) noexcept {
     for (std::size_t w = 0; w < words; ++w) at[w].store(i[w], std::memory_order_release);
   }

@@ -23,6 +23,9 @@ namespace karyon::detail {
 /// seen, so that what it found still holds. All of the user's code (comparisons, copies, functions) runs before that: nothing but
 /// words is moved under a lock. Whoever has a lock never waits for another one, but for ranges, which hold base nodes from left
 /// to right. docs/internals/contention-adapting-table.md has the drawings.
+///
+/// Orders: find, look_for, descend and note_bounds read counts and keys with acquire, which pairs with the releases of the functions that
+/// change nodes (nodes.hpp, at table_node::count): who sees a count sees the slots below it, who sees a boxed key's address sees the key.
 template <class Key, class Value, class Compare>
 class tree {
 public:

@@ -100,6 +100,7 @@ bool tree<Key, Value, Compare>::scan_once(const bound& from, const bound& to, bo
       p.at->statistic.fetch_add(range_over_several, std::memory_order_relaxed);
     }
     path.push_back({p.at, p.version});
+    // Acquire pairs with the releases of those who change nodes (nodes.hpp): who sees the count sees the slots below it.
     const std::uint32_t count = p.at->count.load(std::memory_order_acquire);
     std::uint32_t begin = 0;
     std::uint32_t end = count;
@@ -116,6 +117,7 @@ bool tree<Key, Value, Compare>::scan_once(const bound& from, const bound& to, bo
     const bool last = upwards ? end < count || !p.has_high : begin > 0 || !p.has_low;
     for (; begin < end && found.size() < limit;) {
       const std::uint32_t i = upwards ? begin++ : --end;
+      // The acquire of the key pairs with the release of whoever put it there: what is in its box.
       found.push_back({p.at->keys[i].load(std::memory_order_acquire), values::load(p.at->value_at(i))});
     }
     if (mode == scan_mode::checked && !p.at->lock.unchanged(p.version)) return false;

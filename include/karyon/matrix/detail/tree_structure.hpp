@@ -9,6 +9,10 @@
 
 namespace karyon::detail {
 
+// Orders: split_once, split_base, join_once, lift and fill find their places without a lock. Their acquires of counts and keys pair
+// with the releases of the functions that change nodes (nodes.hpp, at table_node::count): who sees a count sees the slots below it, who
+// sees a boxed key's address sees the key, and who sees anything of a writer then fails to lock from the version it had looked at.
+
 /// Several locks that are had together or not at all. Nothing waits here: who can not have one gives the others back.
 class lock_set {
 public:

@@ -22,6 +22,10 @@ namespace karyon::detail {
 /// What the word guards is read with acquire loads and written with release stores: a reader that saw something of a writer
 /// then sees the writer's lock as well, so its check fails. No fence is needed, and the check itself may be relaxed.
 ///
+/// Orders: the releases of unlock, unlock_unchanged and unlock_obsolete pair with look, which is an acquire as well, and with the next
+/// try_lock or try_hold: who sees the new word sees what was written before. Those of release_hold pair with the next try_lock, so that
+/// what the holder read was read before it is changed; try_hold is an acquire so that it reads after what the last unlock wrote.
+///
 /// Of two threads that each change one node and then look at the other's, one sees the other's lock at least, and waits: the
 /// operations on different keys have one order for all. So try_lock and look are sequentially consistent, which costs nothing
 /// where a CAS is a barrier, as on x86.
@@ -35,8 +39,8 @@ public:
 
   /// The version, without `held`; may be locked or obsolete.
   [[nodiscard]] std::uint64_t look() const noexcept {
-    return word_.load(std::memory_order_seq_cst) &
-           ~held;  // with try_lock's; and with unlock's release: what was written
+    // One order with try_lock's; and pairs with unlock's release: what was written.
+    return word_.load(std::memory_order_seq_cst) & ~held;
   }
   /// Whether nothing has changed since `version` was looked at. After the acquire loads of what was read.
   [[nodiscard]] bool unchanged(std::uint64_t version) const noexcept {

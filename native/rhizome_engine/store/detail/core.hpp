@@ -126,6 +126,7 @@ struct core {
 
   void keep() noexcept { refs.fetch_add(1, std::memory_order_relaxed); }
   static void drop(core* c) noexcept {
+    // Pairs with itself in the other droppers: who is the last sees what all of them did with the core.
     if (c->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete c;
   }
 
@@ -136,6 +137,7 @@ struct core {
   /// noted, for whoever opens all shards. May throw std::bad_alloc.
   [[nodiscard]] bool may_end_at(vertex v);
   [[nodiscard]] bool symmetric() const noexcept { return options.arcs == arcs_kind::symmetric; }
+  /// Acquire pairs with make_tables' release: who finds the tables sees them made.
   [[nodiscard]] label_tables* tables(label l) const noexcept { return labels[l].load(std::memory_order_acquire); }
   [[nodiscard]] label_tables* make_tables(label l);
   [[nodiscard]] const vertex_entry* entries(label l, direction way) const noexcept;

@@ -122,7 +122,7 @@ struct closed_version {
 /// Closed versions in the order of their ends; all ends of `previous` are no later than the first here. `count` versions follow, then,
 /// where has_valid, their intervals from the next multiple of 8 bytes on. Immutable, but for `previous`, which trimming may cut.
 struct history_batch {
-  std::atomic<ref> previous;
+  std::atomic<ref> previous;  ///< Relaxed: what it leads to was published with the block's `history`.
   std::uint32_t count;
   commit_number latest_end;
   std::uint32_t has_valid;

@@ -64,7 +64,7 @@ value properties::find(ref head, commit_number t, std::optional<time_us> moment)
   for (ref r = head; r != 0;) {
     const auto& record = *arena_.at<property_record>(r);
     if (record.begin <= t && (!moment || record.valid().contains(*moment))) return record.data();
-    r = record.previous.load(std::memory_order_acquire);
+    r = record.previous.load(std::memory_order_relaxed);
   }
   return {};
 }
@@ -77,10 +77,10 @@ bool properties::set(vertex v, property_key key, const value& data, const interv
     auto fresh = std::make_unique<vertex_column>();
     if (!fresh->heads.reserve(options_.vertices_max, {options_.huge_pages, options_.numa_node})) return false;
     c = fresh.release();
-    vertices_[key].store(c, std::memory_order_release);
+    vertices_[key].store(c, std::memory_order_release);  // partner: column()'s acquire
   }
   if (!c->heads.ensure(std::size_t{v} + 1)) return false;
-  c->usable.store(c->heads.usable(), std::memory_order_release);
+  c->usable.store(c->heads.usable(), std::memory_order_release);  // partner: head()'s acquire; the heads are there
   ref r = make(c->heads[v].load(std::memory_order_relaxed), data, valid, n);
   if (r == 0) return false;
   c->heads[v].store(r, std::memory_order_release);  // partner: head()'s acquire
@@ -90,6 +90,7 @@ bool properties::set(vertex v, property_key key, const value& data, const interv
 ref properties::head(vertex v, property_key key) const noexcept {
   // The caller's v has been checked against its snapshot, but not against the column, which grows when something is set.
   const vertex_column* c = column(key);
+  // Acquires pair with set's releases: the memory of the heads is there, and the record and all versions before it.
   if (c == nullptr || v >= c->usable.load(std::memory_order_acquire)) return 0;
   return c->heads[v].load(std::memory_order_acquire);
 }
@@ -108,7 +109,7 @@ std::vector<property_version> properties::history(ref newest, commit_number t) c
   for (ref r = newest; r != 0;) {
     const auto& record = *arena_.at<property_record>(r);
     if (record.begin <= t) out.push_back({record.begin, record.valid(), record.data()});
-    r = record.previous.load(std::memory_order_acquire);
+    r = record.previous.load(std::memory_order_relaxed);
   }
   std::reverse(out.begin(), out.end());
   return out;
@@ -117,7 +118,8 @@ std::vector<property_version> properties::history(ref newest, commit_number t) c
 // --- arcs --------------------------------------------------------------------------------------------------------------------
 
 const arc_column* properties::column(label arcs, property_key key) const noexcept {
-  for (const arc_column* c = columns(arcs); c != nullptr; c = c->next.load(std::memory_order_acquire))
+  // Relaxed: `next` does not change once the column is found, which is by columns().
+  for (const arc_column* c = columns(arcs); c != nullptr; c = c->next.load(std::memory_order_relaxed))
     if (c->key == key) return c;
   return nullptr;
 }
@@ -197,7 +199,7 @@ bool properties::set(label arcs, vertex source, vertex target, property_key key,
     fresh->next.store(first, std::memory_order_relaxed);
     fresh->owned_next.reset(first);
     c = fresh.release();
-    arcs_[arcs].store(c, std::memory_order_release);
+    arcs_[arcs].store(c, std::memory_order_release);  // partner: columns()'s acquire
   }
   std::atomic<ref>* head = place(*c, arc_column::key_of(source, target));
   if (head == nullptr) return false;
@@ -218,13 +220,14 @@ bool properties::end(label arcs, vertex source, vertex target, commit_number n) 
     if (newest == 0 || arena_.at<property_record>(newest)->kind == 0) continue;
     ref r = make(newest, {}, {}, n);
     if (r == 0) return false;
-    place->store(r, std::memory_order_release);
+    place->store(r, std::memory_order_release);  // partner: head()'s acquire
   }
   return true;
 }
 
 ref properties::head(label arcs, vertex source, vertex target, property_key key) const noexcept {
   const arc_column* c = column(arcs, key);
+  // Acquires pair with the releases of grow (the table) and of set and end (the record and all versions before it).
   ref table = c == nullptr ? 0 : c->table.load(std::memory_order_acquire);
   if (table == 0) return 0;
   const auto* place = slot_of(*arena_.at<arc_column::slots>(table), arc_column::key_of(source, target));

@@ -17,7 +17,7 @@ namespace rhizome::detail {
 /// bytes of a number, or `length` bytes of a string.
 struct property_record {
   commit_number begin;
-  std::atomic<ref> previous;  ///< The version before.
+  std::atomic<ref> previous;  ///< The version before. Relaxed: what it leads to was published with the head.
   std::uint8_t kind;          ///< Index of the alternative in `value`.
   std::uint8_t has_valid;
   std::uint16_t unused;
@@ -101,10 +101,10 @@ public:
   [[nodiscard]] ref head(vertex v, property_key key) const noexcept;
   [[nodiscard]] ref head(label arcs, vertex source, vertex target, property_key key) const noexcept;
   [[nodiscard]] const vertex_column* column(property_key key) const noexcept {
-    return vertices_[key].load(std::memory_order_acquire);
+    return vertices_[key].load(std::memory_order_acquire);  // pairs with set's release: the column is made
   }
   [[nodiscard]] const arc_column* columns(label arcs) const noexcept {
-    return arcs_[arcs].load(std::memory_order_acquire);
+    return arcs_[arcs].load(std::memory_order_acquire);  // pairs with set's release: this column and those behind it
   }
 
 private:
