@@ -370,6 +370,41 @@ TEST_CASE("a checkpoint waits for no commit of several shards whose logs are syn
   check_content(*again, 11);
 }
 
+TEST_CASE("a checkpoint says of other shards what the log up to it says, also of the last commit") {
+  const auto said = [](std::uint64_t steps, bool checkpoint) {
+    memory_disk disk;
+    write_graph(disk, 1, steps, checkpoint);
+    auto opened = durable_shards::open(home, on_disk(disk));
+    REQUIRE(opened);
+    std::vector<std::pair<unsigned, commit_number>> all;
+    for (unsigned k = 0; k < workload_shards; ++k) {
+      const recovery_report& found = opened->recovery(k);
+      REQUIRE((checkpoint ? found.replayed : found.checkpoint) == 0);
+      for (const commit_part& other : found.others.as_of(newest_commit)) all.emplace_back(other.shard, other.number);
+    }
+    return all;
+  };
+  for (std::uint64_t steps = 1; steps <= 12; ++steps) CHECK(said(steps, true) == said(steps, false));
+}
+
+TEST_CASE("a shard's checkpoint that names no other shard says so, and is used") {
+  memory_disk disk;
+  {
+    auto made = durable_shards::open(home, on_disk(disk));
+    REQUIRE(made);
+    sharded_transaction tx = made->graph().begin().value();
+    REQUIRE(tx.add_vertices(1, 3));
+    REQUIRE(tx.commit());
+    REQUIRE(made->checkpoint());
+    REQUIRE(made->close());
+  }
+  auto opened = durable_shards::open(home, on_disk(disk));
+  REQUIRE(opened);
+  CHECK(opened->recovery(1).checkpoint == 1);
+  CHECK(opened->recovery(1).refused_checkpoints.empty());
+  CHECK(opened->recovery(1).others.settled.empty());
+}
+
 TEST_CASE(
     "a checkpoint that ends within a commit of several shards does not make it whole or lost when the disk goes") {
   unsigned failed = 0;
