@@ -35,8 +35,8 @@ public:
     return to_->append(record);
   }
   result<void> sync() override { return to_ != nullptr ? to_->sync() : refuse(); }
-  /// A snapshot, and what its commits are in other shards. Beside a commit, which need not end for it: what the sink was told in
-  /// between is either visible, or no more than the last commit.
+  /// A snapshot, and what its commits are in other shards. Beside a commit, which need not end for it: of those that name other shards the
+  /// sink was told at most one that is not visible, and that is the last one.
   result<snapshot> now(const store& of, std::vector<commit_part>& others) const {
     const std::lock_guard lock(others_lock_);
     auto taken = of.now();

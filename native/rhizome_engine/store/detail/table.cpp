@@ -267,9 +267,13 @@ bool table::close(vertex v, vertex target, std::uint32_t position, commit_number
 bool table::make_marked(vertex v, placed& p) {
   vertex_entry& e = entries_[v];
   const std::uint32_t capacity = capacity_of(e.shape);
-  ref ends = arena_.allocate(ends_head::ends_bytes(capacity), memory_use::history);
-  ref r = ends == 0 ? 0 : arena_.allocate_mark();
+  ref r = arena_.allocate_mark();
   if (r == 0) return false;
+  ref ends = arena_.allocate(ends_head::ends_bytes(capacity), memory_use::history);
+  if (ends == 0) {
+    arena_.free(r, arena::mark_bytes, memory_use::mark);
+    return false;
+  }
   auto* fresh = new (arena_.at<void>(r)) marked_block;
   fresh->seen.dead.store(0, std::memory_order_relaxed);
   fresh->seen.ends = ends;

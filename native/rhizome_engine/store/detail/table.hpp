@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cassert>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -122,14 +123,19 @@ public:
 
   /// The position of a living arc v -> target, the last one; none. The first look at a hub builds its index.
   [[nodiscard]] std::uint32_t find(vertex v, vertex target);
+  /// The same, with the block that it is good for.
   [[nodiscard]] arc_place locate(vertex v, vertex target) {
     const std::uint32_t position = find(v, target);
     return {placed::of(entries_[v].where.load(std::memory_order_relaxed)).block, position};
   }
-  /// find() where locate() may have found it, and nothing has closed it since; of unique arcs.
+  /// find() where locate() may have found it, and nothing has closed it since: of unique arcs a transaction closes each once. No block is freed
+  /// within a commit, so one with the same reference is the same.
   [[nodiscard]] std::uint32_t find_again(vertex v, vertex target, const arc_place& known) {
-    const bool same = placed::of(entries_[v].where.load(std::memory_order_relaxed)).block == known.block;
-    return known.there() && same ? known.at : find(v, target);
+    const placed p = placed::of(entries_[v].where.load(std::memory_order_relaxed));
+    if (!known.there() || p.block != known.block) return find(v, target);
+    assert(known.at < p.count && block(p)->targets()[known.at] == target);
+    assert(!p.dirty || load_end(ends_of_entry(entries_[v], p)[known.at]) == newest_commit);
+    return known.at;
   }
   /// How many living arcs v -> target there are. Costs the degree.
   [[nodiscard]] std::uint32_t count_of(vertex v, vertex target) const;

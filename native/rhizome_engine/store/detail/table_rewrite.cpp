@@ -41,12 +41,12 @@ bool table::relocate(vertex v, std::uint32_t capacity, bool packed, std::uint32_
       now.count = copy_living(from, old, *to, closing, n);
     }
     if (valid != 0 && !copy_valid(from, old, *to, now.count, closing)) return false;
-    if (!dead_.versions.empty()) {  // the last that can fail, since it retires batches
+    if (old.dirty) marked(e).index.release(arena_);  // positions change; a block that is not dirty keeps them
+    if (!dead_.versions.empty()) {                   // the last that can fail, since it retires batches
       if (history == 0) with_history_.push_back(v);
       history = make_history(history, dead_);
       if (history == 0) return false;
     }
-    if (old.dirty) marked(e).index.release(arena_);  // positions change; a block that is not dirty keeps them
     to->history.store(history, std::memory_order_relaxed);
   }
   if (closing != none) e.changed.store(n, std::memory_order_relaxed);

@@ -370,6 +370,93 @@ TEST_CASE("a checkpoint waits for no commit of several shards whose logs are syn
   check_content(*again, 11);
 }
 
+TEST_CASE("a checkpoint says of other shards what the log up to it says, also of the last commit") {
+  const auto said = [](std::uint64_t steps, bool checkpoint) {
+    memory_disk disk;
+    write_graph(disk, 1, steps, checkpoint);
+    auto opened = durable_shards::open(home, on_disk(disk));
+    REQUIRE(opened);
+    std::vector<std::pair<unsigned, commit_number>> all;
+    for (unsigned k = 0; k < workload_shards; ++k) {
+      const recovery_report& found = opened->recovery(k);
+      REQUIRE((checkpoint ? found.replayed : found.checkpoint) == 0);
+      for (const commit_part& other : found.others.as_of(newest_commit)) all.emplace_back(other.shard, other.number);
+    }
+    return all;
+  };
+  for (std::uint64_t steps = 1; steps <= 12; ++steps) CHECK(said(steps, true) == said(steps, false));
+}
+
+TEST_CASE("a shard's checkpoint that names no other shard says so, and is used") {
+  memory_disk disk;
+  {
+    auto made = durable_shards::open(home, on_disk(disk));
+    REQUIRE(made);
+    sharded_transaction tx = made->graph().begin().value();
+    REQUIRE(tx.add_vertices(1, 3));
+    REQUIRE(tx.commit());
+    REQUIRE(made->checkpoint());
+    REQUIRE(made->close());
+  }
+  auto opened = durable_shards::open(home, on_disk(disk));
+  REQUIRE(opened);
+  CHECK(opened->recovery(1).checkpoint == 1);
+  CHECK(opened->recovery(1).refused_checkpoints.empty());
+  CHECK(opened->recovery(1).others.settled.empty());
+}
+
+TEST_CASE(
+    "a checkpoint that ends within a commit of several shards does not make it whole or lost when the disk goes") {
+  unsigned failed = 0;
+  unsigned cut = 0;
+  for (unsigned life = 0; life < 80; ++life) {
+    INFO("life " << life);
+    std::mt19937_64 random(life);
+    memory_disk disk;
+    durable_shards_options options = on_disk(disk);
+    options.each.checkpoints_kept = 1;  // so that the log goes up to the checkpoint
+    options.each.log.segment_bytes = life % 2 == 0 ? 2'000 : 300;
+    const std::uint64_t before = 3 + random() % 20;
+    bool ended_first = false;
+    bool whole = false;
+    std::uint64_t acknowledged = before;
+    {
+      auto made = durable_shards::open(home, options);
+      REQUIRE(made);
+      write_steps(*made, 1, before);
+      std::future<result<void>> beside;
+      disk.at_next_sync(
+          [&] {
+            beside = std::async(std::launch::async, [&] { return made->checkpoint(); });
+            ended_first = beside.wait_for(std::chrono::seconds(60)) == std::future_status::ready;
+            disk.fail_at(1 + random() % 8, EIO, true);
+          },
+          random() % 3);
+      for (std::uint64_t n = before + 1; !beside.valid(); ++n) {  // one of two shards may have had too few
+        whole = shards_step(made->graph(), seed, n).has_value();
+        acknowledged += whole ? 1 : 0;
+      }
+      check_content(*made, acknowledged);
+      REQUIRE(ended_first);
+      REQUIRE(beside.get());
+    }
+    disk.lose_power(random);
+    auto opened = durable_shards::open(home, options);
+    if (!opened) FAIL(opened.error().text);
+    const std::uint64_t there = last_step(opened->graph());
+    REQUIRE(there >= acknowledged);
+    REQUIRE(there <= acknowledged + 1);
+    check_content(*opened, there);
+    for (unsigned k = 0; k < workload_shards; ++k) CHECK(opened->recovery(k).checkpoint > 0);
+    failed += whole ? 0 : 1;
+    cut += opened->cut();
+    write_steps(*opened, there + 1, there + 3);
+    check_content(*opened, there + 3);
+  }
+  CHECK(failed > 20);  // else the disk goes too late
+  CHECK(cut > 5);
+}
+
 TEST_CASE("an arc of a shard or of a vertex that can not be is refused when it is read from a log or a checkpoint") {
   memory_disk whole;
   write_graph(whole, 1, 5);

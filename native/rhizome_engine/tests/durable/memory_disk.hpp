@@ -33,8 +33,11 @@ public:
     for_good_ = for_good;
   }
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
-  /// Called once, within the next sync of a file.
-  void at_next_sync(std::function<void()> what) { at_next_sync_ = std::move(what); }
+  /// Called once, within the next sync of a file but so many.
+  void at_next_sync(std::function<void()> what, std::uint64_t but = 0) {
+    at_next_sync_ = std::move(what);
+    syncs_before_ = but;
+  }
 
   void lose_power(std::mt19937_64& random) {
     fail_at_ = 0;
@@ -114,7 +117,7 @@ public:
     return 0;
   }
   int sync(int file) override {
-    if (at_next_sync_) std::exchange(at_next_sync_, nullptr)();
+    if (at_next_sync_ && syncs_before_-- == 0) std::exchange(at_next_sync_, nullptr)();
     if (const int failed = change()) return failed;
     open_.at(file)->durable = open_.at(file)->now;
     return 0;
@@ -206,6 +209,7 @@ private:
   name_table names_;
   name_table durable_names_;
   std::function<void()> at_next_sync_;
+  std::uint64_t syncs_before_ = 0;
   std::vector<name_change> renames_;  // since the directory was synced
   std::map<int, std::shared_ptr<node>> open_;
   int last_open_ = 0;

@@ -487,3 +487,21 @@ TEST_CASE("memory is counted by what it is for and given back") {
   CHECK(small_again.newest < full.newest);
   CHECK(s.now().value().newest(0).degree(0) == 1000);
 }
+
+TEST_CASE("the first deletion in a large block costs its ends and a mark, which are history") {
+  store s = store::make(small()).value();
+  transaction tx = s.begin().value();
+  const vertex first = tx.add_vertices(101).value();
+  for (vertex v = 1; v <= 100; ++v) REQUIRE(tx.add_arc(0, first, first + v));
+  REQUIRE(tx.commit());
+  std::vector<std::size_t> grew;
+  for (const vertex v : {7U, 8U, 9U}) {
+    const std::size_t before = s.memory().history;
+    transaction less = s.begin().value();
+    REQUIRE(less.remove_arc(0, first, first + v));
+    REQUIRE(less.commit());
+    grew.push_back(s.memory().history - before);
+  }
+  CHECK(grew[2] == grew[1]);  // the closed version at the arc's other end
+  CHECK(grew[0] - grew[1] == 512 + 32);
+}
