@@ -281,7 +281,8 @@ void hyparview::fill(std::uint64_t now_ns, overlay_random& random, overlay_effec
   for (; active_.size() + asked < options_.active_max && asked < at_once; ++asked) {
     const peer_id* const next = candidate(random);
     if (next == nullptr) break;
-    ask(peer_id(*next), active_.empty(), now_ns, effects);
+    // With one neighbour as with none: that one may have no other either, and full views refuse who does not insist.
+    ask(peer_id(*next), active_.size() <= 1, now_ns, effects);
   }
   if (!active_.empty() || asked != 0 || now_ns < next_join_ns_ || contacts_.empty()) return;
   next_join_ns_ = now_ns + options_.rejoin_ns / 2 + random.below(options_.rejoin_ns);

@@ -44,6 +44,8 @@ struct hyparview_options {
 ///  - now and then a shuffle goes to a contact rather than on a walk, and a random passive peer becomes a neighbour though none is needed.
 ///    So islands, each with full views, find each other again: after partitions, and when thousands join through one contact at once.
 ///    All shuffles go to contacts of a node that lacks neighbours and knows of nobody else: so do small islands, within seconds;
+///  - who has one neighbour alone asks others with high priority (`must`), as the paper has it for who has none: two that are left with
+///    each other would be refused by full views, and miss what is broadcast meanwhile;
 ///  - a peer that has begun anew (a larger incarnation) replaces what is known of its earlier life.
 ///
 /// And against peers that lie. Who a message is from is the transport's word; what it says of others is hearsay, and:

@@ -274,6 +274,31 @@ TEST_CASE("two that are left with each other alone find the others by their cont
   }
 }
 
+TEST_CASE(
+    "a node with one neighbour alone insists on others, which may be all that connects two of them with the rest") {
+  surrounded node;
+  node.hear(7, saying(kind::neighbor, true));  // one of the five has to go, and is remembered
+  const auto lose_one = [&] {
+    node.said.clear();
+    node.hear(node.view.neighbors().front().node, saying(kind::disconnect, true));
+  };
+  const auto insists = [&] {
+    return std::any_of(node.said.sends.begin(), node.said.sends.end(),
+                       [](const auto& s) { return s.what.what == kind::neighbor && s.what.flag; });
+  };
+  for (int left = 4; left >= 2; --left) {
+    lose_one();
+    REQUIRE(node.view.neighbors().size() == static_cast<std::size_t>(left));
+    CHECK_FALSE(insists());
+  }
+  lose_one();
+  for (std::uint64_t n = 2; n <= 7; ++n)
+    node.hear(n, saying(kind::neighbor_answer, false));  // who was asked before is full
+  node.view.tick(node.now_ns += second, node.random, node.said);
+  CHECK(node.view.neighbors().size() == 1);
+  CHECK(insists());
+}
+
 TEST_CASE("a node that knows nobody but one that refuses does not ask as fast as it is answered, and goes on asking") {
   surrounded node;
   for (std::uint64_t n = 3; n <= 6; ++n) node.view.lost({n, 1}, node.now_ns, node.random, node.said);
