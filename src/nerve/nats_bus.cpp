@@ -203,7 +203,8 @@ private:
       using purpose = nats_connection::purpose;
       if (out_life_->over.load(std::memory_order_acquire))
         out_ = std::make_unique<nats_connection>(options_, purpose::sends, out_life_);
-      if (in_life_->over.load(std::memory_order_acquire)) {
+      // Who ends the bus waits for one connection at most.
+      if (in_life_->over.load(std::memory_order_acquire) && !stopping_.load(std::memory_order_relaxed)) {
         auto made = std::make_shared<nats_connection>(options_, purpose::receives, in_life_);
         {
           const std::lock_guard lock(in_mutex_);

@@ -8,6 +8,7 @@
 #include "cell/lifecycle.hpp"
 #include "cell/runtime_core.hpp"
 #include "core/log.hpp"
+#include "core/report_text.hpp"
 #include "nerve/node_hello.hpp"
 #include "sched/wait.hpp"
 
@@ -320,6 +321,26 @@ void node_core::link_up(const peer_id& peer, std::span<const std::byte> hello) n
   }
   log(log_level::warn, "a node is not let in: this one remembers as many lives of others as it can");
 } catch (...) {  // std::bad_alloc: the peer stays as if it were not connected
+}
+
+void node_core::namesake(const peer_id& who, std::string_view its_endpoint,
+                         std::string_view endpoint_of_the_other) noexcept try {
+  std::string name = who.node == self_.node ? options_.name : std::string();
+  if (name.empty()) {
+    const std::shared_lock lock(peers_mutex_);
+    for (auto i = peers_.lower_bound({who.node, 0}); i != peers_.end() && i->first.first == who.node; ++i) {
+      const std::lock_guard its_lock(i->second->mutex);
+      name = i->second->name;
+    }
+  }
+  std::string line = "a second node of the name \"";
+  append_escaped(line, name);
+  line += "\", at ";
+  append_escaped(line, its_endpoint.empty() ? "an unknown endpoint" : its_endpoint);
+  line += ", is not let in: there is one already, at ";
+  append_escaped(line, endpoint_of_the_other.empty() ? "an unknown endpoint" : endpoint_of_the_other);
+  log(log_level::warn, line + "; give each node a name of its own (node_options::name)");
+} catch (...) {  // std::bad_alloc
 }
 
 void node_core::lose_link(peer_state& p, const exit_reason& why) noexcept try {

@@ -81,6 +81,8 @@ public:
   void link_down(const peer_id& peer, link_loss why) noexcept override;
   void received(const peer_id& peer, const frame_header& header, std::span<const std::byte> payload) noexcept override;
   void room(const peer_id& peer) noexcept override;
+  void namesake(const peer_id& who, std::string_view its_endpoint,
+                std::string_view endpoint_of_the_other) noexcept override;
 
   // handle_map
   [[nodiscard]] bool to_wire(const address& at, bool role, wire_handle& h) override;

@@ -108,11 +108,9 @@ void reactor::look_at_call(std::uint64_t cookie) {
   const bool writable = (events & ZMQ_POLLOUT) != 0;
   if (c.connected && !writable) {
     if (c.whose != nullptr) {
-      link& l = *c.whose;
-      hear_stream_rest(l);  // its bye may be there
-      if (l.way.get() != &c) return;
-      if (l.at != link::phase::up) ++count_.calls_failed;
-      take_down(*c.whose, loss_now(*c.whose, now), false);
+      if (c.whose->at == link::phase::up) return lose_way(*c.whose);
+      ++count_.calls_failed;
+      take_down(*c.whose, link_loss::died, false);
     } else {
       end_call(c, true);
     }
@@ -166,6 +164,9 @@ void reactor::hear_on_call(std::uint64_t cookie, std::uint64_t now) {
 void reactor::identified(call& c, const peer_id& who, std::uint64_t now) {
   if (who.node == self_.node || who.node == 0) {
     refuse(greeting_refusal::self);
+    if (who.node != 0 && who.incarnation != self_.incarnation) {
+      keep_out(rival_, who, c.endpoint, bound_.empty() ? std::string() : bound_.front(), 0);
+    }
     return end_call(c, true);
   }
   // Whoever has the key of one name must not be taken for the way to another one.

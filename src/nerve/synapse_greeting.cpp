@@ -96,6 +96,10 @@ void reactor::greet(link& l, std::uint64_t now) {
 link* reactor::link_of(arrival& a, const link_greeting& g) {
   if (g.peer.node == self_.node) {
     refuse(greeting_refusal::self);
+    if (g.peer.incarnation != self_.incarnation) {
+      keep_out(rival_, g.peer, with_address(g.endpoint, property(*a.message, "Peer-Address")),
+               bound_.empty() ? std::string() : bound_.front(), 0);
+    }
     return nullptr;
   }
   if (keys_) {
@@ -116,17 +120,33 @@ link* reactor::link_of(arrival& a, const link_greeting& g) {
     refuse(greeting_refusal::too_many);
     return nullptr;
   }
+  const auto is_kept_out = [&] {  // by then a link to one that has ended is down
+    keep_out(l->rival, g.peer, with_address(g.endpoint, property(*a.message, "Peer-Address")),
+             l->way != nullptr ? l->way->endpoint : std::string(), silence_ns());
+  };
   if (g.peer.incarnation < l->incarnation) {
     refuse(greeting_refusal::old_life);
+    if (l->at == link::phase::up) is_kept_out();
     return nullptr;
   }
   if (g.peer.incarnation > l->incarnation && l->at == link::phase::up) {
     // Either the peer has started again and we do not know yet that it ended: then its link ends any moment, and this is said
     // again. Or there are two of that name: the first one stays.
     refuse(greeting_refusal::duplicate);
+    is_kept_out();
     return nullptr;
   }
   return l;
+}
+
+/// Says that there are two nodes of one name, when the one that is kept out has asked for so long, and once.
+void reactor::keep_out(peer_life& rival, const peer_id& who, const std::string& at, const std::string& other_at,
+                       std::uint64_t patience_ns) {
+  const std::uint64_t now = monotonic_ns();
+  if (rival.incarnation != who.incarnation) rival = {who.incarnation, now, false};
+  if (rival.told || now - rival.since_ns < patience_ns || !complaints_.allow(now)) return;
+  rival.told = true;
+  sink_->namesake(who, at, other_at);
 }
 
 void reactor::hear_greeting(arrival& a, const link_greeting& g) {
@@ -243,6 +263,7 @@ void reactor::take_down(link& l, link_loss why, bool keep_way) {
     if (why == link_loss::refused) say_gone(l.route);  // or it would find out by our silence
   }
   l.at = link::phase::down;
+  l.way_lost = false;
   l.their_cookie = 0;
   l.knows_us = false;
   l.epoch_in = 0;

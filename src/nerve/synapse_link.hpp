@@ -66,6 +66,13 @@ struct call {
   std::uint32_t faults = 0;         // of the called side
 };
 
+/// A life of a node that is kept out by another one of its name.
+struct peer_life {
+  std::uint64_t incarnation = 0;
+  std::uint64_t since_ns = 0;  // when it first asked
+  bool told = false;           // that there are two nodes of one name
+};
+
 /// A link's own connections, one for each direction (synapse_streams.cpp). The reactor's.
 struct stream_state {
   // Ours.
@@ -114,6 +121,8 @@ struct link {
   std::unique_ptr<call> way;
   std::uint64_t links = 0;  // that there were
   std::uint64_t their_cookie = 0;
+  peer_life rival;
+  bool way_lost = false;  // our connection has ended; what the peer said before is still to be heard, its bye maybe
   bool knows_us = false;  // the peer has had our greeting on the way that we have now
   std::uint32_t route = 0;
   std::string user;  // its key, where connections are encrypted

@@ -119,6 +119,7 @@ void reactor::loop() {
     progress |= receive_some();
   }
   return_credits();
+  end_lost();
   if (progress) {
     busy_until_ns_ = now + ns_of(options_.spin);
     publish(false);
@@ -229,7 +230,7 @@ bool reactor::drain(link& l) {
   bool stamped = false;
   if (take_frames(l, now, stamped) == 0) return true;
   if (!pass(outgoing_, *l.way)) {
-    take_down(l, loss_now(l, now), false);
+    lose_way(l);
   } else if (stamped) {
     note_told(l, now);
   }
@@ -312,7 +313,7 @@ void reactor::note_told(link& l, std::uint64_t now) noexcept {
 void reactor::send_pulse(link& l, std::uint64_t now) {
   outgoing_.clear();
   append_pulse(outgoing_, l.epoch_out, make_pulse(l, now));
-  if (!pass(outgoing_, *l.way)) return take_down(l, loss_now(l, now), false);
+  if (!pass(outgoing_, *l.way)) return lose_way(l);
   note_told(l, now);
 }
 
@@ -321,6 +322,28 @@ void reactor::send_pulse(link& l, std::uint64_t now) {
 link_loss reactor::loss_now(const link& l, std::uint64_t now) const noexcept {
   // It may have been heard since `now`.
   return now >= l.last_heard_ns + silence_ns() ? link_loss::unreachable : link_loss::died;
+}
+
+/// Our connection to the peer has ended. It may have said bye before, by another one: then it has not died.
+void reactor::lose_way(link& l) {
+  l.way_lost = true;
+  ways_lost_ = true;
+}
+
+void reactor::end_lost() {
+  if (!ways_lost_) return;
+  constexpr int messages_most = 1024;  // of all peers: those that go on speaking do not keep it
+  for (std::size_t i = 0; i < links_.all().size(); ++i) {
+    link& l = *links_.all()[i];
+    if (!l.way_lost) continue;
+    for (int n = 0; n < messages_most && l.way_lost && receive_one(); ++n) {
+    }
+    router_ready_ = true;
+    if (l.way_lost) hear_stream_rest(l);
+    if (l.way_lost) take_down(l, loss_now(l, monotonic_ns()), false);
+  }
+  // What was read may have cost another link its way. Not before: what throws above is done again.
+  ways_lost_ = std::any_of(links_.all().begin(), links_.all().end(), [](const link* l) { return l->way_lost; });
 }
 
 void reactor::tick(std::uint64_t now) {

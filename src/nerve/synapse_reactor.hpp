@@ -108,6 +108,8 @@ private:
   [[nodiscard]] static link_pulse make_pulse(const link& l, std::uint64_t now) noexcept;
   static void note_told(link& l, std::uint64_t now) noexcept;
   [[nodiscard]] link_loss loss_now(const link& l, std::uint64_t now) const noexcept;
+  void lose_way(link& l);
+  void end_lost();
   void tick(std::uint64_t now);
   void tick_link(link& l, std::uint64_t now);
   void tick_calls(std::uint64_t now);
@@ -202,6 +204,8 @@ private:
   void greet(link& l, std::uint64_t now);
   void hear_greeting(arrival& a, const link_greeting& g);
   [[nodiscard]] link* link_of(arrival& a, const link_greeting& g);
+  void keep_out(peer_life& rival, const peer_id& who, const std::string& at, const std::string& other_at,
+                std::uint64_t patience_ns);
   void begin_greeting(link& l, arrival& a, const link_greeting& g);
   [[nodiscard]] bool call_back(link& l, arrival& a, const link_greeting& g);
   void maybe_up(link& l, std::uint64_t now);
@@ -220,6 +224,8 @@ private:
   std::vector<std::string> bound_;
 
   link_table links_;
+  peer_life rival_;         // of this node's own name
+  bool ways_lost_ = false;  // there are links of which way_lost is true
   std::atomic<bool> closing_{false};
   bool started_ = false;  // thread_mutex_
   std::array<std::atomic<std::uint64_t>, 7> refused_{};

@@ -61,7 +61,7 @@ void reactor::ask_for_stream(link& l, std::uint64_t now) {
   append_word(outgoing_, link_word::stream_ask, l.epoch_out);
   l.stream.at = stream_state::phase::asked;
   l.stream.give_up_at_ns = now + stream_step_ns(options_);
-  if (!pass(outgoing_, *l.way)) take_down(l, loss_now(l, now), false);
+  if (!pass(outgoing_, *l.way)) lose_way(l);
 }
 
 /// It did not come about; the frames go by ZeroMQ, until the link's end.
@@ -201,7 +201,7 @@ void reactor::offer_stream(link& l, std::uint64_t now) {
   store_le(offer.data() + 4, l.stream.offered);
   outgoing_.clear();
   append_word(outgoing_, link_word::stream_offer, l.epoch_out, offer);
-  if (!pass(outgoing_, *l.way)) take_down(l, loss_now(l, now), false);
+  if (!pass(outgoing_, *l.way)) lose_way(l);
 }
 
 void reactor::look_at_stream(int fd) {

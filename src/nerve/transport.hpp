@@ -58,6 +58,10 @@ public:
   /// Returns once the frame is consumed: its credit goes back to the sender then.
   virtual void received(const peer_id& peer, const frame_header& header,
                         std::span<const std::byte> payload) noexcept = 0;
+  /// A node that has the name of another one, which is here: it is not let in as long as that lives. Told once of each life, after
+  /// the time in which it could still be that one's successor.
+  virtual void namesake(const peer_id&, std::string_view /*its_endpoint*/,
+                        std::string_view /*endpoint_of_the_other*/) noexcept {}
   /// The peer has given credit back: what was refused with `no_credit` may be sent now.
   virtual void room(const peer_id&) noexcept {}
 };

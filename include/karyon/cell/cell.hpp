@@ -309,6 +309,14 @@ template <class B, class... Bs>
 constexpr bool listed(behaviors<Bs...>) {
   return (std::is_same_v<B, Bs> || ...);
 }
+template <class C, class B>
+constexpr bool can_become() {
+  if constexpr (uses_behaviors<C>()) {
+    return listed<B>(typename C::behaviors{});
+  } else {
+    return false;
+  }
+}
 
 /// A question that does not know yet where its answer goes.
 template <class C, class T, class U>
@@ -332,7 +340,7 @@ send_result deliver_through(const child<C>& c, signal* s) noexcept {
 
 template <class Handle, class T, class Then>
 void cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout, Then&& then) {
-  using C = typename Handle::cell_type;
+  using C = detail::asked_class<Handle>;
   using question_type = std::remove_cvref_t<T>;
   detail::check_signal<C, question_type>();
   using R = detail::answer_of<C, question_type>;
@@ -382,8 +390,8 @@ timer_id cell::send_every(const ref<C>& whom, T&& value, std::chrono::nanosecond
 
 template <class B, class C>
 void cell::become(C* me) {
-  static_assert(detail::uses_behaviors<C>() && detail::listed<B>(typename C::behaviors{}),
-                "karyon: list what a cell can become: using behaviors = karyon::behaviors<...>;");
+  static_assert(detail::can_become<C, B>(),
+                "karyon: list in public what a cell can become: using behaviors = karyon::behaviors<...>;");
   static_cast<void>(me);
   detail::set_behavior(slot_, &detail::behavior_of<C, B>::table);
 }

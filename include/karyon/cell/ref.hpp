@@ -45,6 +45,22 @@ constexpr void check_signal() {
       "karyon: this cell class does not accept this signal: add the type to its public `accepts` and a handler on(T)");
 }
 
+/// The class that a handle names. Without one no answer has a type, which is told in a sentence.
+template <class Handle>
+struct named_class {
+  static_assert(
+      requires { typename Handle::cell_type; },
+      "karyon: only a handle that names a class can be asked, a ref<C> or a child<C>: what a cell_ref's cell answers "
+      "is not known");
+};
+template <class Handle>
+requires requires { typename Handle::cell_type; }
+struct named_class<Handle> {
+  using type = typename Handle::cell_type;
+};
+template <class Handle>
+using asked_class = typename named_class<Handle>::type;
+
 [[nodiscard]] KARYON_API bool incarnation_alive(const address& a) noexcept;
 [[nodiscard]] KARYON_API bool role_alive(const address& a) noexcept;
 /// The current incarnation in a role; {slot, 0} if there is none right now.

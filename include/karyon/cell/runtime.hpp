@@ -235,7 +235,7 @@ public:
   /// A question waits in the mailbox as a signal does, in the order sent. Throws std::bad_alloc, or what copying it throws.
   template <class Handle, class T>
   [[nodiscard]] auto ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout)
-      -> result<detail::answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>> {
+      -> result<detail::answer_of<detail::asked_class<Handle>, std::remove_cvref_t<T>>> {
     if (on_worker())
       return fail(errc::would_block, "a cell must not block its worker: use cell::ask with a continuation");
     return ask_async(whom, std::forward<T>(question)).get(timeout);
@@ -243,8 +243,8 @@ public:
   /// Asks and returns at once; the future has the answer, or the errors above. From cells too, which must not wait for it.
   template <class Handle, class T>
   [[nodiscard]] auto ask_async(const Handle& whom, T&& question)
-      -> future<detail::answer_of<typename Handle::cell_type, std::remove_cvref_t<T>>> {
-    using C = typename Handle::cell_type;
+      -> future<detail::answer_of<detail::asked_class<Handle>, std::remove_cvref_t<T>>> {
+    using C = detail::asked_class<Handle>;
     using question_type = std::remove_cvref_t<T>;
     detail::check_signal<C, question_type>();
     using R = detail::answer_of<C, question_type>;

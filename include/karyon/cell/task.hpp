@@ -314,7 +314,7 @@ consteval std::size_t position_to_receive() noexcept {
 
 template <class Handle, class T>
 detail::ask_awaitable<Handle, T> cell::ask(const Handle& whom, T&& question, std::chrono::nanoseconds timeout) {
-  using C = typename Handle::cell_type;
+  using C = detail::asked_class<Handle>;
   using question_type = std::remove_cvref_t<T>;
   detail::check_signal<C, question_type>();
   detail::check_answer<detail::answer_of<C, question_type>>();

@@ -100,13 +100,13 @@ public:
 
   /// One more membership of a local cell; in effect when it returns. Errors: invalid_argument (a bad name, or a cell of another
   /// node), dead, closed (the scope has been stopped). Amortised O(1), some 100 ns.
-  result<void> join(std::string_view group, const member& who);
+  [[nodiscard]] result<void> join(std::string_view group, const member& who);
   /// Of all of them, or of none: dead if one is. Other nodes and watchers are told once.
-  result<void> join(std::string_view group, std::span<const member> who);
+  [[nodiscard]] result<void> join(std::string_view group, std::span<const member> who);
   /// One membership less. not_found: it is not in the group. O(groups of the cell).
-  result<void> leave(std::string_view group, const member& who);
+  [[nodiscard]] result<void> leave(std::string_view group, const member& who);
   /// Of each that is in the group; not_found only if none of them is.
-  result<void> leave(std::string_view group, std::span<const member> who);
+  [[nodiscard]] result<void> leave(std::string_view group, std::span<const member> who);
 
   /// On all nodes that are known here, local ones first; one that has joined twice is there twice. O(members).
   [[nodiscard]] std::vector<member> members(std::string_view group) const;
@@ -121,19 +121,19 @@ public:
   /// From now on `who`, whose class accepts group_event, is told of each change of the group, which need not exist: the result
   /// has its members at the beginning. Ends with unwatch or with the cell. Errors: as join.
   template <class C>
-  result<group_snapshot> watch(std::string_view group, const ref<C>& who) {
+  [[nodiscard]] result<group_snapshot> watch(std::string_view group, const ref<C>& who) {
     detail::check_signal<C, group_event>();
     return watch_group(group, who, &detail::tell_ops<C, group_event>);
   }
   /// Of all groups of the scope. Holds all shards while it copies them.
   template <class C>
-  result<group_snapshot> watch_all(const ref<C>& who) {
+  [[nodiscard]] result<group_snapshot> watch_all(const ref<C>& who) {
     detail::check_signal<C, group_event>();
     return watch_scope(who, &detail::tell_ops<C, group_event>);
   }
   /// After it returns nothing more is sent for the watch; what was sent before may still wait in the mailbox. not_found: there
   /// is no such watch of that cell.
-  result<void> unwatch(const cell_ref& who, watch_id which);
+  [[nodiscard]] result<void> unwatch(const cell_ref& who, watch_id which);
 
   /// Sends a copy of the value to each member on all nodes that are known here, those that join meanwhile left out. The local members are
   /// copied under the lock, and sent to outside of it, as by broadcast(). Each other node that has members is sent one frame, which
@@ -166,8 +166,9 @@ public:
 
 private:
   explicit process_groups(detail::group_store* s) noexcept : store_(s) {}
-  result<group_snapshot> watch_group(std::string_view group, const member& who, const detail::signal_ops* ops);
-  result<group_snapshot> watch_scope(const member& who, const detail::signal_ops* ops);
+  [[nodiscard]] result<group_snapshot> watch_group(std::string_view group, const member& who,
+                                                   const detail::signal_ops* ops);
+  [[nodiscard]] result<group_snapshot> watch_scope(const member& who, const detail::signal_ops* ops);
   [[nodiscard]] std::vector<member> receivers(std::string_view group, bool& elsewhere) const;
   void send_elsewhere(std::string_view group, const detail::signal& s, group_sent& sent) const;
   template <class T>

@@ -24,18 +24,18 @@ public:
 
   /// From now on "/<name>" is this tree. invalid_argument: not a single step (empty, with a slash, more than name_bytes_max bytes
   /// or no UTF-8), or an empty handle; already_present.
-  result<void> mount(std::string_view name, const ordered_supervisor& tree);
+  [[nodiscard]] result<void> mount(std::string_view name, const ordered_supervisor& tree);
   /// From now on "<path>/<i>" is children[i]. The path need not lead to anything itself, and hides a child of that id.
   /// invalid_argument, already_present.
   template <class C>
-  result<void> mount_row(std::string_view path, const std::vector<child<C>>& children) {
+  [[nodiscard]] result<void> mount_row(std::string_view path, const std::vector<child<C>>& children) {
     std::vector<detail::address> roles;
     roles.reserve(children.size());
     for (const child<C>& c : children) roles.push_back(detail::handle_access::of(c));
     return mount_roles(path, detail::class_info_of<C>::value, std::move(roles));
   }
   /// Of a root or a row. not_found.
-  result<void> unmount(std::string_view path);
+  [[nodiscard]] result<void> unmount(std::string_view path);
 
   /// What stands there: a cell's role, or a supervisor. invalid_argument: the path does not begin with a slash, or has an empty
   /// step; not_found, with the first step that leads nowhere.
@@ -49,7 +49,8 @@ public:
 
 private:
   struct table;
-  result<void> mount_roles(std::string_view path, const detail::class_info& info, std::vector<detail::address> roles);
+  [[nodiscard]] result<void> mount_roles(std::string_view path, const detail::class_info& info,
+                                         std::vector<detail::address> roles);
   std::shared_ptr<table> table_;
 };
 

@@ -71,12 +71,12 @@ public:
 
   /// Gives the name to a local cell. already_present: it belongs to another. To register a cell once more under its name is no
   /// error. dead, invalid_argument, closed. Amortised O(1).
-  result<void> add(std::string_view name, const member& who);
+  [[nodiscard]] result<void> add(std::string_view name, const member& who);
   /// Takes the name away from whoever has it. not_found: nobody. refused: its cell is on another node, and the registry is strict; if
   /// it is not, that node is asked to, and may have been told so when this returns.
-  result<void> remove(std::string_view name);
+  [[nodiscard]] result<void> remove(std::string_view name);
   /// Only if it belongs to that cell: not_found otherwise.
-  result<void> remove(std::string_view name, const member& who);
+  [[nodiscard]] result<void> remove(std::string_view name, const member& who);
   /// Whose it is: not_found if nobody's. One shard's lock for a look-up; O(1).
   [[nodiscard]] result<member> find(std::string_view name) const;
   /// As typed handles; empty if there is none of that class and kind.

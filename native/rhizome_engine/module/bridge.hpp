@@ -71,7 +71,7 @@ template <class T>
     return static_cast<T*>(v.as.resource);
   }
   return fail(errc::invalid_argument,
-              "argument " + std::to_string(i) + " is not a " + T::type_name + " of this engine");
+              "argument " + std::to_string(i + 1) + " is not a " + T::type_name + " of this engine");
 }
 
 [[nodiscard]] inline std::string_view text(const karyon_call* call, std::uint32_t i) noexcept {

@@ -1,5 +1,6 @@
 #include <filesystem>
 
+#include "support/log_capture.hpp"
 #include "support/temporary_tree.hpp"
 #include "unit/nerve/nerve_testing.hpp"
 #include "unit/nerve/node_cells.hpp"
@@ -45,6 +46,27 @@ TEST_CASE("two nodes speak by ZeroMQ: found, told, asked, monitored, lost") {
   CHECK(d.lines().front().starts_with("down: node_down"));
   CHECK(eventually([&] { return c.send(add{1}) == send_result::peer_down; }));
   CHECK(adds_up(a.stats()));
+}
+
+TEST_CASE("the log names two nodes that have one name, and what to do") {
+  const karyon::tests::temporary_tree folder;
+  const auto options_at = [&](const char* place) {
+    node_options o{.name = "twin"};
+    o.synapse.listen = {"ipc://" + folder.path(place) + "/node"};
+    return o;
+  };
+  karyon::runtime rt(karyon::tests::quiet());
+  karyon::runtime other_rt(karyon::tests::quiet());
+  const karyon::tests::log_capture log;
+  const karyon::node one(rt, options_at("one"));
+  node_options calls = options_at("other");
+  calls.synapse.peers = {{options_at("one").synapse.listen.front(), ""}};
+  const karyon::node other(other_rt, calls);
+  REQUIRE(eventually([&] { return !log.with("\"twin\"").empty(); }));
+  const std::string line = log.with("\"twin\"").front();
+  CHECK(line.find(folder.path("one")) != std::string::npos);
+  CHECK(line.find(folder.path("other")) != std::string::npos);
+  CHECK(line.find("node_options::name") != std::string::npos);
 }
 
 TEST_CASE("a node that can not listen where it is told to says why") {

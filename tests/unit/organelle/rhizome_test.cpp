@@ -64,6 +64,13 @@ using vertices = std::vector<rz::vertex>;
 
 }  // namespace
 
+TEST_CASE("the engine counts arguments from 1 in its errors, as the host does") {
+  world w;
+  const auto wrong = w.call.commit(w.graph).now();
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().message().find("argument 1 is not a ") != std::string::npos);
+}
+
 TEST_CASE("the engine is loaded as every organelle, with its checksum, and names its functions") {
   CHECK(engine().name() == "rhizome");
   CHECK(rz::functions::of(engine()).has_value());

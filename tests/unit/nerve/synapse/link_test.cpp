@@ -194,6 +194,23 @@ TEST_CASE("frames for strangers, other lives and closed nodes are refused by nam
   CHECK(p.b.sink.losses() == std::vector<link_loss>{link_loss::closed});
 }
 
+TEST_CASE("a node that ends in order has closed its links and not died, however soon its sockets are gone") {
+  const std::string transport = GENERATE("ipc", "tcp");
+  for (int i = 0; i < 20; ++i) {
+    temporary_tree tree;
+    const auto at = [&](const char* name) {
+      return transport == "tcp" ? "tcp://127.0.0.1:*" : "ipc://" + tree.path("n/") + name;
+    };
+    end a(a_id, on(at("a")));
+    auto b = std::make_unique<end>(b_id, on(at("b")));
+    REQUIRE(a->connect({(*b)->endpoints().front(), ""}).has_value());
+    REQUIRE(eventually([&] { return a.sink.is_up() && b->sink.is_up(); }));
+    b.reset();
+    REQUIRE(eventually([&] { return !a.sink.is_up(); }));
+    REQUIRE(a.sink.losses() == std::vector<link_loss>{link_loss::closed});
+  }
+}
+
 TEST_CASE("two nodes that call each other at once make one link") {
   temporary_tree tree;
   end a(a_id, on("ipc://" + tree.path("n/a")));
@@ -222,6 +239,45 @@ TEST_CASE("a second process of a node's name does not take the first one's place
   CHECK(p.a.send(b_id, 0) == frame_fate::accepted);
   p.a->close();
   CHECK(eventually([&] { return p.b.sink.ups() == std::vector<peer_id>{a_id, other_life}; }));
+}
+
+TEST_CASE("two nodes of one name are told of once, by who is called by both, with where they are") {
+  temporary_tree tree;
+  const auto at = [&](const char* name) { return "ipc://" + tree.path("n/") + name; };
+  synapse_options of_b = on(at("b"));
+  of_b.silence_max = std::chrono::milliseconds{2'000};  // so long a newcomer may be the successor of one that has ended
+  end b(b_id, of_b);
+  end a(a_id, on(at("a")));
+  REQUIRE(a->connect({at("b"), ""}).has_value());
+  REQUIRE(eventually([&] { return a.sink.is_up() && b.sink.is_up(); }));
+  const peer_id other_life{a_id.node, a_id.incarnation + 1};
+  end twin(other_life, on(at("twin")));
+  REQUIRE(twin->connect({at("b"), ""}).has_value());
+  const auto refused = [&] {
+    const auto& counts = b->stats().greetings_refused;
+    return counts[static_cast<std::size_t>(greeting_refusal::duplicate)] +
+           counts[static_cast<std::size_t>(greeting_refusal::old_life)];
+  };
+  REQUIRE(eventually([&] { return refused() > 0; }));
+  REQUIRE(eventually([&] { return !b.sink.namesakes().empty(); }));
+  const std::uint64_t then = refused();
+  REQUIRE(eventually([&] { return refused() > then; }));
+  // Where this machine has stopped for so long that the link was lost, the other one of them is the newcomer.
+  CHECK(b.sink.namesakes() == std::vector<std::string>{b.sink.ups().back() == a_id
+                                                           ? "101 " + at("twin") + " " + at("a")
+                                                           : "100 " + at("a") + " " + at("twin")});
+}
+
+TEST_CASE("a node that calls another one of its own name is told where that is") {
+  temporary_tree tree;
+  end one(a_id, on("ipc://" + tree.path("n/one")));
+  end other({a_id.node, a_id.incarnation + 1}, on("ipc://" + tree.path("n/other")));
+  REQUIRE(one->connect({"ipc://" + tree.path("n/other"), ""}).has_value());
+  CHECK(eventually([&] {
+    return one.sink.namesakes() ==
+           std::vector<std::string>{"101 ipc://" + tree.path("n/other") + " ipc://" + tree.path("n/one")};
+  }));
+  CHECK(one.sink.ups().empty());
 }
 
 TEST_CASE("a node that calls itself is told so and gets no link") {

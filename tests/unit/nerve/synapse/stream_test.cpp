@@ -176,6 +176,7 @@ TEST_CASE("a long frame goes by a link's own connection in parts, also to a peer
   streaming_pair p(o, o);
   REQUIRE(p.connected);
   REQUIRE(p.send_until([&] { return p.a->stats().messages_streamed > 0; }));
+  REQUIRE(eventually([&] { return p.a.is_settled(p.next); }));  // no credit comes back from a receiver that is shut
   p.b.sink.shut(true);
   REQUIRE(eventually([&] { return p.a.send(b_id, p.next, o.frame_bytes_max) == frame_fate::accepted; }));
   ++p.next;

@@ -37,6 +37,10 @@ public:
     losses_.push_back(why);
     is_up_ = false;
   }
+  void namesake(const peer_id& who, std::string_view its_endpoint, std::string_view other) noexcept override {
+    const std::lock_guard lock(mutex_);
+    namesakes_.push_back(std::to_string(who.incarnation) + " " + std::string(its_endpoint) + " " + std::string(other));
+  }
   void received(const peer_id&, const frame_header& header, std::span<const std::byte> payload) noexcept override {
     std::uint64_t number = 0;
     if (payload.size() >= sizeof number) std::memcpy(&number, payload.data(), sizeof number);
@@ -60,6 +64,7 @@ public:
   [[nodiscard]] std::vector<link_loss> losses() const { return locked(losses_); }
   [[nodiscard]] std::vector<std::uint64_t> numbers() const { return locked(numbers_); }
   [[nodiscard]] std::string hello() const { return locked(hello_); }
+  [[nodiscard]] std::vector<std::string> namesakes() const { return locked(namesakes_); }
   [[nodiscard]] frame_header last() const { return locked(last_); }
   [[nodiscard]] bool is_up() const { return locked(is_up_); }
   /// Frames that came while no link was up.
@@ -75,6 +80,7 @@ private:
   std::vector<peer_id> ups_;
   std::vector<peer_id> downs_;
   std::vector<link_loss> losses_;
+  std::vector<std::string> namesakes_;
   std::vector<std::uint64_t> numbers_;
   std::string hello_;
   frame_header last_;
