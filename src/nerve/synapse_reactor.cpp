@@ -45,11 +45,15 @@ std::uint64_t reactor::silence_ns() const noexcept { return ns_of(options_.silen
 void reactor::set_common(zmq::socket_t& socket) const {
   socket.set(zmq::sockopt::linger, 0);
   socket.set(zmq::sockopt::handshake_ivl, ms_of(options_.handshake));
-  // ZeroMQ's own heartbeats only find connections that nobody uses; whether a peer is there is decided by pulses, and sooner.
-  socket.set(zmq::sockopt::heartbeat_ivl, ms_of(options_.heartbeat));
-  socket.set(zmq::sockopt::heartbeat_timeout, 2 * ms_of(options_.silence_max));
-  constexpr int longest_ttl_ms = 6'553'599;  // libzmq's limit, less than twice the longest silence
-  socket.set(zmq::sockopt::heartbeat_ttl, std::clamp(2 * ms_of(options_.silence_max), 100, longest_ttl_ms));
+  // ZeroMQ's own heartbeats stay off: one that falls due on a connection that has ended while our queue was full ends the process (an
+  // assertion of libzmq 4.3, its issue 4364). Whether a peer is there is decided by pulses, and sooner; a connection whose other end
+  // has vanished is found by the system: unused, or with something on its way that nobody acknowledges.
+  const int lost_ms = 2 * ms_of(options_.silence_max);
+  socket.set(zmq::sockopt::tcp_maxrt, lost_ms);
+  socket.set(zmq::sockopt::tcp_keepalive, 1);
+  socket.set(zmq::sockopt::tcp_keepalive_idle, std::max(lost_ms / 1000, 1));
+  socket.set(zmq::sockopt::tcp_keepalive_intvl, 1);
+  socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
 }
 
 std::int64_t reactor::message_bytes_max() const noexcept {

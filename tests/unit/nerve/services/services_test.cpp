@@ -499,7 +499,7 @@ TEST_CASE("a peer whose frames wait without end leaves room for those of others 
   h.services.link_up({3, 1});
   h.services.link_up({4, 1});
   constexpr std::uint64_t many = 20'000;  // twice as many as have room, of each
-  for (const std::uint64_t node : {2, 3}) {
+  for (const std::uint64_t node : {std::uint64_t{2}, std::uint64_t{3}}) {
     for (std::uint64_t i = 0; i < many; ++i) h.say({node, 1}, static_cast<std::uint8_t>(node));
   }
   REQUIRE(eventually([&] { return h.services.stats().dropped > many; }));
