@@ -19,7 +19,7 @@ namespace karyon::tests {
 /// A key of NATS's kind (nkeys): Ed25519, written in base32 with what it is for before it and a checksum behind it.
 class nats_key {
 public:
-  enum class kind : std::uint8_t { account = 0, operator_ = 14, user = 20 };
+  enum class kind : std::uint8_t { account = 0, top_operator = 14, user = 20 };
 
   explicit nats_key(kind what) : kind_(what) {
     EVP_PKEY* made = nullptr;
@@ -144,7 +144,7 @@ private:
            "-----BEGIN USER NKEY SEED-----\n" +
            seed + "\n------END USER NKEY SEED------\n";
   }
-  nats_key operator_{nats_key::kind::operator_};
+  nats_key operator_{nats_key::kind::top_operator};
   nats_key account_{nats_key::kind::account};
 };
 
