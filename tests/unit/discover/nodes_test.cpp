@@ -638,7 +638,7 @@ TEST_CASE(
     }
   };
   int owned = 0;
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 500; ++round) {
     INFO("round " << round);
     for (int step = 0; step < 60; ++step) something_happens();
     for (std::size_t i = 0; i < size; ++i) {
