@@ -65,6 +65,15 @@ private:
   std::vector<std::uint64_t> sample_;
 };
 
+/// One for each thread, before the clock runs: a sample takes milliseconds. Each thread moves its own to where no other writes.
+inline std::vector<key_choice> choices(work const& asked, std::uint64_t threads) {
+  std::vector<key_choice> all;
+  for (std::uint64_t thread = 0; thread < threads; ++thread) {
+    all.emplace_back(asked.cells, asked.option("zipf", 0) != 0, thread + 1);
+  }
+  return all;
+}
+
 inline void pin_to(std::uint64_t core) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -117,8 +126,9 @@ template <class Table>
 std::int64_t operate(Table& table, work const& asked, std::uint64_t threads, std::uint64_t operations,
                      std::uint64_t one_in) {
   std::atomic<std::uint64_t> missed{0};
+  auto made = choices(asked, threads);
   auto const elapsed = together(threads, [&](std::uint64_t thread) {
-    key_choice choice{asked.cells, asked.option("zipf", 0) != 0, thread + 1};
+    auto choice = std::move(made[thread]);
     std::uint64_t misses = 0;
     auto const mine = share(operations, threads, thread);
     for (std::uint64_t i = 0; i < mine; ++i) {
@@ -177,8 +187,9 @@ figure scaling_apart(Table& table, work const& asked) {
   fill(another, asked);
   Table* const own[] = {&table, &another};
   auto const update = [&](std::uint64_t threads, std::uint64_t operations) {
+    auto made = choices(asked, threads);
     return static_cast<double>(together(threads, [&](std::uint64_t thread) {
-      key_choice choice{asked.cells, asked.option("zipf", 0) != 0, thread + 1};
+      auto choice = std::move(made[thread]);
       auto const mine = share(operations, threads, thread);
       for (std::uint64_t i = 0; i < mine; ++i) {
         own[thread]->put(choice.next(), i);
@@ -208,8 +219,9 @@ beside_writers ranges_and_writers(Table& table, work const& asked) {
   beside_writers measured;
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> writes{0};
+  std::vector<key_choice> made;
   auto const write = [&](std::uint64_t thread) {
-    key_choice choice{asked.cells, asked.option("zipf", 0) != 0, thread + 1};
+    auto choice = std::move(made[thread]);
     std::uint64_t n = 0;
     while (!stop.load(std::memory_order_relaxed)) {
       for (int i = 0; i < 64; ++i) {
@@ -222,6 +234,7 @@ beside_writers ranges_and_writers(Table& table, work const& asked) {
     auto const ranges = warm != 0 ? asked.operations / 10 + 1 : asked.operations;
     stop = false;
     writes = 0;
+    made = choices(asked, writers + 1);
     auto const elapsed = together(writers + 1, [&](std::uint64_t thread) {
       if (thread > 0) {
         return write(thread);
@@ -239,6 +252,7 @@ beside_writers ranges_and_writers(Table& table, work const& asked) {
   if (writers != 0) {
     stop = false;
     writes = 0;
+    made = choices(asked, writers + 1);
     auto const elapsed = together(writers + 1, [&](std::uint64_t thread) {
       if (thread > 0) {
         return write(thread);

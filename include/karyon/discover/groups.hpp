@@ -49,8 +49,9 @@ struct group_snapshot {
 enum class pick_by : std::uint8_t {
   random,
   round_robin,  ///< one after the other, as they lie; members that come and go disturb the turn
-  least_loaded,  ///< of up to 8 at random, one that has nothing to do, else the one with the fewest signals waiting; one of
-                 ///< another node, whose load is not known here, only if there is none on this one
+  least_loaded,  ///< of up to 8 at random, one that has nothing to do, else the one with the fewest signals waiting: these
+                 ///< are counted in bounded mailboxes alone, others that are busy are equal; one of another node, whose
+                 ///< load is not known here, only if there is none on this one
   nearest,  ///< one whose home is on the caller's NUMA node; if none of 64 is, any of these; then one of another node
 };
 

@@ -26,6 +26,21 @@ std::vector<ref<resident>> joined(runtime& rt, process_groups& scope, std::strin
   return cells;
 }
 
+/// Counts members as it is told of them.
+class counting : public cell {
+public:
+  using accepts = signals<group_event, get>;
+  explicit counting(std::atomic<long>& members) : members_(&members) {}
+  void on(const group_event& e) {
+    const auto n = static_cast<long>(e.members.size());
+    members_->fetch_add(e.joined ? n : -n);
+  }
+  bool on(get) { return true; }
+
+private:
+  std::atomic<long>* members_;
+};
+
 /// A payload whose end calls the scope.
 class last_word {
 public:
@@ -391,6 +406,50 @@ TEST_CASE("a watch begins with the members of its moment, and then tells of each
   rt.exit(b, exit_reason::killed());
   REQUIRE(told.has(3));
   CHECK(told.lines() == lines{"+1 eyes", "-1 eyes", "-1 eyes"});
+}
+
+TEST_CASE(
+    "a watch that begins while members come and go is told of each change once that its beginning does not have") {
+  struct watch_of {
+    std::atomic<long> members{0};
+    ref<counting> by;
+    bool whole_scope = false;
+  };
+  std::deque<watch_of> watches;  // they outlive the cells
+  runtime rt(quiet(2));
+  auto scope = *process_groups::open(rt);
+  std::atomic<int> steps{0};
+  std::vector<std::thread> movers;
+  for (int t = 0; t < 2; ++t) {
+    movers.emplace_back([&] {
+      for (int i = 0; i < 1000; ++i) {
+        const auto a = rt.spawn<resident>();
+        for (const char* group : {"eyes", "ears"}) static_cast<void>(scope.join(group, a));
+        if (i % 3 == 0) static_cast<void>(scope.leave("eyes", a));
+        if (i % 10 != 0) rt.exit(a, exit_reason::killed());
+        steps.fetch_add(1);
+      }
+    });
+  }
+  bool begun = true;
+  for (int i = 0; i < 60; ++i) {
+    begun = begun && eventually([&] { return steps.load() >= 30 * i; });
+    watch_of& w = watches.emplace_back();
+    w.whole_scope = i % 2 == 0;
+    w.by = rt.spawn<counting>(w.members);
+    const auto snapshot = w.whole_scope ? scope.watch_all(w.by) : scope.watch("eyes", w.by);
+    begun = begun && snapshot.has_value();
+    if (!snapshot) break;
+    for (const auto& g : snapshot->groups) w.members.fetch_add(static_cast<long>(g.members.size()));
+  }
+  for (std::thread& m : movers) m.join();
+  REQUIRE(begun);
+  // Of each thread's 1000 a tenth has stayed, of those in "eyes" not every third.
+  REQUIRE(eventually([&] { return count(scope, "ears") == 200 && count(scope, "eyes") == 132; }));
+  for (watch_of& w : watches) {
+    REQUIRE(rt.ask(w.by, get{}, long_time));  // behind all that it was told
+    CHECK(w.members.load() == (w.whole_scope ? 332 : 132));
+  }
 }
 
 TEST_CASE("a watch of a group that does not exist begins empty, and tells of its first member") {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Groups and names of several nodes, over a network in memory: the behaviours of Erlang's pg and of Syn, a sentence each.
+#include <karyon/sim/random.hpp>
+
 #include "discover/peer_link.hpp"
 #include "support/catch.hpp"
 #include "unit/discover/discover_testing.hpp"
@@ -590,4 +592,76 @@ TEST_CASE("in a registry that is not strict a node may have another's name remov
   CHECK_FALSE(at_a.find("heart"));
   CHECK_FALSE(at_b.find("heart"));
   CHECK(owner.alive());
+}
+
+TEST_CASE(
+    "whatever nodes give, take back and lose while they are split, once all have met a name has one owner or none") {
+  constexpr std::size_t size = 4;
+  constexpr std::uint64_t known_names = 6;
+  memory_colony c;
+  std::vector<std::unique_ptr<node>> nodes;
+  std::vector<registry> at;
+  std::vector<std::array<ref<resident>, 2>> cells;
+  for (std::uint64_t i = 1; i <= size; ++i) {
+    node& n = *nodes.emplace_back(std::make_unique<node>(c, i));
+    at.push_back(names_of(n, {.end_loser = false}));
+    cells.push_back({n.rt.spawn<resident>(), n.rt.spawn<resident>()});
+  }
+  karyon::testing::random dice(1);
+  std::set<std::pair<std::size_t, std::size_t>> linked;
+  const auto set_link = [&](std::size_t i, std::size_t j, bool on) {
+    if (i >= j || linked.contains({i, j}) == on) return;
+    if (on) {
+      linked.insert({i, j});
+      c.connect(i + 1, j + 1);
+    } else {
+      linked.erase({i, j});
+      c.split(i + 1, j + 1);
+    }
+  };
+  const auto name_of = [](std::uint64_t k) { return "name " + std::to_string(k); };
+  const auto something_happens = [&] {
+    const auto i = static_cast<std::size_t>(dice.below(size));
+    const auto j = static_cast<std::size_t>(dice.below(size));
+    ref<resident>& who = dice.pick(cells[i]);
+    const std::string name = name_of(dice.below(known_names));
+    switch (dice.below(8)) {
+      case 0: return set_link(i, j, false);
+      case 1: return set_link(i, j, true);
+      case 2: return c.pump();
+      case 3:
+        nodes[i]->end(who);
+        who = nodes[i]->rt.spawn<resident>();
+        return;
+      case 4: static_cast<void>(at[i].remove(name)); return;
+      default: static_cast<void>(at[i].add(name, who));
+    }
+  };
+  int owned = 0;
+  for (int round = 0; round < 100; ++round) {
+    INFO("round " << round);
+    for (int step = 0; step < 60; ++step) something_happens();
+    for (std::size_t i = 0; i < size; ++i) {
+      for (std::size_t j = i + 1; j < size; ++j) set_link(i, j, true);
+    }
+    c.pump();
+    for (int i = 0; i < 2; ++i) c.tick();
+    for (std::uint64_t k = 0; k < known_names; ++k) {
+      std::set<std::uint64_t> owners;  // nodes; 0: nobody's
+      for (std::size_t i = 0; i < size; ++i) {
+        const auto found = at[i].find(name_of(k));
+        owners.insert(!found ? 0 : found->local() ? i + 1 : found->node().value);
+        for (const auto& one : cells[i]) {
+          const names has = at[i].names_of(one);
+          CHECK((std::count(has.begin(), has.end(), name_of(k)) == 1) == (found && *found == member(one)));
+        }
+      }
+      REQUIRE(owners.size() == 1);
+      owned += owners.contains(0) ? 0 : 1;
+    }
+  }
+  std::uint64_t lost = 0;
+  for (const registry& r : at) lost += r.metrics().lost;
+  CHECK(owned > 100);
+  CHECK(lost > 100);
 }

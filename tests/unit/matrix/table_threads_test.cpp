@@ -143,6 +143,40 @@ TEST_CASE("a look downwards that others keep in the way of comes to its end, and
   REQUIRE(t.insert(5, 0).value());  // nothing is held
 }
 
+TEST_CASE(
+    "a node where writers meet is parted, and put together with its neighbour when they do not, by OTP's constants") {
+  interrupted by;
+  by.looking = std::this_thread::get_id();
+  table<int, int, interrupted_less> t({}, interrupted_less{&by});
+  for (int k = 0; k < 10; ++k) REQUIRE(t.insert(k, 0).value());
+  by.armed = true;
+  // Another thread changes the node after this one has looked at it, and before it has locked it.
+  const auto meet = [&] {
+    by.script = {[&t] { static_cast<void>(t.update(9, [](int v) { return v + 1; })); }};
+    by.at = 0;
+    REQUIRE_FALSE(t.insert(0, 1).value());
+  };
+  // Each time is 250 more, and each lock that nobody had to wait for is one less; more than 1000 is too much.
+  for (int i = 0; i < 4; ++i) meet();
+  REQUIRE(t.stats().splits == 0);
+  meet();
+  REQUIRE(t.stats().splits == 1);
+  REQUIRE(t.stats().contention_splits == 1);
+  for (int i = 0; i < 1000; ++i) REQUIRE_FALSE(t.insert(0, 2).value());
+  REQUIRE(t.stats().joins == 0);
+  REQUIRE_FALSE(t.insert(0, 2).value());
+  REQUIRE(t.stats().joins == 1);
+  // Nodes that are small for writers who have gone are put together sooner where ranges go over them: 10 less each.
+  for (int i = 0; i < 5; ++i) meet();
+  REQUIRE(t.stats().contention_splits == 2);
+  for (int i = 0; i < 100; ++i) REQUIRE(t.snapshot().size() == 10);
+  REQUIRE(t.stats().joins == 1);
+  REQUIRE_FALSE(t.insert(0, 3).value());
+  REQUIRE(t.stats().joins == 2);
+  REQUIRE(t.snapshot().size() == 10);
+  REQUIRE(t.lookup(9) == 10);
+}
+
 TEST_CASE("the greatest key is never seen to go back while it only moves up, however many nodes are empty") {
   numbers t;
   constexpr std::uint64_t steps = 20000;
