@@ -183,6 +183,8 @@ bool reactor::send_at_once(link& l) noexcept {
   std::copy(r.second.begin(), r.second.end(), at + frame_header_bytes + r.first.size());
   const auto whole = std::span<const std::byte>(message).first(lane_length_bytes + frame_bytes);
   const std::size_t gone = l.lane_out->put(whole);
+  // From its end: a system call may take as long as frames lie apart that are alone, and each of a crowd would seem to be.
+  if (stream) l.last_direct_ns = monotonic_ns();
   if (gone == 0) return false;  // a stream that is full or broken
   if (gone < whole.size()) {    // there is room for it, and for as much as one that went this way can leave
     l.left.assign(whole.begin() + static_cast<std::ptrdiff_t>(gone), whole.end());

@@ -32,10 +32,14 @@ inline void fetch_for_write(const void* line) noexcept {
 #endif
 }
 
-/// What base nodes and route nodes have in common. In a line of its own: writers of a base node write to it, while its keys stay
-/// shared by all cores.
+/// What base nodes and route nodes have in common. The lock and the statistic are in a line of their own: writers of a base node write
+/// to it, while its keys stay shared by all cores. So does the count, which only changes with the keys: where a key is found without
+/// waiting for the lock's line, which another core may have, the value's line is asked for at the same time.
 struct alignas(64) table_node : retired {
   version_lock lock;
+  std::atomic<std::int32_t> statistic{0};  // base nodes; changed by whoever has the lock, or a little wrong
+  const bool is_base;
+
   // Slots below the count are valid; written before the count that includes them, and read after it.
   //
   // Orders: what a node's lock guards (count, keys, values, children) is written with release: by set_child, move_child, move_slot,
@@ -43,9 +47,7 @@ struct alignas(64) table_node : retired {
   // partition_slots, partition_flat and value_slots::load, and by the functions of the tree. Who sees an address sees the box or the
   // node there as it was made; who sees a count sees the slots below it; who sees any word sees the writer's lock, so that its
   // check of the version fails (version_lock).
-  std::atomic<std::uint32_t> count{0};
-  std::atomic<std::int32_t> statistic{0};  // base nodes; changed by whoever has the lock, or a little wrong
-  const bool is_base;
+  alignas(64) std::atomic<std::uint32_t> count{0};
 
 protected:
   explicit table_node(bool base) noexcept : is_base(base) {}
