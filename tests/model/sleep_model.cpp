@@ -21,6 +21,10 @@
 //| if (!receiver.hungry_.exchange(false, std::memory_order_relaxed)) return false;
 //| receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
 //
+// mirrors src/sched/worker.hpp
+//| task* const t = queue_.pop();
+//| return t != nullptr ? t : again_.pop();
+//
 // mirrors src/sched/worker.cpp
 //| last->next = t;
 //| last = t;
@@ -97,8 +101,19 @@ struct waking : rl::test_suite<waking<Look>, 3> {
   }
 };
 
-/// Two busy workers share with a hungry one: half of what is in their queue, in one chain. The last thing that each sends it is a
-/// farewell. Each task has two turns, one wherever it was put first or given to, and another from that worker's own queue.
+/// A worker's own: what was woken, and what has used up a turn.
+struct own_queues {
+  run_queue woken;
+  run_queue again;
+  [[nodiscard]] std::size_t size() const { return woken.size() + again.size(); }
+  [[nodiscard]] task* pop() {
+    task* t = woken.pop();
+    return t != nullptr ? t : again.pop();
+  }
+};
+
+/// Two busy workers share with a hungry one: half of what is in their queues, in one chain. The last thing that each sends it is a
+/// farewell. Each task has two turns, the second on the worker that it has had the first on.
 struct sharing : rl::test_suite<sharing, 3> {
   static constexpr int tasks_each = 4;
   sleeper worker;
@@ -115,19 +130,19 @@ struct sharing : rl::test_suite<sharing, 3> {
     all_hungry.store(0, std::memory_order_relaxed);
   }
   /// A turn of a task that is in no queue; it goes back into the worker's own after its first one.
-  static void turn(task* t, run_queue& own) {
+  static void turn(task* t, own_queues& own) {
     auto& j = *static_cast<job*>(t);
     const int turns = j.content($) + 1;
     j.content($) = turns;
     RL_ASSERT(turns <= 2);
-    if (turns == 1) own.push(t);
+    if (turns == 1) own.again.push(t);
   }
-  static int run_all(run_queue& own) {
+  static int run_all(own_queues& own) {
     int n = 0;
     for (; task* t = own.pop(); ++n) turn(t, own);
     return n;
   }
-  void donate(run_queue& own, unsigned me) {
+  void donate(own_queues& own, unsigned me) {
     if (all_hungry.load(std::memory_order_relaxed) == 0 || !hungry.load(std::memory_order_relaxed)) return;
     if (!hungry.exchange(false, std::memory_order_relaxed)) return;
     all_hungry.fetch_sub(1, std::memory_order_relaxed);
@@ -144,12 +159,12 @@ struct sharing : rl::test_suite<sharing, 3> {
     worker.bed.wake();
   }
   void thread(unsigned index) {
-    run_queue own;
+    own_queues own;
     if (index != 0) {
       const unsigned me = index - 1;
       for (job& j : tasks[me]) {
         j.content($) = 0;
-        own.push(&j);
+        (&j == &tasks[me][0] ? own.woken : own.again).push(&j);
       }
       donate(own, me);
       run_by_donors[me]($) = run_all(own);
