@@ -103,6 +103,14 @@ public:
     for (block* b = first_; b != nullptr; b = b->next) visit(reinterpret_cast<std::byte*>(b) - b->padding, b->bytes);
   }
 
+  /// How many allocations it holds, frames included. Walks them: for tests.
+  [[nodiscard]] std::size_t held() const noexcept {
+    std::size_t n = 0;
+    for (const block* b = first_; b != nullptr; b = b->next) ++n;
+    for (const frame_block* f = first_frame_; f != nullptr; f = f->next) ++n;
+    return n;
+  }
+
   /// For a coroutine's frame, aligned to 16: from the heap of signals, which costs less. Throws as allocate.
   [[nodiscard]] void* allocate_frame(std::size_t bytes);
   static void free_frame(void* frame) noexcept;

@@ -162,7 +162,8 @@ reservation reserve(runtime_core& core, const class_info& info, placement where)
 void launch(const reservation& r) noexcept {
   runtime_core& core = core_of(r.at.slot);
   launch_cell(*r.at.slot);
-  // A shutdown that began after reserve() may have looked for cells before this one was one.
+  // A shutdown that began after reserve() may have looked for cells before this one was one. Partner of the fence: shutdown's.
+  process_fences::light();
   if (core.closing()) send_exit(r.at, {}, exit_reason::shutdown());
 }
 

@@ -470,10 +470,14 @@ bool runtime_core::wait_until_empty(std::chrono::milliseconds at_most) {
 void runtime_core::exit_all(const exit_reason& why) {
   slabs_->for_each_slot([&](void* memory) {
     auto& s = *static_cast<cell_slot*>(memory);
-    if (!inbox_word::accepts(s.inbox.look())) return;
-    // Acquire pairs with the exchange in end_role: the number of a tenant whose role has ended is not one of before its end.
-    if (s.role.load(std::memory_order_acquire) != 0) return;
-    send_exit({&s, s.incarnation.load(std::memory_order_relaxed)}, {}, why);
+    const std::uint64_t seen = s.inbox.look();
+    if (!inbox_word::accepts(seen)) return;
+    // A guardian ends its children itself. Relaxed: the look has acquired the role of its tenant; a 0 of later is of one that has ended.
+    if (s.role.load(std::memory_order_relaxed) != 0) return;
+    // The slot may be another's by now: a child's perhaps, or that of a cell spawned meanwhile, which launch() tells.
+    const std::uint32_t n = s.number();
+    if (inbox_word::tag_of_incarnation(n) != inbox_word::tag_of(seen)) return;
+    send_exit({&s, n}, {}, why);
   });
 }
 
@@ -494,6 +498,9 @@ shutdown_report runtime_core::shutdown(std::chrono::milliseconds deadline) {
     closing_.store(true, std::memory_order_seq_cst);
     to_end = participants_;  // nobody adds to it any more
   }
+  // Whoever has not seen that has its cell in sight for exit_all by now, others tell their own (launch). Where the system has no such
+  // fence, one that both have missed is killed at the deadline.
+  if (process_fences::prepare()) process_fences::heavy();
   for (const auto& p : to_end) p->begin_shutdown();
   const std::uint64_t dropped_before = sum(&cell_counters::dropped_dead);
   const std::uint64_t alive = live_cells();

@@ -136,6 +136,14 @@ void free_old_of_ended_threads(std::uint64_t epoch) noexcept {
   });
 }
 
+/// After a read-modify-write, which on x86 is a full fence by itself, whatever word it changes. Elsewhere two of different words order
+/// nothing for each other, and it takes the fence, which ThreadSanitizer does not know.
+void complete_fence() noexcept {
+#if !defined(__x86_64__) && !defined(__i386__)
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
 std::uint64_t advance() noexcept {
   return try_advance_epoch<matrix_fences>(
       the_epochs.epoch, [](const auto& look) { for_each_record([&](const epoch_record& r) { look(r); }); });
@@ -145,9 +153,9 @@ std::uint64_t advance() noexcept {
 
 void matrix_fences::heavy() noexcept {
   if (!the_epochs.full_fences) return process_fences::heavy();
-  // The other half of pin_fully. Not a fence, which ThreadSanitizer does not know.
   static constinit std::atomic<std::uint32_t> all_see{0};
   all_see.exchange(0);
+  complete_fence();  // the other half of pin_fully
 }
 
 epoch_record* join_epochs() {
@@ -163,6 +171,7 @@ epoch_record* join_epochs() {
 void pin_fully(epoch_record& r) noexcept {
   // Acquire pairs with try_advance_epoch's release: who pins e + 2 sees what was unlinked in e. For pin the heavy fence does that.
   r.pinned.exchange(the_epochs.epoch.load(std::memory_order_acquire));
+  complete_fence();  // the other half of heavy
 }
 
 void collect_retired(epoch_record& r) noexcept {

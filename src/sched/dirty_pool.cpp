@@ -290,7 +290,7 @@ dirty_pools::dirty_pools(scheduler& owner, const dirty_options& options) {
     add_units(plan, node, io.units);
     cpu_.push_back(std::make_unique<dirty_pool>(owner, std::move(cpu)));
   }
-  io.probed_worker = plan.nodes.front().workers.front();
+  io.probed_worker = 0;  // is there, however few threads the system has
   io_ = std::make_unique<dirty_pool>(owner, std::move(io));
 }
 

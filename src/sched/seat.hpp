@@ -41,7 +41,8 @@ struct KARYON_API process_fences {
 ///
 /// Orders: the releases of the state in expose and begin pair with the acquire of the taker's look in take, which so sees all that
 /// was done with what the worker owns, and the turn's number. The releases of the names and the number in now and begin pair with the
-/// acquires in seen: whoever reads a later turn's sees that the turn before has ended.
+/// acquires in seen: whoever reads a later turn's sees that the turn before has ended. So does that of cover_at_once: whoever finds a
+/// later turn in sight sees its number.
 template <class Fences>
 class alignas(64) basic_seat {
 public:
@@ -71,7 +72,7 @@ public:
   }
   /// The same without a wait: false also if somebody is about to.
   [[nodiscard]] bool cover_at_once() noexcept {
-    state_.store(in_sight, std::memory_order_relaxed);
+    state_.store(in_sight, std::memory_order_release);
     Fences::light();
     return claim_.load(std::memory_order_relaxed) == held;
   }

@@ -23,6 +23,25 @@
 //| which.slot->noted.fetch_or(bit_, std::memory_order_seq_cst);
 //| const std::uint64_t seen = which.slot->inbox.look_in_order();
 //
+// mirrors src/cell/runtime_core.cpp
+//| const std::uint64_t seen = s.inbox.look();
+//| if (!inbox_word::accepts(seen)) return;
+//
+// mirrors src/cell/runtime_core.cpp
+//| if (s.role.load(std::memory_order_relaxed) != 0) return;
+//
+// mirrors src/cell/runtime_core.cpp
+//| const std::uint32_t n = s.number();
+//| if (inbox_word::tag_of_incarnation(n) != inbox_word::tag_of(seen)) return;
+//| send_exit({&s, n}, {}, why);
+//
+// mirrors src/cell/runtime_core.cpp
+//| if (process_fences::prepare()) process_fences::heavy();
+//
+// mirrors src/cell/lifecycle.cpp
+//| process_fences::light();
+//| if (core.closing()) send_exit(r.at, {}, exit_reason::shutdown());
+//
 // mirrors src/cell/run.cpp
 //| if (slot.inbox.go_idle()) return true;
 
@@ -172,6 +191,83 @@ struct succession : rl::test_suite<succession<RoleFirst>, 3> {
   void push(letter& l, std::uint64_t seen) {
     if (cell.word.push(&l, seen) == inbox_word::push_result::owner) run(&l);
   }
+};
+
+/// A shutdown tells the spawned cells to end, and leaves children to their guardians (runtime_core::exit_all), while a cell ends and its
+/// slot becomes a child's.
+enum class number { compared, as_it_is_read };
+template <number Number>
+struct telling_all : rl::test_suite<telling_all<Number>, 2> {
+  inbox_word word;
+  std::atomic<std::uint32_t> role;
+  std::atomic<std::uint32_t> incarnation;
+  letter exit;
+  rl::var<int> ended{0};
+
+  void begin(std::uint32_t n) {
+    incarnation.store(n, std::memory_order_relaxed);
+    word.open(n, false);
+  }
+  void before() {
+    role.store(0, std::memory_order_relaxed);
+    begin(1);
+  }
+  void finish() {
+    for (signal* s = word.close(); s != nullptr; s = s->next) RL_ASSERT(s == &exit);
+    ended($) = 1;
+    role.store(2, std::memory_order_relaxed);  // no stronger than it need be: begin_role's release is for others
+    begin(2);
+    RL_ASSERT(word.go_idle());  // nothing has come for the child
+  }
+  void thread(unsigned index) {
+    if (index == 0) {
+      if (!word.go_idle()) return finish();
+      if (word.claim(1)) finish();  // as an owner that a signal has woken
+      return;
+    }
+    const std::uint64_t seen = word.look();
+    if (!inbox_word::accepts(seen)) return;
+    if (role.load(std::memory_order_relaxed) != 0) return;
+    const std::uint32_t n = incarnation.load(std::memory_order_relaxed);
+    if (Number == number::compared && inbox_word::tag_of_incarnation(n) != inbox_word::tag_of(seen)) return;
+    send_exit(n);
+  }
+  void send_exit(std::uint32_t n) {
+    const std::uint64_t seen = word.look();
+    if (inbox_word::tag_of(seen) != inbox_word::tag_of_incarnation(n) || !inbox_word::accepts(seen)) return;
+    if (word.push(&exit, seen) != inbox_word::push_result::owner) return;
+    RL_ASSERT(ended($) == 0);
+    finish();
+  }
+};
+
+/// A cell that is spawned while the runtime shuts down is refused, or told to end: by its own thread, or by the one that looks for cells.
+/// The fences are a light one and a heavy one, which order as these two do (seat_model.cpp).
+enum class fences { both, none };
+template <fences Fences>
+struct spawning_late : rl::test_suite<spawning_late<Fences>, 2> {
+  inbox_word word;
+  std::atomic<int> closing;
+  rl::var<int> refused{0};
+  rl::var<int> told[2] = {0, 0};
+
+  void before() { closing.store(0, std::memory_order_relaxed); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      if (closing.load(std::memory_order_relaxed) != 0) {
+        refused($) = 1;
+        return;
+      }
+      word.open(1, false);
+      if (Fences == fences::both) std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (closing.load(std::memory_order_relaxed) != 0) told[0]($) = 1;
+    } else {
+      closing.store(1, std::memory_order_relaxed);
+      if (Fences == fences::both) std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (inbox_word::accepts(word.look())) told[1]($) = 1;
+    }
+  }
+  void after() { RL_ASSERT(refused($) + told[0]($) + told[1]($) != 0); }
 };
 
 /// Whoever sees a word that accepts sees the class and the state that belong to it.
@@ -389,6 +485,8 @@ int main() {
   return model::suite("The mailbox word", {"inbox.hpp", "inbox_model.cpp"})
       .holds<conversation>("each signal is handled once, in its sender's order, by one owner at a time", 60'000)
       .holds<succession<false>>("no signal reaches the tenant after the one it was meant for", 60'000)
+      .holds<telling_all<number::compared>>("a shutdown tells no child to end, whose slot was a spawned cell's", 20'000)
+      .holds<spawning_late<fences::both>>("a cell that is spawned during a shutdown is refused or told", 5'000)
       .holds<announcement>("who sees an incarnation accept sees its class and role", 5'000)
       .holds<noting>("who notes a slot and finds its cell alive is told of its end", 5'000)
       .holds<farewell>("who is refused may free what the cell touched last", 60'000)
@@ -398,6 +496,8 @@ int main() {
       .holds<trimming<taking::when_nobody_trims, true>>("the cell ends while a sender shortens its list", 60'000)
       .fails<trimming<taking::at_any_time, false>>("an owner that takes what comes in while a sender trims", 60'000)
       .fails<succession<true>>("looking at the role before the word", 60'000)
+      .fails<telling_all<number::as_it_is_read>>("telling whoever has the slot when its number is read", 20'000)
+      .fails<spawning_late<fences::none>>("a spawn and a shutdown without their fences", 5'000)
       .unshown("inbox.hpp push cas acq_rel -> acquire",
                "who becomes owner publishes nothing before its go_idle or close")
       .unshown("inbox_model.cpp send_to_role load acquire -> relaxed", role)

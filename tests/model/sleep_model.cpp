@@ -3,8 +3,10 @@
 
 #include "sched/parker.cpp"
 #include "sched/remote_queue.hpp"
+#include "sched/run_queue.hpp"
 
-// How a worker falls asleep and is woken: the real queue and parker; around them worker::idle and worker::donate_to.
+// How a worker falls asleep and is woken, and how tasks go from worker to worker: the real queues and parker; around them
+// worker::idle, worker::donate_to and worker::pick_elsewhere.
 //
 // mirrors src/sched/worker.hpp
 //| inbox_.push(first, last);
@@ -19,6 +21,22 @@
 //| if (!receiver.hungry_.exchange(false, std::memory_order_relaxed)) return false;
 //| receiver.domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
 //
+// mirrors src/sched/worker.hpp
+//| task* const t = queue_.pop();
+//| return t != nullptr ? t : again_.pop();
+//
+// mirrors src/sched/worker.cpp
+//| last->next = t;
+//| last = t;
+//
+// mirrors src/sched/worker.cpp
+//| receiver.push_remote(first, last);
+//| return true;
+//
+// mirrors src/sched/worker.cpp
+//| if (task* t = taken_) {
+//| taken_ = t->next;
+//
 // mirrors src/sched/worker.cpp
 //| if (hungry_.exchange(false, std::memory_order_relaxed)) domain_.hungry.fetch_sub(1, std::memory_order_relaxed);
 //
@@ -30,6 +48,7 @@ namespace {
 
 using karyon::detail::parker;
 using karyon::detail::remote_queue;
+using karyon::detail::run_queue;
 using karyon::detail::task;
 
 struct job : task {
@@ -82,13 +101,27 @@ struct waking : rl::test_suite<waking<Look>, 3> {
   }
 };
 
-/// Two busy workers share with a hungry one; the last thing that each sends it is a farewell.
+/// A worker's own: what was woken, and what has used up a turn.
+struct own_queues {
+  run_queue woken;
+  run_queue again;
+  [[nodiscard]] std::size_t size() const { return woken.size() + again.size(); }
+  [[nodiscard]] task* pop() {
+    task* t = woken.pop();
+    return t != nullptr ? t : again.pop();
+  }
+};
+
+/// Two busy workers share with a hungry one: half of what is in their queues, in one chain. The last thing that each sends it is a
+/// farewell. Each task has two turns, the second on the worker that it has had the first on.
 struct sharing : rl::test_suite<sharing, 3> {
+  static constexpr int tasks_each = 4;
   sleeper worker;
   std::atomic<bool> hungry;
   std::atomic<std::uint32_t> all_hungry;
-  job gifts[2];
+  job tasks[2][tasks_each];
   job farewells[2];
+  rl::var<int> given[2] = {0, 0};
   rl::var<int> run_by_donors[2] = {0, 0};
   rl::var<int> run_by_worker{0};
 
@@ -96,33 +129,66 @@ struct sharing : rl::test_suite<sharing, 3> {
     hungry.store(false, std::memory_order_relaxed);
     all_hungry.store(0, std::memory_order_relaxed);
   }
+  /// A turn of a task that is in no queue; it goes back into the worker's own after its first one.
+  static void turn(task* t, own_queues& own) {
+    auto& j = *static_cast<job*>(t);
+    const int turns = j.content($) + 1;
+    j.content($) = turns;
+    RL_ASSERT(turns <= 2);
+    if (turns == 1) own.again.push(t);
+  }
+  static int run_all(own_queues& own) {
+    int n = 0;
+    for (; task* t = own.pop(); ++n) turn(t, own);
+    return n;
+  }
+  void donate(own_queues& own, unsigned me) {
+    if (all_hungry.load(std::memory_order_relaxed) == 0 || !hungry.load(std::memory_order_relaxed)) return;
+    if (!hungry.exchange(false, std::memory_order_relaxed)) return;
+    all_hungry.fetch_sub(1, std::memory_order_relaxed);
+    const std::size_t n = own.size() / 2;
+    task* const first = own.pop();
+    task* last = first;
+    for (std::size_t i = 1; i < n; ++i) {
+      task* t = own.pop();
+      last->next = t;
+      last = t;
+    }
+    given[me]($) = static_cast<int>(n);
+    worker.inbox.push(first, last);
+    worker.bed.wake();
+  }
   void thread(unsigned index) {
+    own_queues own;
     if (index != 0) {
       const unsigned me = index - 1;
-      gifts[me].content($) = 1;
-      farewells[me].content($) = 2;
-      if (all_hungry.load(std::memory_order_relaxed) != 0 && hungry.load(std::memory_order_relaxed) &&
-          hungry.exchange(false, std::memory_order_relaxed)) {
-        all_hungry.fetch_sub(1, std::memory_order_relaxed);
-        worker.push(gifts[me]);
-      } else {
-        run_by_donors[me]($) = 1;
+      for (job& j : tasks[me]) {
+        j.content($) = 0;
+        (&j == &tasks[me][0] ? own.woken : own.again).push(&j);
       }
+      donate(own, me);
+      run_by_donors[me]($) = run_all(own);
+      farewells[me].content($) = -1;
       worker.push(farewells[me]);
       return;
     }
     int farewells_seen = 0;
-    while (farewells_seen < 2) {
-      if (task* t = worker.inbox.take_all()) {
-        for (; t != nullptr; t = t->next) {
-          if (static_cast<job*>(t)->content($) == 2) {
+    int ran = 0;
+    while (true) {
+      if (task* taken = worker.inbox.take_all()) {
+        while (task* t = taken) {
+          taken = t->next;
+          if (static_cast<job*>(t)->content($) == -1) {
             ++farewells_seen;
           } else {
-            run_by_worker($) = run_by_worker($) + 1;
+            turn(t, own);
+            ++ran;
           }
         }
+        ran += run_all(own);
         continue;
       }
+      if (farewells_seen == 2) break;
       hungry.store(true, std::memory_order_relaxed);
       all_hungry.fetch_add(1, std::memory_order_relaxed);
       worker.bed.prepare();
@@ -133,9 +199,14 @@ struct sharing : rl::test_suite<sharing, 3> {
       }
       if (hungry.exchange(false, std::memory_order_relaxed)) all_hungry.fetch_sub(1, std::memory_order_relaxed);
     }
+    run_by_worker($) = ran;
   }
   void after() {
-    RL_ASSERT(run_by_worker($) + run_by_donors[0]($) + run_by_donors[1]($) == 2);
+    for (auto& by_donor : tasks) {
+      for (job& j : by_donor) RL_ASSERT(j.content($) == 2);
+    }
+    RL_ASSERT(run_by_worker($) == 2 * (given[0]($) + given[1]($)));
+    RL_ASSERT(run_by_worker($) + run_by_donors[0]($) + run_by_donors[1]($) == 2 * 2 * tasks_each);
     RL_ASSERT(!hungry.load(std::memory_order_relaxed));
     RL_ASSERT(all_hungry.load(std::memory_order_relaxed) == 0);
   }
@@ -147,7 +218,8 @@ int main() {
   constexpr const char* slow = "off the fast path; one rule for all operations on the word but cancel";
   return model::suite("Sleeping and waking", {"parker.hpp", "parker.cpp", "remote_queue.hpp", "sleep_model.cpp"})
       .holds<waking<second_look::kept>>("whatever is pushed is run, and a worker with work does not sleep", 40'000)
-      .holds<sharing>("a gift is run once, and the count of hungry workers stays true", 20'000)
+      .holds<sharing>("each task has its turns, wherever it is given, and the count of hungry workers stays true",
+                      20'000)
       .fails<waking<second_look::left_out>>("no second look before sleeping", 40'000)
       .unshown("parker.cpp wake_slow cas seq_cst -> acq_rel", slow)
       .unshown("parker.cpp sleep load seq_cst -> acquire", slow)

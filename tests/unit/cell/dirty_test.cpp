@@ -21,6 +21,25 @@ TEST_CASE("heavy handlers run on the pool that their class names, all others on 
   CHECK(eventually([&] { return rt.metrics().handled == 60; }));
 }
 
+TEST_CASE("the pool for computation of a node has a thread for each core of the node, if nothing else is said") {
+  const topology machine = topology::from_synthetic("pack:1 numa:2 l3:1 core:3 pu:1").value();
+  runtime_options options = quiet(0);
+  options.machine = &machine;
+  runtime rt(options);
+  door d;
+  diary said;
+  for (const std::uint32_t node : {0u, 0u, 0u, 0u, 0u, 1u}) {
+    rt.spawn_at<clerk>(placement::on_node(node), d, said).send(hold{});
+  }
+  CHECK(eventually([&] {
+    const auto m = rt.metrics().dirty_cpu;
+    return m.running == 3 + 1 && m.queued == 2;
+  }));
+  CHECK(rt.metrics().dirty_cpu.threads == 3 + 1);
+  d.open();
+  REQUIRE(said.has(12));
+}
+
 TEST_CASE("a broadcast reaches heavy handlers on their pool") {
   runtime rt(one_cpu_thread());
   door d;

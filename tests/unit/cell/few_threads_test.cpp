@@ -171,6 +171,51 @@ TEST_CASE("a runtime that gets fewer threads than it has workers makes do with t
 
 namespace {
 
+struct fetch {};
+
+class fetcher : public cell {
+public:
+  using accepts = signals<fetch>;
+  using dirty_io = signals<fetch>;
+  int on(fetch) { return 3; }
+};
+
+}  // namespace
+
+TEST_CASE("heavy handlers run on a pool whose node has no worker left") {
+  // The first worker is on the second node: the first node's is the one that there is no thread for.
+  std::vector<processing_unit> units(2);
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    units[i].os_index = i;
+    units[i].core = i;
+    units[i].node = 1 - i;
+  }
+  std::vector<numa_node> nodes(2);
+  for (std::uint32_t i = 0; i < 2; ++i) nodes[i] = {.os_index = i, .memory_bytes = 1};
+  const topology machine = topology::from_units(units, nodes).value();
+  runtime_options options = quiet(0);
+  options.machine = &machine;
+  const log_capture log;
+  bool checked = false;
+  for (int threads = 0; !checked && threads < 40; ++threads) {
+    threads_left = threads;
+    try {
+      runtime rt(options);
+      threads_left = no_limit;
+      REQUIRE(rt.workers() == 1);
+      REQUIRE(rt.plan().nodes.front().workers.empty());
+      CHECK(rt.ask(rt.spawn<fetcher>(), fetch{}, long_time).value() == 3);
+      CHECK(eventually([&] { return rt.metrics().dirty_io.switch_ns > 0; }));
+      checked = true;
+    } catch (const runtime_error&) {
+      threads_left = no_limit;  // fewer than any runtime needs
+    }
+  }
+  CHECK(checked);
+}
+
+namespace {
+
 /// In a child process that is nobody, and may have so many processes more than nobody has: 0 if its runtime works or says that
 /// it can not.
 int with_process_limit(rlim_t most) {
