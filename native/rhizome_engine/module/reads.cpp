@@ -266,7 +266,7 @@ std::uint64_t arcs_of(const karyon_call* call) {
     if (!s || !l || call->arguments[2].as.u64 >= (*s)->held.vertices()) return 0;
     const auto v = static_cast<vertex>(call->arguments[2].as.u64);
     // Some of them take the arcs out and some the arcs in: the more of the two.
-    return std::max((*s)->held.newest(*l).degree(v), (*s)->held.newest(*l, direction::in).degree(v));
+    return std::max((*s)->held.newest(*l).positions(v), (*s)->held.newest(*l, direction::in).positions(v));
   });
 }
 /// Changes in the log between two commits, whichever comes first.

@@ -200,6 +200,29 @@ TEST_CASE("a window of valid time shows the arcs that are true at some moment of
   CHECK(code_of(now.valid_during({5, 5}, 0)) == errc::invalid_argument);
 }
 
+TEST_CASE("a vertex' positions are what a walk passes over, whatever it shows") {
+  store s = with_vertices(300);
+  const auto change = [&s](auto&& what) {
+    transaction tx = s.begin().value();
+    what(tx);
+    REQUIRE(tx.commit());
+  };
+  change([](transaction& tx) {
+    for (vertex v = 1; v <= 200; ++v) REQUIRE(tx.add_arc(0, 0, v));
+  });
+  const snapshot before = s.now().value();
+  change([](transaction& tx) {
+    for (vertex v = 1; v <= 10; ++v) REQUIRE(tx.remove_arc(0, 0, v));  // too few for the block to be cleaned
+    for (vertex v = 201; v <= 205; ++v) REQUIRE(tx.add_arc(0, 0, v));
+  });
+  CHECK(s.now().value().newest(0).degree(0) == 195);
+  CHECK(s.now().value().newest(0).positions(0) == 205);
+  CHECK(before.newest(0).degree(0) == 200);
+  CHECK(before.newest(0).positions(0) == 205);
+  CHECK(before.newest(0).positions(7) == 0);
+  CHECK(before.newest(5).positions(0) == 0);
+}
+
 TEST_CASE("the history of a vertex has its own times and all versions of its arcs, and that of an arc its properties") {
   store s = with_vertices(5);
   auto commit = [&s](auto&& change) {
