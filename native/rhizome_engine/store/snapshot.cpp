@@ -126,7 +126,8 @@ result<valid_view> snapshot::valid_during(interval window, label arcs, direction
 result<valid_view> snapshot::as_of_valid_at(commit_number t, time_us at, label arcs, direction way) const {
   auto base = as_of(t, arcs, way);
   if (!base) return tl::unexpected<error>(base.error());
-  return valid_view(std::move(*base), {at, at == end_of_time ? at : at + 1});
+  if (at == end_of_time) --at;  // nothing ends in the last microsecond: what is true in it has no end
+  return valid_view(std::move(*base), {at, at + 1});
 }
 
 result<valid_view> snapshot::as_of_valid_during(commit_number t, interval window, label arcs, direction way) const {
