@@ -33,7 +33,8 @@ time_us core::now_us() const noexcept {
 
 std::size_t core::in_use() const noexcept {
   std::size_t entries = std::size_t{vertices} * used.size() * (symmetric() ? 1 : 2);
-  return blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life) + entries * sizeof(vertex_entry);
+  return blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life) + entries * sizeof(vertex_entry) +
+         props.column_bytes();
 }
 
 bool core::grow_tables() {
