@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "store/detail/core.hpp"
 #include "support/catch.hpp"
 
 using namespace rhizome;
@@ -513,6 +514,23 @@ TEST_CASE("a property costs a place for each vertex up to the last one that has 
   while (key < 40 && set(count - 1, key)) ++key;
   CHECK(code_of(set(count - 1, key)) == errc::limit);  // they count there, too
   CHECK(key < 30);
+}
+
+TEST_CASE("what a large commit needs for its sink is given back, and what a small one needs is kept") {
+  memory_sink sink;
+  store_options o = small();
+  o.sink = &sink;
+  store s = store::make(o).value();
+  const auto add_some = [&s](vertex count) {
+    transaction tx = s.begin().value();
+    REQUIRE(tx.add_vertices(count));
+    REQUIRE(tx.commit());
+    return s.inside().changes_.capacity();
+  };
+  CHECK(add_some(1'000) >= 1'000);
+  CHECK(add_some(300'000) == 0);
+  CHECK(add_some(10) >= 10);
+  CHECK(sink.commits.size() == 3);
 }
 
 TEST_CASE("the first deletion in a large block costs its ends and a mark, which are history") {
