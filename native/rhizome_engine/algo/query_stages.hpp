@@ -174,14 +174,22 @@ public:
   filter_stage(Up up, Keep keep) : up_(std::move(up)), keep_(std::move(keep)), from_(up_.columns()) {}
   [[nodiscard]] std::size_t columns() const noexcept { return up_.columns(); }
   bool pull(batch& out, demand want, budget& allowed) {
-    from_.clear();
-    bool const done = up_.pull(from_, {want.rows, false}, allowed);
-    for (std::size_t i = 0; i < from_.rows(); ++i) {
-      if (keeps(i)) {
-        out.append_row(from_, i);
+    constexpr std::size_t between_looks = 64;  // at the clock: a condition may take as long as it likes
+    if (next_ == from_.rows() && !up_done_) {
+      from_.clear();
+      next_ = 0;
+      up_done_ = up_.pull(from_, {want.rows, false}, allowed);
+    }
+    auto const full = out.rows() + want.rows;
+    while (next_ < from_.rows() && out.rows() < full) {
+      if (keeps(next_)) {
+        out.append_row(from_, next_);
+      }
+      if (++next_ % between_looks == 0 && !allowed.spend(between_looks)) {
+        break;
       }
     }
-    return done;
+    return up_done_ && next_ == from_.rows();
   }
 
 private:
@@ -196,6 +204,8 @@ private:
   Up up_;
   Keep keep_;
   batch from_;
+  std::size_t next_ = 0;  // in from_: the row that the condition is asked about next
+  bool up_done_ = false;
 };
 
 template <class Up>

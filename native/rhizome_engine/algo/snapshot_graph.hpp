@@ -84,9 +84,7 @@ private:
     return valid_graph(of, t, window, *std::move(held));
   }
   [[nodiscard]] valid_view arcs(label l, direction way) const {
-    // The last microsecond of time is the one window that is empty: at it only arcs that say nothing are there.
-    return window_.empty() ? of_.as_of_valid_at(at_, window_.from, l, way).value()
-                           : of_.as_of_valid_during(at_, window_, l, way).value();
+    return of_.as_of_valid_during(at_, window_, l, way).value();
   }
 
   snapshot of_;

@@ -29,12 +29,13 @@ using time_us = std::int64_t;
 inline constexpr time_us beginning_of_time = std::numeric_limits<time_us>::min();
 inline constexpr time_us end_of_time = std::numeric_limits<time_us>::max();
 
-/// A half-open interval of time, [from, to). The default says nothing about valid time: true always.
+/// A half-open interval of time, [from, to); one to end_of_time has no end, and is true then as well. The default says nothing about valid
+/// time: true always.
 struct interval {
   time_us from = beginning_of_time;
   time_us to = end_of_time;
 
-  [[nodiscard]] constexpr bool contains(time_us t) const noexcept { return from <= t && t < to; }
+  [[nodiscard]] constexpr bool contains(time_us t) const noexcept { return from <= t && (t < to || to == end_of_time); }
   [[nodiscard]] constexpr bool empty() const noexcept { return from >= to; }
   /// Whether some moment is in both.
   [[nodiscard]] constexpr bool overlaps(const interval& other) const noexcept {

@@ -266,7 +266,7 @@ std::uint64_t arcs_of(const karyon_call* call) {
     if (!s || !l || call->arguments[2].as.u64 >= (*s)->held.vertices()) return 0;
     const auto v = static_cast<vertex>(call->arguments[2].as.u64);
     // Some of them take the arcs out and some the arcs in: the more of the two.
-    return std::max((*s)->held.newest(*l).degree(v), (*s)->held.newest(*l, direction::in).degree(v));
+    return std::max((*s)->held.newest(*l).positions(v), (*s)->held.newest(*l, direction::in).positions(v));
   });
 }
 /// Changes in the log between two commits, whichever comes first.
@@ -294,7 +294,8 @@ constexpr std::array read_rows{
     karyon_function{"commit_of", "r", "u", &commit_of, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"commit_at", "ri", "u", &commit_at, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"time_of", "ru", "i", &time_of, short_one, KARYON_RUN_INLINE, 0},
-    karyon_function{"property", "ruuUI", "U", &property, short_one, KARYON_RUN_INLINE, 0},
+    // As long as the chain of versions behind the one that is asked for, which nobody counts: a call site learns it.
+    karyon_function{"property", "ruuUI", "U", &property, short_one, KARYON_RUN_AUTO, 0},
     karyon_function{"arc_property", "ruuuuU", "U", &arc_property, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"history", "ruuu", "c", &history, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"property_history", "ruu", "c", &property_history, short_one, KARYON_RUN_AUTO, 0},

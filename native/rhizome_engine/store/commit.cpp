@@ -16,6 +16,13 @@ namespace {
 /// change: unless others follow it at once, which then are looked for at the same time. So they are made for so many changes in a row.
 constexpr std::size_t asked_at_once = 16;
 constexpr std::size_t collect_bytes = std::size_t{1} << 20;
+constexpr std::size_t scratch_bytes_max = std::size_t{8} << 20;
+
+/// What a large commit needed beside the store is not kept for the next one, which may never come.
+template <class T>
+void keep_if_small(std::vector<T>& scratch) noexcept {
+  if (scratch.capacity() * sizeof(T) > scratch_bytes_max) std::vector<T>().swap(scratch);
+}
 
 /// ask(i) for the changes of one group from `first` on, as far as there are that many.
 template <class Ask>
@@ -33,7 +40,8 @@ time_us core::now_us() const noexcept {
 
 std::size_t core::in_use() const noexcept {
   std::size_t entries = std::size_t{vertices} * used.size() * (symmetric() ? 1 : 2);
-  return blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life) + entries * sizeof(vertex_entry);
+  return blocks.in_use() + log_bytes() + vertices * sizeof(vertex_life) + entries * sizeof(vertex_entry) +
+         props.column_bytes();
 }
 
 bool core::grow_tables() {
@@ -524,6 +532,8 @@ void core::show() noexcept {
 }
 
 void core::settle() noexcept {
+  keep_if_small(found_);
+  keep_if_small(changes_);
   readers.advance();
   if (blocks.retired_bytes() >= collect_bytes) collect();
 }

@@ -116,7 +116,8 @@ memory_report store::memory() const {
   out.newest = c.blocks.used(memory_use::newest);
   out.history = c.blocks.used(memory_use::history) + c.blocks.used(memory_use::mark);
   out.valid = c.blocks.used(memory_use::valid);
-  out.property = c.blocks.used(memory_use::property) + std::size_t{c.vertices} * sizeof(detail::vertex_life);
+  out.property = c.blocks.used(memory_use::property) + c.props.column_bytes() +
+                 std::size_t{c.vertices} * sizeof(detail::vertex_life);
   out.index = c.blocks.used(memory_use::index);
   out.log = c.log_bytes();
   std::size_t entries = std::size_t{c.vertices} * c.used.size() * (c.symmetric() ? 1 : 2);

@@ -49,6 +49,10 @@ public:
 private:
   /// Whether an arc may end there: at a vertex of the store or, in a shard, at one of another shard.
   [[nodiscard]] bool end_of_arc(vertex v) const { return v < state_.vertices || (!c_.has(v) && c_.may_end_at(v)); }
+  /// Whether it was there at n, if it is one of the store's: whoever reads the graph of a time has no place for vertices that came later.
+  [[nodiscard]] bool was_there(vertex v, commit_number n) const {
+    return v >= state_.vertices || c_.lives[v].born.load(std::memory_order_relaxed) - 1U < n;  // 0: never
+  }
   result<void> lives();
   result<void> commits();
   result<void> log();
@@ -113,6 +117,10 @@ result<void> loader::commits() {
   if (before->log_end != state_.log_end || before->vertices != state_.vertices || before->alive != state_.alive ||
       c_.row(state_.horizon).log_end != state_.log_begin) {
     return wrong("the commit table");
+  }
+  for (vertex v = 0; v < state_.vertices; ++v) {
+    const commit_number born = c_.lives[v].born.load(std::memory_order_relaxed);
+    if (born != 0 && v >= c_.row(std::max(born, state_.horizon)).vertices) return wrong("when a vertex came to be");
   }
   return {};
 }
@@ -239,7 +247,8 @@ const char* loader::check_vertex(const vertex_entry& entry, std::uint64_t end) {
   commit_number last = 1;
   bool fine = true;
   for (std::uint32_t i = 0; i < p.count; ++i) {
-    fine = fine && end_of_arc(block.targets()[i]) && block.begins()[i] >= last;
+    fine = fine && end_of_arc(block.targets()[i]) && block.begins()[i] >= last &&
+           was_there(block.targets()[i], block.begins()[i]);
     last = block.begins()[i];
   }
   if (!fine || (p.count > 0 && last > changed)) return "a block's arcs";
@@ -286,7 +295,10 @@ const char* loader::check_history(const block_header& block, commit_number chang
   commit_number last = state_.horizon + 1;
   for (std::uint32_t i = 0; i < batch.count; ++i) {
     const closed_version& was = batch.versions()[i];
-    if (!end_of_arc(was.target) || was.begin == 0 || was.begin > was.end || was.end < last) return "a history";
+    if (!end_of_arc(was.target) || was.begin == 0 || was.begin > was.end || was.end < last ||
+        !was_there(was.target, was.begin)) {
+      return "a history";
+    }
     if (batch.has_valid != 0 && batch.valid()[i].empty()) return "a history's valid times";
     last = was.end;
   }

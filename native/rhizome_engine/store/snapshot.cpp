@@ -126,7 +126,8 @@ result<valid_view> snapshot::valid_during(interval window, label arcs, direction
 result<valid_view> snapshot::as_of_valid_at(commit_number t, time_us at, label arcs, direction way) const {
   auto base = as_of(t, arcs, way);
   if (!base) return tl::unexpected<error>(base.error());
-  return valid_view(std::move(*base), {at, at == end_of_time ? at : at + 1});
+  if (at == end_of_time) --at;  // nothing ends in the last microsecond: what is true in it has no end
+  return valid_view(std::move(*base), {at, at + 1});
 }
 
 result<valid_view> snapshot::as_of_valid_during(commit_number t, interval window, label arcs, direction way) const {
@@ -138,10 +139,12 @@ result<valid_view> snapshot::as_of_valid_during(commit_number t, interval window
 
 std::vector<arc_version> snapshot::history(label arcs, vertex source, vertex target) const {
   std::vector<arc_version> out;
-  if (target >= vertices()) return out;
-  versions_of(arcs, source, direction::out, [&](vertex to, const arc_version& version) {
-    if (to == target) out.push_back(version);
-  });
+  // In a shard that has not got the source the arc is looked for from its target.
+  const bool here = inside().has(source);
+  versions_of(arcs, here ? source : target, here ? direction::out : direction::in,
+              [&](vertex to, const arc_version& version) {
+                if (to == (here ? target : source)) out.push_back(version);
+              });
   std::sort(out.begin(), out.end(), [](const arc_version& a, const arc_version& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });
@@ -237,7 +240,7 @@ std::vector<property_version> snapshot::history(vertex v, property_key key) cons
 }
 
 std::vector<property_version> snapshot::history(label arcs, vertex source, vertex target, property_key key) const {
-  if (arcs >= labels_max || key >= property_keys_max || source >= vertices() || target >= vertices()) return {};
+  if (arcs >= labels_max || key >= property_keys_max) return {};
   auto [s, t] = detail::arc_key(inside(), source, target);
   return inside().props.history(arcs, s, t, key, commit_);
 }

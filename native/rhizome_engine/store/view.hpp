@@ -74,6 +74,11 @@ public:
   }
   void prefetch_entry(vertex v) const noexcept { __builtin_prefetch(&entries_[v]); }
 
+  /// What a walk of v passes over in its block, whatever of that it shows: for estimates, since a degree may take such a walk.
+  [[nodiscard]] std::uint32_t positions(vertex v) const noexcept {
+    return detail::placed::of(entries_[v].where.load(std::memory_order_relaxed)).count;
+  }
+
   template <class F>
   void for_each(vertex v, F&& f) const {
     detail::looked l = look(v);

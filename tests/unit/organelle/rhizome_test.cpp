@@ -256,6 +256,50 @@ TEST_CASE("a cell awaits what the engine computes, on whatever thread that is") 
   CHECK(answer->vertices == n);
 }
 
+namespace {
+
+struct look_back {};
+
+/// Asks for what a vertex' property was before all that was told of it since.
+class historian : public karyon::cell {
+public:
+  using accepts = karyon::signals<look_back>;
+  historian(rz::functions call, karyon::handle snapshot, std::uint64_t commit)
+      : call_(std::move(call)), snapshot_(std::move(snapshot)), commit_(commit) {}
+  karyon::task<std::int64_t> on(look_back) {
+    const auto r = co_await call_.property(snapshot_, 0U, 0U, commit_).on(this);
+    co_return r.value().get<std::int64_t>().value();
+  }
+
+private:
+  rz::functions call_;
+  karyon::handle snapshot_;
+  std::uint64_t commit_;
+};
+
+}  // namespace
+
+TEST_CASE("a property with so many versions that a look back takes long is looked up on another thread") {
+  world w;
+  const karyon::handle first = w.begin();
+  world::number(w.call.add_vertices(first, 1U).now());
+  REQUIRE(w.call.set_property(first, 0U, 0U, -1).now());
+  const std::uint64_t then = w.commit(first);
+  const karyon::handle t = w.begin();
+  bool all = true;
+  for (int i = 0; i < 1'000'000; ++i) all = all && w.call.set_property(t, 0U, 0U, i).now().has_value();
+  REQUIRE(all);
+  w.commit(t);
+  karyon::runtime rt;
+  const auto cell = rt.spawn<historian>(w.call, w.snapshot(), then);
+  for (int i = 0; i < 200 && w.call.property.stats().away == 0; ++i) {
+    const auto answer = rt.ask(cell, look_back{}, 1min);
+    REQUIRE(answer.has_value());
+    REQUIRE(*answer == -1);
+  }
+  CHECK(w.call.property.stats().away > 0);
+}
+
 TEST_CASE("a graph that is kept in a directory comes back with all that was committed") {
   const auto call = rz::functions::of(engine()).value();
   const auto directory = std::filesystem::temp_directory_path() / ("rhizome-test-" + std::to_string(getpid()));

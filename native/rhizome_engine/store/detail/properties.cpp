@@ -81,6 +81,10 @@ bool properties::set(vertex v, property_key key, const value& data, const interv
   }
   if (!c->heads.ensure(std::size_t{v} + 1)) return false;
   c->usable.store(c->heads.usable(), std::memory_order_release);  // partner: head()'s acquire; the heads are there
+  if (v >= c->used) {
+    column_bytes_ += (v + std::size_t{1} - c->used) * sizeof(ref);
+    c->used = v + std::size_t{1};
+  }
   ref r = make(c->heads[v].load(std::memory_order_relaxed), data, valid, n);
   if (r == 0) return false;
   c->heads[v].store(r, std::memory_order_release);  // partner: head()'s acquire

@@ -38,6 +38,7 @@ static_assert(sizeof(property_record) == unit_bytes);
 struct vertex_column {
   growing_array<std::atomic<ref>> heads;
   std::atomic<std::size_t> usable{0};  ///< heads below it may be read; only grows.
+  std::size_t used = 0;                ///< the writer's: heads from it on were never set.
 };
 
 /// One property of the arcs of a label: a table of open addressing that the writer alone changes. When it grows, a copy is published.
@@ -84,6 +85,8 @@ public:
   /// The commit of the newest version; 0: none.
   [[nodiscard]] commit_number changed(vertex v, property_key key) const;
   [[nodiscard]] commit_number changed(label arcs, vertex source, vertex target, property_key key) const;
+  /// What the columns of vertices take, beside the arena.
+  [[nodiscard]] std::size_t column_bytes() const noexcept { return column_bytes_; }
   /// Drops versions that no time from `horizon` on shows.
   void trim(commit_number horizon, vertex vertices);
 
@@ -120,6 +123,7 @@ private:
   arena& arena_;
   pins& pins_;
   const store_options& options_;
+  std::size_t column_bytes_ = 0;  // the writer's
   // Published with release by the writer, loaded with acquire by readers; freed with the store.
   std::array<std::atomic<vertex_column*>, property_keys_max> vertices_{};
   std::array<std::atomic<arc_column*>, labels_max> arcs_{};

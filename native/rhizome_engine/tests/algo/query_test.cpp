@@ -136,6 +136,32 @@ TEST_CASE("A query with a limit looks at no more arcs than it gives rows, and no
   CHECK(seen == 10);
 }
 
+TEST_CASE("A condition is asked about each row once, and about few once the budget is spent") {
+  auto const graph = sample_graph(5);
+  std::vector<vertex> asked;
+  auto const every_third = [&asked](vertex v) {
+    asked.push_back(v);
+    return v % 3 == 0;
+  };
+  auto cursor = query(graph).from_all().where(every_third).run();
+  std::size_t most = 0;
+  for (auto came = progress::more; came == progress::more;) {
+    auto const before = asked.size();
+    budget small({.arcs = 1});
+    came = cursor.step(small);
+    REQUIRE((asked.size() > before || came == progress::done));
+    most = std::max(most, asked.size() - before);
+  }
+  CHECK(most <= 64);
+  CHECK(asked.size() == 200);
+  CHECK(std::set<vertex>(asked.begin(), asked.end()).size() == 200);
+  CHECK(cursor.rows().size() == 67);
+  auto limited = query(graph).from_all().where(every_third).limit(30).run();
+  finish(limited, 1);
+  CHECK(limited.rows().size() == 30);
+  CHECK(limited.rows().ends().back() == 87);
+}
+
 TEST_CASE("A query can be run again, and its beginnings that are not there are left out") {
   auto const graph = sample_graph(6);
   auto const asked = query(graph).from(std::vector<vertex>{3, 200, 9, 3}).distinct().limit(5);

@@ -378,3 +378,76 @@ TEST_CASE("an image whose numbers are changed is refused, or is a graph that can
   }
   CHECK(refused > 300);
 }
+
+namespace {
+
+struct forgery {
+  std::uint32_t section;
+  std::size_t at;
+  std::uint32_t number;
+};
+
+// The checkpoint of commit 3 with other numbers, under sums that hold; what `load` says against it.
+std::string refused_for(memory_disk& disk, const std::vector<forgery>& all) {
+  auto& bytes = disk.content(path_of(3));
+  const auto whole = bytes;
+  checkpoint_header header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  auto* const table = reinterpret_cast<checkpoint_entry*>(bytes.data() + header.table_offset);
+  for (const forgery& one : all) {
+    for (std::uint32_t i = 0; i < header.sections; ++i) {
+      checkpoint_entry& entry = table[i];
+      if (entry.id != one.section) continue;
+      REQUIRE(one.at + 4 <= entry.bytes);
+      std::memcpy(bytes.data() + entry.offset + one.at, &one.number, 4);
+      entry.crc = crc32c(0, bytes.data() + entry.offset, (entry.bytes + 4'095) / 4'096 * 4'096);
+    }
+  }
+  header.table_crc = crc32c(0, bytes.data() + header.table_offset, bytes.size() - header.table_offset);
+  header.crc = crc32c(0, &header, sizeof header - 4);
+  std::memcpy(bytes.data(), &header, sizeof header);
+  const auto mapped = mapped_checkpoint::open(disk, path_of(3));
+  REQUIRE(mapped);
+  const auto loaded = load(**mapped, small_store());
+  bytes = whole;
+  return loaded ? "" : loaded.error().text;
+}
+
+}  // namespace
+
+TEST_CASE("an image in which an arc was there before the vertex that it leads to is refused") {
+  for (const bool closed : {false, true}) {
+    memory_disk disk;
+    auto made = store::make(small_store());
+    REQUIRE(made);
+    const auto change = [&](auto&& what) {
+      transaction tx = made->begin().value();
+      what(tx);
+      REQUIRE(tx.commit());
+    };
+    change([](transaction& tx) { REQUIRE(tx.add_vertices(2)); });
+    change([](transaction& tx) {
+      REQUIRE(tx.add_vertices(1));
+      REQUIRE(tx.add_arc(0, 0, 2));
+    });
+    change([closed](transaction& tx) {
+      if (closed) REQUIRE(tx.remove_arc(0, 0, 2));
+      REQUIRE(tx.add_arc(0, 1, 0));
+    });
+    auto writer = checkpoint_writer::create(disk, home, {}, 3);
+    REQUIRE(writer);
+    REQUIRE(save(*made->now(), **writer));
+    REQUIRE((*writer)->finish(0));
+    const std::string why = closed ? "a history" : "a block's arcs";
+    const forgery born_later{2, 2 * 8, 3};       // vertex 2, by its life: in commit 3
+    const forgery fewer_ids{3, 2 * 24 + 16, 2};  // after commit 2 there are ids 0 and 1
+    const forgery never_born{2, 2 * 8, 0};       // and so one less is there,
+    const forgery one_less{3, 3 * 24 + 20, 2};   // after commit 3
+    const forgery one_less_in_all{1, 5 * 4, 2};  // and in the image's state
+    CHECK(refused_for(disk, {}).empty());
+    CHECK(refused_for(disk, {fewer_ids}).ends_with("when a vertex came to be"));
+    CHECK(refused_for(disk, {born_later}).ends_with(why));
+    CHECK(refused_for(disk, {born_later, fewer_ids}).ends_with(why));
+    CHECK(refused_for(disk, {never_born, one_less, one_less_in_all}).ends_with(why));
+  }
+}

@@ -2,6 +2,7 @@
 //
 // What is left of the past after a trim, and the ways to ask for it: bulks of removals, windows of valid time, histories of an entity.
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "store/store.hpp"
@@ -198,6 +199,56 @@ TEST_CASE("a window of valid time shows the arcs that are true at some moment of
   CHECK(during(3, 90, 91) == list{1, 2, 4});
   CHECK(now.valid_during({15, 25}, 0, direction::in).value().degree(3) == 1);
   CHECK(code_of(now.valid_during({5, 5}, 0)) == errc::invalid_argument);
+}
+
+TEST_CASE("at the end of time all is true that has no end, beside arcs that have one or not") {
+  store s = with_vertices(7);
+  transaction tx = s.begin().value();
+  REQUIRE(tx.add_arc(0, 0, 1));
+  REQUIRE(tx.add_arc(0, 0, 2, {10, 20}));
+  REQUIRE(tx.add_arc(0, 0, 3, {30, end_of_time}));
+  REQUIRE(tx.add_arc(0, 0, 4, {beginning_of_time, end_of_time - 1}));
+  REQUIRE(tx.add_arc(0, 5, 6));
+  REQUIRE(tx.set_property(0, 1, std::int64_t{1}));
+  REQUIRE(tx.set_property(0, 1, std::int64_t{2}, {10, 20}));
+  REQUIRE(tx.set_property(0, 2, std::int64_t{3}, {30, end_of_time}));
+  REQUIRE(tx.commit());
+  const snapshot now = s.now().value();
+  using list = std::vector<vertex>;
+  for (const auto& [moment, arcs, text] :
+       {std::tuple{end_of_time, list{1, 3}, "end"}, std::tuple{end_of_time - 1, list{1, 3}, "the microsecond before"},
+        std::tuple{end_of_time - 2, list{1, 3, 4}, "two before"}, std::tuple{beginning_of_time, list{1, 4}, "begin"}}) {
+    INFO(text);
+    const valid_view graph = now.valid_at(moment, 0).value();
+    CHECK(seen(graph, 0) == arcs);
+    CHECK(seen(graph, 5) == list{6});
+    CHECK(graph.arcs() == arcs.size() + 1);
+    CHECK(now.property(0, 1, {}, moment).value() == value(std::int64_t{1}));
+    CHECK(now.property(0, 2, {}, moment).value() == (moment > 30 ? value(std::int64_t{3}) : value{}));
+  }
+}
+
+TEST_CASE("a vertex' positions are what a walk passes over, whatever it shows") {
+  store s = with_vertices(300);
+  const auto change = [&s](auto&& what) {
+    transaction tx = s.begin().value();
+    what(tx);
+    REQUIRE(tx.commit());
+  };
+  change([](transaction& tx) {
+    for (vertex v = 1; v <= 200; ++v) REQUIRE(tx.add_arc(0, 0, v));
+  });
+  const snapshot before = s.now().value();
+  change([](transaction& tx) {
+    for (vertex v = 1; v <= 10; ++v) REQUIRE(tx.remove_arc(0, 0, v));  // too few for the block to be cleaned
+    for (vertex v = 201; v <= 205; ++v) REQUIRE(tx.add_arc(0, 0, v));
+  });
+  CHECK(s.now().value().newest(0).degree(0) == 195);
+  CHECK(s.now().value().newest(0).positions(0) == 205);
+  CHECK(before.newest(0).degree(0) == 200);
+  CHECK(before.newest(0).positions(0) == 205);
+  CHECK(before.newest(0).positions(7) == 0);
+  CHECK(before.newest(5).positions(0) == 0);
 }
 
 TEST_CASE("the history of a vertex has its own times and all versions of its arcs, and that of an arc its properties") {

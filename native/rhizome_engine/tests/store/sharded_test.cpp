@@ -211,6 +211,38 @@ TEST_CASE("an arc between shards can not be added twice, nor to what is not ther
   CHECK(seen(s.now().value().newest(0), b) == std::vector<vertex>{a});
 }
 
+TEST_CASE("a shard tells the history of an arc to another shard, and that it was corrected, at both ends") {
+  for (const arcs_kind kind : {arcs_kind::directed, arcs_kind::symmetric}) {
+    sharded_store s = sharded_store::make(three(kind)).value();
+    fake_time = 1;
+    sharded_transaction first = s.begin().value();
+    const vertex a = first.add_vertices(0, 1).value();
+    const vertex b = first.add_vertices(1, 1).value();
+    REQUIRE(first.add_arc(0, a, b, {10, 20}));
+    REQUIRE(first.set_property(0, a, b, 3, std::int64_t{5}));
+    REQUIRE(first.commit());
+    sharded_transaction second = s.begin().value();
+    REQUIRE(second.set_valid(0, a, b, {10, 30}));
+    REQUIRE(second.commit());
+    const sharded_snapshot now = s.now().value();
+    const vertex first_of_1 = b;  // the first vertex of its shard
+    for (const unsigned k : {0U, 1U}) {
+      CAPTURE(k);
+      const vertex source = k == 0 ? a : a - first_of_1;
+      const vertex target = k == 0 ? b : 0;
+      const snapshot& part = now.shard(k);
+      const auto versions = part.history(0, source, target);
+      REQUIRE(versions.size() == 2);
+      CHECK(versions[0] == arc_version{1, 2, {10, 20}});
+      CHECK(versions[1] == arc_version{2, newest_commit, {10, 30}});
+      const auto changed = part.diff(1, 2).value();
+      REQUIRE(changed.size() == 1);
+      CHECK(changed[0].kind == change_kind::set_valid);
+      CHECK(part.history(0, source, target, 3).size() == (k == 0 ? 1U : 0U));  // with the source, or the smaller id
+    }
+  }
+}
+
 TEST_CASE("readers see what is moved between shards once, whatever writers do in each of them") {
   sharded_store s = sharded_store::make(three(arcs_kind::directed)).value();
   constexpr vertex each = 8;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "store/detail/core.hpp"
 #include "support/catch.hpp"
 
 using namespace rhizome;
@@ -486,6 +487,50 @@ TEST_CASE("memory is counted by what it is for and given back") {
   CHECK(small_again.retired == 0);
   CHECK(small_again.newest < full.newest);
   CHECK(s.now().value().newest(0).degree(0) == 1000);
+}
+
+TEST_CASE("a property costs a place for each vertex up to the last one that has it, and its values") {
+  store_options o = small();
+  o.memory_limit_bytes = std::size_t{2} << 20;
+  store s = store::make(o).value();
+  constexpr vertex count = 20'000;
+  transaction tx = s.begin().value();
+  REQUIRE(tx.add_vertices(count).value() == 0);
+  REQUIRE(tx.commit());
+  const auto set = [&s](vertex v, property_key key) {
+    transaction one = s.begin().value();
+    REQUIRE(one.set_property(v, key, std::int64_t{1}));
+    return one.commit();
+  };
+  const auto in_properties = [&s] { return s.memory().property; };
+  const std::size_t before = in_properties();
+  REQUIRE(set(count - 1, 0));
+  const std::size_t value_bytes = in_properties() - before - count * sizeof(std::uint32_t);
+  CHECK(value_bytes == 32);
+  REQUIRE(set(count - 1, 0));
+  REQUIRE(set(0, 0));
+  CHECK(in_properties() == before + count * sizeof(std::uint32_t) + 3 * value_bytes);
+  property_key key = 1;
+  while (key < 40 && set(count - 1, key)) ++key;
+  CHECK(code_of(set(count - 1, key)) == errc::limit);  // they count there, too
+  CHECK(key < 30);
+}
+
+TEST_CASE("what a large commit needs for its sink is given back, and what a small one needs is kept") {
+  memory_sink sink;
+  store_options o = small();
+  o.sink = &sink;
+  store s = store::make(o).value();
+  const auto add_some = [&s](vertex count) {
+    transaction tx = s.begin().value();
+    REQUIRE(tx.add_vertices(count));
+    REQUIRE(tx.commit());
+    return s.inside().changes_.capacity();
+  };
+  CHECK(add_some(1'000) >= 1'000);
+  CHECK(add_some(300'000) == 0);
+  CHECK(add_some(10) >= 10);
+  CHECK(sink.commits.size() == 3);
 }
 
 TEST_CASE("the first deletion in a large block costs its ends and a mark, which are history") {
