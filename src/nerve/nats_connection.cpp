@@ -171,7 +171,7 @@ nats_connection::nats_connection(const endocrine_options& options, purpose what,
   configure(raw, options, what, closure.get());
   // Before it is there: a callback may come at once.
   life->over.store(false, std::memory_order_relaxed);
-  // Release pairs with the acquire of nats_bus::is_up: who sees this sees that the connection is only being made anew (renewing_).
+  // Release pairs with the acquire of nats_bus::is_up: who sees this sees that the connection is only being made anew (renewing).
   life->up.store(true, std::memory_order_release);
   const natsStatus s = natsConnection_Connect(&connection_, raw);
   if (s != NATS_OK) {
