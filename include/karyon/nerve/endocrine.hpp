@@ -31,10 +31,11 @@ class level_table;
 
 /// How to reach a NATS server; endocrine_options::server says which.
 struct nats_options {
-  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty. Read again with each connection.
+  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty; readable by its owner alone. Read again
+  /// with each connection.
   std::string credentials_file{};
   /// TLS: the authority that signed the server's certificate; with a certificate and key of one's own where the server asks for it.
-  /// Any of them, or a server "tls://...", turns TLS on.
+  /// Any of them, or a server "tls://...", turns TLS on. The key is readable by its owner alone.
   std::string ca_file{};
   std::string certificate_file{};
   std::string key_file{};
@@ -166,7 +167,8 @@ class KARYON_API endocrine {
 public:
   /// Throws runtime_error: invalid_argument (options, also a credentials_file that can not be read), refused (the server can not be
   /// reached within connect_timeout, does not let us in, or is beyond the loopback without TLS and
-  /// nats_options::plaintext_beyond_loopback), unsupported (built without NATS).
+  /// nats_options::plaintext_beyond_loopback; others than its owner may read credentials_file or key_file), unsupported (built without
+  /// NATS).
   explicit endocrine(runtime& host, endocrine_options options = {});
   ~endocrine();
   endocrine(const endocrine&) = delete;
