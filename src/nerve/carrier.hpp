@@ -46,6 +46,8 @@ public:
   /// Blocks until the server has been told of all patterns, and has said so. False if that took longer.
   [[nodiscard]] virtual bool settle(std::uint64_t timeout_ns) = 0;
   [[nodiscard]] virtual bool connected() const noexcept = 0;
+  /// Whether send() may find a way now; what frames come by may be missing.
+  [[nodiscard]] virtual bool can_send() const noexcept = 0;
   [[nodiscard]] virtual carrier_counts counts() const noexcept = 0;
   /// After it returns the sink is not called any more.
   virtual void close() noexcept = 0;

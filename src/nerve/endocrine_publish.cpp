@@ -211,7 +211,7 @@ void endocrine_core::fan_out(std::string_view subject, const hormone_type& type,
 
 publish_result endocrine_core::send_out(std::string_view subject, const hormone_type& type, const void* value,
                                         std::uint32_t hops, const sender_name& who) {
-  if (!carrier_->connected()) return publish_result::disconnected;
+  if (!carrier_->can_send()) return publish_result::disconnected;
   std::string name = options_.process_name;
   if (!name.empty()) name.append("/");
   name.append(to_string(who));

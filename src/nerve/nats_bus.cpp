@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <deque>
+#include <exception>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/log.hpp"
+#include "core/report_text.hpp"
 #include "nerve/carrier.hpp"
 #include "nerve/nats_connection.hpp"
 #include "nerve/nats_ring.hpp"
@@ -74,6 +79,7 @@ public:
     return poll_until(confirmed, deadline_ns);
   }
   [[nodiscard]] bool connected() const noexcept override { return is_up(*out_life_) && is_up(*in_life_); }
+  [[nodiscard]] bool can_send() const noexcept override { return is_up(*out_life_); }
   [[nodiscard]] carrier_counts counts() const noexcept override {
     carrier_counts c;
     c.sent = sent_.load(std::memory_order_relaxed);
@@ -111,10 +117,11 @@ private:
     bool listen = false;
   };
   using gate_share = std::shared_ptr<nats_gate>;
+  using purpose = nats_connection::purpose;
 
-  [[nodiscard]] bool is_up(const nats_life& l) const noexcept {
-    // Acquire pairs with the release of nats_connection's constructor: who sees up what is only being made anew sees `renewing_`.
-    return l.up.load(std::memory_order_acquire) && !renewing_.load(std::memory_order_relaxed);
+  [[nodiscard]] static bool is_up(const nats_life& l) noexcept {
+    // Acquire pairs with the release of nats_connection's constructor: who sees up what is only being made anew sees `renewing`.
+    return l.up.load(std::memory_order_acquire) && !l.renewing.load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::shared_ptr<nats_connection> receiving() const {
     const std::lock_guard lock(in_mutex_);
@@ -160,6 +167,7 @@ private:
     while (!stopping_.load(std::memory_order_seq_cst)) {
       obey();
       send_all();
+      if (has_come()) take_over();
       if (monotonic_ns() >= next_tick_ns) {
         gate_->sink->tick();
         renew();
@@ -167,7 +175,7 @@ private:
       }
       parker_.prepare();
       std::atomic_thread_fence(std::memory_order_seq_cst);
-      if (ring_.has_any() || has_commands() || stopping_.load(std::memory_order_seq_cst)) {
+      if (ring_.has_any() || has_commands() || has_come() || stopping_.load(std::memory_order_seq_cst)) {
         parker_.cancel();
       } else {
         parker_.sleep(next_tick_ns);
@@ -175,6 +183,8 @@ private:
     }
     outgoing o;
     while (ring_.pop(o)) lost_.fetch_add(1, std::memory_order_relaxed);
+    if (maker_.joinable()) maker_.join();
+    coming_ = {};
     nats_ReleaseThreadMemory();
   }
   void send_all() noexcept {
@@ -196,27 +206,64 @@ private:
   /// A server that has not let us in twice may do so later: it had not heard of us yet, or our credentials had expired and there are
   /// new ones in the file. As seldom as the housekeeping.
   void renew() noexcept {
-    // Acquires here pair with the releases of nats_connection (closed, constructor): the old one's last word on `up` comes before ours.
-    if (!out_life_->over.load(std::memory_order_acquire) && !in_life_->over.load(std::memory_order_acquire)) return;
-    renewing_.store(true, std::memory_order_relaxed);  // until it is there nothing is accepted for it
-    try {
-      using purpose = nats_connection::purpose;
-      if (out_life_->over.load(std::memory_order_acquire))
+    if (connected()) told_.clear();
+    // Acquires here pair with the release of nats_connection::closed: the old one's last word on `up` comes before the new one's.
+    if (out_life_->over.load(std::memory_order_acquire)) {
+      out_life_->renewing.store(true, std::memory_order_relaxed);  // until it is there nothing is accepted for it
+      try {
         out_ = std::make_unique<nats_connection>(options_, purpose::sends, out_life_);
-      // Who ends the bus waits for one connection at most.
-      if (in_life_->over.load(std::memory_order_acquire) && !stopping_.load(std::memory_order_relaxed)) {
-        auto made = std::make_shared<nats_connection>(options_, purpose::receives, in_life_);
-        {
-          const std::lock_guard lock(in_mutex_);
-          in_.swap(made);
-        }
-        listen_again();
+      } catch (const std::exception& e) {  // it is tried again
+        tell(e.what());
       }
-    } catch (...) {  // it is tried again; what it lacks has been said when the first one was made
+      out_life_->renewing.store(false, std::memory_order_relaxed);
     }
-    renewing_.store(false, std::memory_order_relaxed);
+    if (coming_.valid() || stopping_.load(std::memory_order_relaxed)) return;
+    if (!in_life_->over.load(std::memory_order_acquire)) return;  // pairs with closed's release, as above
+    try {
+      begin_receiving();
+    } catch (const std::exception& e) {
+      tell(e.what());
+    }
   }
-  void listen_again() {
+  /// On a thread of its own, which may have to wait for the server: the bus's goes on sending meanwhile.
+  void begin_receiving() {
+    std::packaged_task<std::shared_ptr<nats_connection>()> make(
+        [this] { return std::make_shared<nats_connection>(options_, purpose::receives, in_life_); });
+    coming_ = make.get_future();
+    in_life_->renewing.store(true, std::memory_order_relaxed);  // until take_over()
+    // If there is no thread the task has broken its promise, and has come so.
+    maker_ = std::thread([this, task = std::move(make)]() mutable {
+      task();
+      wake();
+      nats_ReleaseThreadMemory();
+    });
+  }
+  [[nodiscard]] bool has_come() const {
+    return coming_.valid() && coming_.wait_for(std::chrono::seconds{0}) == std::future_status::ready;
+  }
+  /// The new one hears of all that is wanted before it is there for others: whoever has a sign of life from it has that of these, too.
+  void take_over() noexcept {
+    if (maker_.joinable()) maker_.join();
+    try {
+      std::shared_ptr<nats_connection> made = coming_.get();
+      listen_again(made->get());
+      const std::lock_guard lock(in_mutex_);
+      in_.swap(made);
+    } catch (const std::exception& e) {
+      tell(e.what());
+    }
+    in_life_->renewing.store(false, std::memory_order_relaxed);
+  }
+  /// Why there is no connection: a reason that stays is told once.
+  void tell(const char* why) noexcept try {
+    if (told_ == why) return;
+    told_ = why;
+    std::string line = "a bus is without its connection: ";
+    append_escaped(line, told_);
+    log(log_level::warn, line);
+  } catch (...) {  // std::bad_alloc
+  }
+  void listen_again(natsConnection* to) {
     std::vector<std::pair<std::string, natsSubscription*>> before;
     {
       const std::lock_guard lock(subscriptions_mutex_);
@@ -228,7 +275,7 @@ private:
     }
     for (const auto& [pattern, s] : before) {
       natsSubscription_Destroy(s);
-      begin_listening(pattern);
+      begin_listening(to, pattern);
     }
   }
   void obey() noexcept {
@@ -241,7 +288,7 @@ private:
         commands_.pop_front();
       }
       if (o.listen) {
-        begin_listening(o.pattern);
+        begin_listening(in_->get(), o.pattern);
       } else {
         stop_listening(o.pattern);
       }
@@ -249,10 +296,10 @@ private:
     }
   }
   /// Where there is no connection any more, it is kept in mind for the next one.
-  void begin_listening(const std::string& pattern) noexcept {
+  void begin_listening(natsConnection* to, const std::string& pattern) noexcept {
     natsSubscription* s = nullptr;
     auto* const share = new (std::nothrow) gate_share(gate_);
-    if (share == nullptr || natsConnection_Subscribe(&s, in_->get(), pattern.c_str(), &received, share) != NATS_OK) {
+    if (share == nullptr || natsConnection_Subscribe(&s, to, pattern.c_str(), &received, share) != NATS_OK) {
       delete share;
       s = nullptr;
     } else {
@@ -282,8 +329,10 @@ private:
   const std::shared_ptr<nats_life> in_life_;
   std::unique_ptr<nats_connection> out_;  // the bus's thread's
   mutable std::mutex in_mutex_;
-  std::shared_ptr<nats_connection> in_;  // replaced by the bus's thread, with in_mutex_
-  std::atomic<bool> renewing_{false};
+  std::shared_ptr<nats_connection> in_;                   // replaced by the bus's thread, with in_mutex_
+  std::future<std::shared_ptr<nats_connection>> coming_;  // the bus's thread's: what is to take its place
+  std::thread maker_;                                     // the bus's thread's: who makes that
+  std::string told_;                                      // the bus's thread's: why it has said it is without one
   std::mutex commands_mutex_;
   std::deque<order> commands_;       // commands_mutex_
   std::uint64_t commands_made_ = 0;  // commands_mutex_

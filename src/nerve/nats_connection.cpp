@@ -78,6 +78,14 @@ std::string_view host_of(std::string_view server) {
   return server.substr(0, bracket != std::string_view::npos ? bracket + 1 : server.find_first_of(":/"));
 }
 
+/// A secret is its owner's alone, as ssh has it of keys.
+void check_private(const struct stat& about, const char* option, const std::string& path) {
+  if ((about.st_mode & 077U) == 0) return;
+  refuse(errc::refused,
+         std::string("NATS: ") + option + ": \"" + path +
+             "\" is open to others than its owner: chmod 600 it, and have a new one made if they could read it");
+}
+
 /// nats.c opens the file with each connection, and says little of what is wrong with it.
 void check_credentials(const std::string& path) {
   const auto wrong = [&](const std::string& why) {
@@ -89,6 +97,7 @@ void check_credentials(const std::string& path) {
   if (file.get() < 0 || ::fstat(file.get(), &about) != 0)
     wrong("can not be read: " + std::generic_category().message(errno));
   if (!S_ISREG(about.st_mode)) wrong("is no file");
+  check_private(about, "credentials_file", path);
   std::vector<char> text(64U << 10U);
   std::size_t size = 0;
   while (size != text.size()) {
@@ -110,6 +119,8 @@ void configure_security(natsOptions* o, const endocrine_options& options, const 
   }
   if (!n.ca_file.empty()) check(natsOptions_LoadCATrustedCertificates(o, n.ca_file.c_str()), "ca_file");
   if (!n.certificate_file.empty() || !n.key_file.empty()) {
+    struct stat about {};
+    if (::stat(n.key_file.c_str(), &about) == 0) check_private(about, "key_file", n.key_file);
     check(natsOptions_LoadCertificatesChain(o, n.certificate_file.c_str(), n.key_file.c_str()),
           "certificate_file, key_file");
   }
@@ -171,7 +182,7 @@ nats_connection::nats_connection(const endocrine_options& options, purpose what,
   configure(raw, options, what, closure.get());
   // Before it is there: a callback may come at once.
   life->over.store(false, std::memory_order_relaxed);
-  // Release pairs with the acquire of nats_bus::is_up: who sees this sees that the connection is only being made anew (renewing_).
+  // Release pairs with the acquire of nats_bus::is_up: who sees this sees that the connection is only being made anew (renewing).
   life->up.store(true, std::memory_order_release);
   const natsStatus s = natsConnection_Connect(&connection_, raw);
   if (s != NATS_OK) {

@@ -45,6 +45,8 @@ struct nats_life {
   std::atomic<bool> up{false};
   /// nats.c has given it up for good, which it does when a server has twice not let it in; until then it connects again by itself.
   std::atomic<bool> over{false};
+  /// The one that takes its place is only being made: whatever `up` says, it is not to be used yet.
+  std::atomic<bool> renewing{false};
 };
 
 /// One connection to a server: for sending (each publish is written at once), or for receiving.

@@ -61,6 +61,7 @@ public:
   void end_listening(const std::string&) override {}
   [[nodiscard]] bool settle(std::uint64_t) override { return true; }
   [[nodiscard]] bool connected() const noexcept override { return true; }
+  [[nodiscard]] bool can_send() const noexcept override { return true; }
   [[nodiscard]] carrier_counts counts() const noexcept override;
   void close() noexcept override;
 

@@ -165,7 +165,7 @@ void reactor::identified(call& c, const peer_id& who, std::uint64_t now) {
   if (who.node == self_.node || who.node == 0) {
     refuse(greeting_refusal::self);
     if (who.node != 0 && who.incarnation != self_.incarnation) {
-      keep_out(rival_, who, c.endpoint, bound_.empty() ? std::string() : bound_.front(), 0);
+      keep_out(rivals_, who, c.endpoint, bound_.empty() ? std::string() : bound_.front(), 0);
     }
     return end_call(c, true);
   }

@@ -97,7 +97,7 @@ link* reactor::link_of(arrival& a, const link_greeting& g) {
   if (g.peer.node == self_.node) {
     refuse(greeting_refusal::self);
     if (g.peer.incarnation != self_.incarnation) {
-      keep_out(rival_, g.peer, with_address(g.endpoint, property(*a.message, "Peer-Address")),
+      keep_out(rivals_, g.peer, with_address(g.endpoint, property(*a.message, "Peer-Address")),
                bound_.empty() ? std::string() : bound_.front(), 0);
     }
     return nullptr;
@@ -121,7 +121,7 @@ link* reactor::link_of(arrival& a, const link_greeting& g) {
     return nullptr;
   }
   const auto is_kept_out = [&] {  // by then a link to one that has ended is down
-    keep_out(l->rival, g.peer, with_address(g.endpoint, property(*a.message, "Peer-Address")),
+    keep_out(l->rivals, g.peer, with_address(g.endpoint, property(*a.message, "Peer-Address")),
              l->way != nullptr ? l->way->endpoint : std::string(), silence_ns());
   };
   if (g.peer.incarnation < l->incarnation) {
@@ -140,12 +140,19 @@ link* reactor::link_of(arrival& a, const link_greeting& g) {
 }
 
 /// Says that there are two nodes of one name, when the one that is kept out has asked for so long, and once.
-void reactor::keep_out(peer_life& rival, const peer_id& who, const std::string& at, const std::string& other_at,
+void reactor::keep_out(peer_lives& rivals, const peer_id& who, const std::string& at, const std::string& other_at,
                        std::uint64_t patience_ns) {
   const std::uint64_t now = monotonic_ns();
-  if (rival.incarnation != who.incarnation) rival = {who.incarnation, now, false};
-  if (rival.told || now - rival.since_ns < patience_ns || !complaints_.allow(now)) return;
-  rival.told = true;
+  auto rival =
+      std::find_if(rivals.begin(), rivals.end(), [&](const auto& r) { return r.incarnation == who.incarnation; });
+  if (rival == rivals.end()) {
+    // Whoever asked first has been told of by now, or asks no more.
+    rival = std::min_element(rivals.begin(), rivals.end(),
+                             [](const auto& x, const auto& y) { return x.since_ns < y.since_ns; });
+    *rival = {who.incarnation, now, false};
+  }
+  if (rival->told || now - rival->since_ns < patience_ns || !complaints_.allow(now)) return;
+  rival->told = true;
   sink_->namesake(who, at, other_at);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -72,6 +73,8 @@ struct peer_life {
   std::uint64_t since_ns = 0;  // when it first asked
   bool told = false;           // that there are two nodes of one name
 };
+/// As many as ask in turns and are told apart; of more some are told of late, or again.
+using peer_lives = std::array<peer_life, 8>;
 
 /// A link's own connections, one for each direction (synapse_streams.cpp). The reactor's.
 struct stream_state {
@@ -121,7 +124,7 @@ struct link {
   std::unique_ptr<call> way;
   std::uint64_t links = 0;  // that there were
   std::uint64_t their_cookie = 0;
-  peer_life rival;
+  peer_lives rivals;
   bool way_lost = false;  // our connection has ended; what the peer said before is still to be heard, its bye maybe
   bool knows_us = false;  // the peer has had our greeting on the way that we have now
   std::uint32_t route = 0;

@@ -204,7 +204,7 @@ private:
   void greet(link& l, std::uint64_t now);
   void hear_greeting(arrival& a, const link_greeting& g);
   [[nodiscard]] link* link_of(arrival& a, const link_greeting& g);
-  void keep_out(peer_life& rival, const peer_id& who, const std::string& at, const std::string& other_at,
+  void keep_out(peer_lives& rivals, const peer_id& who, const std::string& at, const std::string& other_at,
                 std::uint64_t patience_ns);
   void begin_greeting(link& l, arrival& a, const link_greeting& g);
   [[nodiscard]] bool call_back(link& l, arrival& a, const link_greeting& g);
@@ -224,7 +224,7 @@ private:
   std::vector<std::string> bound_;
 
   link_table links_;
-  peer_life rival_;         // of this node's own name
+  peer_lives rivals_;       // of this node's own name
   bool ways_lost_ = false;  // there are links of which way_lost is true
   std::atomic<bool> closing_{false};
   bool started_ = false;  // thread_mutex_

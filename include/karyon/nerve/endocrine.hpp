@@ -31,10 +31,11 @@ class level_table;
 
 /// How to reach a NATS server; endocrine_options::server says which.
 struct nats_options {
-  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty. Read again with each connection.
+  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty; readable by its owner alone. Read again
+  /// with each connection.
   std::string credentials_file{};
   /// TLS: the authority that signed the server's certificate; with a certificate and key of one's own where the server asks for it.
-  /// Any of them, or a server "tls://...", turns TLS on.
+  /// Any of them, or a server "tls://...", turns TLS on. The key is readable by its owner alone.
   std::string ca_file{};
   std::string certificate_file{};
   std::string key_file{};
@@ -87,7 +88,7 @@ enum class publish_result : std::uint8_t {
   too_many_hops,  ///< It is an echo of an echo of ... (storm_limits::hops).
   full,  ///< Too many signals are on their way, or another thread has kept a lock of the bus for too long: stopped
          ///< by the system, or among very many patterns; try again later, or not at all.
-  disconnected,  ///< There is no connection to the server now. Nothing is kept for when there is.
+  disconnected,  ///< There is no connection to the server now by which to send. Nothing is kept for when there is.
   too_large,     ///< More bytes than payload_bytes_max, or than a frame of the node takes by whose links a bus goes.
   closed,        ///< The bus, or its runtime, is ending.
 };
@@ -158,14 +159,16 @@ private:
 /// Threads: all members from any thread, also from cells, but for constructor and destructor. None blocks: a publish over NATS is
 /// handed to the bus's own thread.
 /// Order: what one cell or thread publishes to one subject reaches each subscriber in that order. Between subjects there is none.
-/// A cell that has subscribed before a publish began gets it (NATS: if the server has heard of the pattern by then).
+/// A cell that has subscribed before a publish began gets it (NATS: if the server knows of the pattern then, so not while the
+/// connection is lost by which this process hears).
 /// Lifetime: end it before its runtime, or shut the runtime down before. Publishing to it must have ended before it does.
 /// Nothing is kept for later: who is not subscribed, or not connected, at the time misses it. Every loss is counted.
 class KARYON_API endocrine {
 public:
   /// Throws runtime_error: invalid_argument (options, also a credentials_file that can not be read), refused (the server can not be
   /// reached within connect_timeout, does not let us in, or is beyond the loopback without TLS and
-  /// nats_options::plaintext_beyond_loopback), unsupported (built without NATS).
+  /// nats_options::plaintext_beyond_loopback; others than its owner may read credentials_file or key_file), unsupported (built without
+  /// NATS).
   explicit endocrine(runtime& host, endocrine_options options = {});
   ~endocrine();
   endocrine(const endocrine&) = delete;
@@ -202,7 +205,8 @@ public:
   /// Blocks until the server knows all that was subscribed to before. Embedded: at once. Errors: `timeout`, `would_block` (from a
   /// cell).
   result<void> await_subscriptions(std::chrono::nanoseconds timeout);
-  /// Whether there is a connection to the server now. Embedded: true until it is closed.
+  /// Whether there are connections to the server now: one to send by, which is all that publish needs, and one to hear by. Embedded:
+  /// true until it is closed.
   [[nodiscard]] bool connected() const noexcept;
   [[nodiscard]] endocrine_metrics metrics() const;
 

@@ -6,8 +6,9 @@
 #include <ctime>
 #include <optional>
 #include <string>
-#include <thread>
+#include <string_view>
 
+#include "support/log_capture.hpp"
 #include "support/temporary_tree.hpp"
 #include "unit/nerve/bus_testing.hpp"
 #include "unit/nerve/nats_identity.hpp"
@@ -31,6 +32,11 @@ struct guarded_server {
   nats_operator owner;
   nats_server server{told(tree, owner)};
 
+  /// In a file that is its owner's alone.
+  void keep(std::string_view name, std::string_view credentials_of_somebody) const {
+    tree.write(name, credentials_of_somebody);
+    tree.mode(name, 0600);
+  }
   [[nodiscard]] endocrine_options with(const std::string& credentials_file) const {
     endocrine_options o;
     o.server = server.url();
@@ -41,13 +47,16 @@ struct guarded_server {
     return o;
   }
   /// Why a bus with this file is refused; `running` if it is not.
-  [[nodiscard]] error refusal(runtime& rt, const std::string& credentials_file) const {
+  [[nodiscard]] static error refusal(runtime& rt, const endocrine_options& options) {
     try {
-      const endocrine bus(rt, with(credentials_file));
+      const endocrine bus(rt, options);
       return error(errc::running, "");
     } catch (const runtime_error& e) {
       return e.why();
     }
+  }
+  [[nodiscard]] error refusal(runtime& rt, const std::string& credentials_file) const {
+    return refusal(rt, with(credentials_file));
   }
 };
 
@@ -56,8 +65,8 @@ struct guarded_server {
 TEST_CASE("a bus with an operator's credentials is let in and speaks with another that has its own") {
   if (!nats_server::available()) return;
   const guarded_server s;
-  s.tree.write("here.creds", s.owner.credentials());
-  s.tree.write("there.creds", s.owner.credentials());
+  s.keep("here.creds", s.owner.credentials());
+  s.keep("there.creds", s.owner.credentials());
   diary heard;
   runtime rt(quiet());
   endocrine here(rt, s.with(s.tree.path("here.creds")));
@@ -74,7 +83,7 @@ TEST_CASE("a bus with an operator's credentials is let in and speaks with anothe
 TEST_CASE("a bus with credentials may do at the server what its user may, and no more") {
   if (!nats_server::available()) return;
   const guarded_server s;
-  s.tree.write("bus.creds", s.owner.credentials({.publish = "open.*"}));
+  s.keep("bus.creds", s.owner.credentials({.publish = "open.*"}));
   diary heard;
   runtime rt(quiet());
   endocrine bus(rt, s.with(s.tree.path("bus.creds")));
@@ -91,10 +100,10 @@ TEST_CASE("credentials that are no longer valid, of another operator, or without
   const guarded_server s;
   runtime rt(quiet());
   const std::time_t now = std::time(nullptr);
-  s.tree.write("valid.creds", s.owner.credentials({.expires_at = now + 3600}));
-  s.tree.write("expired.creds", s.owner.credentials({.expires_at = now - 3600}));
-  s.tree.write("foreign.creds", nats_operator().credentials());
-  s.tree.write("mismatched.creds", s.owner.mismatched_credentials());
+  s.keep("valid.creds", s.owner.credentials({.expires_at = now + 3600}));
+  s.keep("expired.creds", s.owner.credentials({.expires_at = now - 3600}));
+  s.keep("foreign.creds", nats_operator().credentials());
+  s.keep("mismatched.creds", s.owner.mismatched_credentials());
   CHECK(s.refusal(rt, s.tree.path("valid.creds")).code() == errc::running);
   for (const char* name : {"expired.creds", "foreign.creds", "mismatched.creds"}) {
     const error why = s.refusal(rt, s.tree.path(name));
@@ -110,10 +119,10 @@ TEST_CASE("a file of credentials that can not be read, or has none in it, is an 
   if (!nats_server::available()) return;
   const guarded_server s;
   runtime rt(quiet());
-  s.tree.write("empty.creds", "");
-  s.tree.write("other.creds", "nothing of the kind\n");
+  s.keep("empty.creds", "");
+  s.keep("other.creds", "nothing of the kind\n");
   s.tree.write("folder.creds/file", "");
-  s.tree.write("half.creds", s.owner.credentials().substr(0, 200));
+  s.keep("half.creds", s.owner.credentials().substr(0, 200));
   for (const char* name : {"missing.creds", "empty.creds", "other.creds", "folder.creds", "half.creds"}) {
     const error why = s.refusal(rt, s.tree.path(name));
     INFO(name << ": " << why.message());
@@ -121,7 +130,7 @@ TEST_CASE("a file of credentials that can not be read, or has none in it, is an 
     CHECK(why.message().find("credentials_file") != std::string::npos);
     CHECK(why.message().find(name) != std::string::npos);
   }
-  s.tree.write("locked.creds", s.owner.credentials());
+  s.keep("locked.creds", s.owner.credentials());
   s.tree.mode("locked.creds", 0);
   ::setfsuid(65'534);  // of this thread, which opens it: the superuser may read everything
   const error why = s.refusal(rt, s.tree.path("locked.creds"));
@@ -130,12 +139,41 @@ TEST_CASE("a file of credentials that can not be read, or has none in it, is an 
   CHECK(why.message().find("Permission denied") != std::string::npos);
 }
 
+TEST_CASE("credentials and keys that others than their owner may read are refused, with what to do") {
+  if (!nats_server::available()) return;
+  const guarded_server s;
+  runtime rt(quiet());
+  s.keep("bus.creds", s.owner.credentials());
+  for (const mode_t bits : {0640U, 0604U, 0620U, 0644U, 0601U}) {
+    s.tree.mode("bus.creds", bits);
+    const error why = s.refusal(rt, s.tree.path("bus.creds"));
+    INFO(std::oct << bits << ": " << why.message());
+    CHECK(why.code() == errc::refused);
+    CHECK(why.message().find("credentials_file") != std::string::npos);
+    CHECK(why.message().find("bus.creds") != std::string::npos);
+    CHECK(why.message().find("chmod 600") != std::string::npos);
+  }
+  for (const mode_t bits : {0600U, 0400U}) {
+    s.tree.mode("bus.creds", bits);
+    CHECK(s.refusal(rt, s.tree.path("bus.creds")).code() == errc::running);
+  }
+  s.tree.write("bus.key", "a key");
+  s.tree.mode("bus.key", 0640);
+  endocrine_options o = s.with(s.tree.path("bus.creds"));
+  o.nats.certificate_file = o.nats.key_file = s.tree.path("bus.key");
+  const error why = s.refusal(rt, o);
+  CHECK(why.code() == errc::refused);
+  CHECK(why.message().find("key_file: \"" + s.tree.path("bus.key")) != std::string::npos);
+  CHECK(why.message().find("chmod 600") != std::string::npos);
+}
+
 TEST_CASE(
-    "a bus whose credentials expire is put out, and comes back with its subscriptions when the file has new ones") {
+    "a bus whose credentials expire is put out, says why it stays so, and comes back with its subscriptions by new "
+    "ones") {
   if (!nats_server::available()) return;
   const guarded_server s;
   const std::string file = s.tree.path("bus.creds");
-  s.tree.write("bus.creds", s.owner.credentials({.expires_at = std::time(nullptr) + 4}));
+  s.keep("bus.creds", s.owner.credentials({.expires_at = std::time(nullptr) + 4}));
   diary heard;
   runtime rt(quiet());
   std::optional<endocrine> bus;
@@ -148,9 +186,13 @@ TEST_CASE(
   REQUIRE(bus->subscribe<heat>(rt.spawn<listener>(heard), "a.b"));
   CHECK(eventually([&] { return !bus->connected(); }));
   CHECK(eventually([&] { return bus->publish("a.b", heat{1}) == publish_result::disconnected; }));
-  std::this_thread::sleep_for(1s);  // by then nats.c has been refused more than once, and has given up
-  s.tree.write("bus.creds", s.owner.credentials());
+  const log_capture log;
+  s.tree.mode("bus.creds", 0644);
+  // By then nats.c has given up: it is the bus that calls, and looks at the file.
+  CHECK(eventually([&] { return !log.with("chmod 600").empty(); }));
+  s.keep("bus.creds", s.owner.credentials());
   REQUIRE(eventually([&] { return bus->connected(); }));
+  CHECK(log.with("chmod 600").size() == 1);
   REQUIRE(bus->await_subscriptions(long_time));
   const std::size_t before = heard.size();
   REQUIRE(eventually([&] { return ok(bus->publish("a.b", heat{2})) && heard.size() > before; }));

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <numeric>
+#include <set>
+#include <string>
 
 #include "support/catch.hpp"
 #include "support/temporary_tree.hpp"
@@ -266,6 +268,35 @@ TEST_CASE("two nodes of one name are told of once, by who is called by both, wit
   CHECK(b.sink.namesakes() == std::vector<std::string>{b.sink.ups().back() == a_id
                                                            ? "101 " + at("twin") + " " + at("a")
                                                            : "100 " + at("a") + " " + at("twin")});
+}
+
+TEST_CASE("of three nodes of one name both that are kept out are told of, once each") {
+  temporary_tree tree;
+  const auto at = [&](const std::string& name) { return "ipc://" + tree.path("n/") + name; };
+  synapse_options of_b = on(at("b"));
+  of_b.silence_max = std::chrono::milliseconds{2'000};
+  end b(b_id, of_b);
+  end one(a_id, on(at("one")));
+  REQUIRE(one->connect({at("b"), ""}).has_value());
+  REQUIRE(eventually([&] { return one.sink.is_up() && b.sink.is_up(); }));
+  end two({a_id.node, a_id.incarnation + 1}, on(at("two")));
+  end three({a_id.node, a_id.incarnation + 2}, on(at("three")));
+  REQUIRE(two->connect({at("b"), ""}).has_value());
+  REQUIRE(three->connect({at("b"), ""}).has_value());
+  REQUIRE(eventually([&] { return b.sink.namesakes().size() >= 2; }));
+  const auto refused = [&] {
+    const auto& counts = b->stats().greetings_refused;
+    return counts[static_cast<std::size_t>(greeting_refusal::duplicate)] +
+           counts[static_cast<std::size_t>(greeting_refusal::old_life)];
+  };
+  const std::uint64_t then = refused();
+  REQUIRE(eventually([&] { return refused() > then + 10; }));
+  const auto told = b.sink.namesakes();
+  CHECK(std::set<std::string>(told.begin(), told.end()).size() == told.size());
+  if (b.sink.ups().size() == 1) {  // else this machine has stopped for so long that the link was lost
+    CHECK(std::set<std::string>(told.begin(), told.end()) ==
+          std::set<std::string>{"101 " + at("two") + " " + at("one"), "102 " + at("three") + " " + at("one")});
+  }
 }
 
 TEST_CASE("a node that calls another one of its own name is told where that is") {
