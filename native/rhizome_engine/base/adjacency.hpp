@@ -37,4 +37,10 @@ concept placed_adjacency = adjacency<G> && requires(const G& g, vertex v, arcs_p
   {g.prefetch_at(p)};
 };
 
+/// An adjacency all of whose vertices have their targets in one piece.
+template <class G>
+concept listed_adjacency = adjacency<G> && requires(const G& g, vertex v) {
+  { g.neighbours(v) } -> std::same_as<std::span<const vertex>>;
+};
+
 }  // namespace rhizome

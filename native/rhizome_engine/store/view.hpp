@@ -101,7 +101,7 @@ public:
   [[nodiscard]] std::span<const vertex> targets_at(arcs_place p) const noexcept {
     return {at<detail::block_header>(static_cast<detail::ref>(p))->targets(), p >> 32};
   }
-  /// Asks for the first targets: of a longer list the processor itself asks for the rest.
+  /// Asks for the first targets: of a longer list whoever reads it asks for the rest.
   void prefetch_at(arcs_place p) const noexcept {
     const std::byte* block = base_ + std::size_t{static_cast<detail::ref>(p)} * detail::unit_bytes;
     for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(block + 64 * line);
@@ -314,6 +314,6 @@ private:
   std::shared_ptr<std::atomic<std::uint64_t>> counted_;  // arcs + 1; 0: not yet
 };
 
-static_assert(placed_adjacency<view> && adjacency<prepared_view> && placed_adjacency<valid_view>);
+static_assert(placed_adjacency<view> && listed_adjacency<prepared_view> && placed_adjacency<valid_view>);
 
 }  // namespace rhizome
