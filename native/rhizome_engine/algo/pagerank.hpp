@@ -124,6 +124,13 @@ private:
     }
   }
 
+  /// Asks for the first of `sources`, wherever they end: to count lines costs more than to ask for some in vain.
+  static void ask_for(std::span<const vertex> sources) noexcept {
+    for (std::ptrdiff_t i = 0; i < 8; ++i) {
+      __builtin_prefetch(sources.data() + i * line);
+    }
+  }
+
   /// The contributions of `sources`. Asks for each line of them well ahead, past the end for those of the vertices behind: a processor that
   /// looks ahead by itself does so within a page and begins anew in each list. The sum is a local that nothing else refers to, or
   /// the compiler keeps it in memory from one atomic load to the next.
@@ -149,20 +156,22 @@ private:
   float pulled(std::uint64_t i, std::uint64_t last, float* contributions, std::uint64_t& arcs) const {
     if constexpr (placed_adjacency<In>) {
       auto const at = places_[i];
-      in_.prefetch_at(places_[std::min(i + ahead, last - 1)]);
+      ask_for(in_.targets_at(places_[std::min(i + ahead, last - 1)]));
       if (at != no_place) [[likely]] {
         auto const sources = in_.targets_at(at);
         arcs += sources.size();
         return gathered<Shared>(sources, contributions);
       }
-    } else if (i + ahead < last) {
-      in_.prefetch(static_cast<vertex>(i + ahead));
     }
     if constexpr (listed_adjacency<In>) {
+      ask_for(in_.neighbours(static_cast<vertex>(std::min(i + ahead, last - 1))));
       auto const sources = in_.neighbours(static_cast<vertex>(i));
       arcs += sources.size();
       return gathered<Shared>(sources, contributions);
     } else {
+      if constexpr (!placed_adjacency<In>) {
+        in_.prefetch(static_cast<vertex>(std::min(i + ahead, last - 1)));
+      }
       float sum = 0;
       in_.for_each(static_cast<vertex>(i), [&](vertex source) {
         sum += contribution<Shared>(contributions, source);
