@@ -78,6 +78,6 @@ private:
   const vertex* targets_ = nullptr;
   vertex vertices_ = 0;
 };
-static_assert(adjacency<csr>);
+static_assert(listed_adjacency<csr>);
 
 }  // namespace rhizome

@@ -29,12 +29,18 @@ inline constexpr arcs_place no_place = ~arcs_place{0};
 
 /// An adjacency that tells where a vertex's targets lie, so that an algorithm that passes over all of it again and again looks each
 /// vertex up once and keeps the word (8 bytes). `place_of(v)`: no_place where they do not lie in one piece, and for_each is the
-/// way. `targets_at(p)` and `prefetch_at(p)` are good for as long as the view that gave the word, whatever is written meanwhile.
+/// way. `targets_at(p)` is good for as long as the view that gave the word, whatever is written meanwhile, and reads
+/// nothing: that what it gives can be prefetched.
 template <class G>
 concept placed_adjacency = adjacency<G> && requires(const G& g, vertex v, arcs_place p) {
   { g.place_of(v) } -> std::same_as<arcs_place>;
   { g.targets_at(p) } -> std::same_as<std::span<const vertex>>;
-  {g.prefetch_at(p)};
+};
+
+/// An adjacency all of whose vertices have their targets in one piece.
+template <class G>
+concept listed_adjacency = adjacency<G> && requires(const G& g, vertex v) {
+  { g.neighbours(v) } -> std::same_as<std::span<const vertex>>;
 };
 
 }  // namespace rhizome

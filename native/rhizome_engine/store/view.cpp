@@ -2,6 +2,7 @@
 #include "store/view.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "store/detail/core.hpp"
 
@@ -62,17 +63,24 @@ prepared_view view::prepare() const {
   constexpr std::size_t unit = detail::unit_bytes / sizeof(vertex);
   auto made = std::make_shared<prepared_view::tables>();
   made->places.resize(std::size_t{vertices_} + 1);
-  std::vector<vertex>& lists = made->lists;
-  lists.resize(unit);
+  // In huge pages, and never moved: after many changes these are most of the arcs.
+  detail::growing_array<vertex>& lists = made->lists;
+  std::size_t most = unit * (std::size_t{vertices_} + 1) + static_cast<std::size_t>(arcs_);
+  if (!lists.reserve(most, {most * sizeof(vertex) >= detail::chunk_bytes, -1})) throw std::bad_alloc();
+  std::size_t used = unit;
+  auto add = [&lists, &used](vertex w) {
+    if (used >= lists.usable() && !lists.ensure(used + 1)) throw std::bad_alloc();
+    lists[used++] = w;
+  };
   for (vertex v = 0; v < vertices_; ++v) {
     if (v + ahead < vertices_ && entries_[v + ahead].changed.load(std::memory_order_relaxed) > at_) prefetch(v + ahead);
     detail::looked l = look(v);
     detail::placed place;
     if (l.dirty || (l.past && history_after(l))) {
-      std::size_t from = lists.size();
-      for_each_of(l, [&lists](vertex w) { lists.push_back(w); });
-      place = {static_cast<detail::ref>(from / unit - 1), static_cast<std::uint32_t>(lists.size() - from), true};
-      lists.resize((lists.size() + unit - 1) / unit * unit);
+      std::size_t from = used;
+      for_each_of(l, add);
+      place = {static_cast<detail::ref>(from / unit - 1), static_cast<std::uint32_t>(used - from), true};
+      used = detail::round_up(used, unit);
     } else {
       auto offset = reinterpret_cast<const std::byte*>(l.block) - base_;
       place = {static_cast<detail::ref>(static_cast<std::size_t>(offset) / detail::unit_bytes), l.count, false};

@@ -12,6 +12,7 @@
 #include "base/adjacency.hpp"
 #include "base/types.hpp"
 #include "store/detail/layout.hpp"
+#include "store/detail/region.hpp"
 #include "store/snapshot.hpp"
 
 namespace rhizome {
@@ -105,11 +106,6 @@ public:
   }
   [[nodiscard]] std::span<const vertex> targets_at(arcs_place p) const noexcept {
     return {at<detail::block_header>(static_cast<detail::ref>(p))->targets(), p >> 32};
-  }
-  /// Asks for the first targets: of a longer list the processor itself asks for the rest.
-  void prefetch_at(arcs_place p) const noexcept {
-    const std::byte* block = base_ + std::size_t{static_cast<detail::ref>(p)} * detail::unit_bytes;
-    for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(block + 64 * line);
   }
 
   /// The targets, in `room` where they do not lie in one piece. Good until `room` is changed.
@@ -250,8 +246,8 @@ public:
 private:
   friend class view;
   struct tables {
-    std::vector<std::uint64_t> places;  // as vertex_entry::where; dirty: the block is one of `lists`
-    std::vector<vertex> lists;          // shaped as blocks: what stands before a list's targets is not looked at
+    std::vector<std::uint64_t> places;    // as vertex_entry::where; dirty: the block is one of `lists`
+    detail::growing_array<vertex> lists;  // shaped as blocks: what stands before a list's targets is not looked at
   };
   prepared_view(view base, std::shared_ptr<const tables> held)
       : base_(std::move(base)),
@@ -293,7 +289,6 @@ public:
     return all ? base_.place_of(v) : no_place;
   }
   [[nodiscard]] std::span<const vertex> targets_at(arcs_place p) const noexcept { return base_.targets_at(p); }
-  void prefetch_at(arcs_place p) const noexcept { base_.prefetch_at(p); }
   template <class F>
   void for_each(vertex v, F&& f) const {
     detail::looked l = base_.look(v);
@@ -319,6 +314,6 @@ private:
   std::shared_ptr<std::atomic<std::uint64_t>> counted_;  // arcs + 1; 0: not yet
 };
 
-static_assert(placed_adjacency<view> && adjacency<prepared_view> && placed_adjacency<valid_view>);
+static_assert(placed_adjacency<view> && listed_adjacency<prepared_view> && placed_adjacency<valid_view>);
 
 }  // namespace rhizome
