@@ -20,12 +20,26 @@ broadcast_id plumtree::broadcast(std::shared_ptr<const std::string> payload, std
                                  overlay_effects& effects) {
   overlay_message m;
   m.what = kind::gossip;
-  m.id = {self_.node ^ (self_.incarnation * 0x9e3779b97f4a7c15u), ++sequence_};
+  m.id = {origin_, ++sequence_};
   m.payload = std::move(payload);
   static_cast<void>(seen_.is_new(m.id.origin, m.id.sequence));
   keep(m.id, m.payload, 0, now_ns);
   push(m, nullptr, effects);
   return m.id;
+}
+
+bool plumtree::hand_on(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint64_t now_ns,
+                       overlay_effects& effects) {
+  if (!seen_.is_new(id.origin, id.sequence)) return false;
+  missing_.erase(id);  // no neighbour need be asked for it any more
+  effects.deliveries.push_back({id, payload, 0});
+  keep(id, payload, 0, now_ns);
+  overlay_message m;
+  m.what = kind::gossip;
+  m.id = id;
+  m.payload = std::move(payload);
+  push(m, nullptr, effects);
+  return true;
 }
 
 void plumtree::receive(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects) {

@@ -394,7 +394,7 @@ TEST_CASE("what a broadcast reaches when most nodes are killed at once comes bac
 
 TEST_CASE("gateways hand a broadcast on once into each compartment, in a circle as well, and not beyond its hops") {
   using detail::overlay_gateway;
-  const std::vector<detail::gateway_rule> rules{{"a", "b", "alarm.>"}, {"b", "c", ">"}, {"c", "a", ">"}};
+  const std::vector<gateway_rule> rules{{"a", "b", "alarm.>"}, {"b", "c", ">"}, {"c", "a", ">"}};
   overlay_gateway one(rules, {}, 8);
   overlay_gateway two(rules, {}, 8);
   const detail::broadcast_id id{7, 1};
