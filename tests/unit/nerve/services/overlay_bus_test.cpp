@@ -8,6 +8,7 @@
 
 #include "nerve/overlay_bus.hpp"
 #include "nerve/overlay_discovery.hpp"
+#include "nerve/security.hpp"
 #include "sched/wait.hpp"
 #include "support/catch.hpp"
 #include "support/temporary_tree.hpp"
@@ -199,6 +200,46 @@ TEST_CASE("whatever is said at a server, the nodes that are there find each othe
   for (const town* t : {&a, &b}) {
     CHECK(t->bus->metrics().not_taken_malformed == 0);  // none of it has become a signal
     CHECK(t->bus->metrics().not_taken_type == 0);
+  }
+}
+
+TEST_CASE("a node with keys hears who is announced, and calls nobody but its own list") {
+  if (!there_is_a_server()) return;
+  nats_server server;
+  temporary_tree tree;
+  const auto listens = [&](const std::string& name, bool keys) {
+    node_options o{.name = name};
+    o.synapse.listen = {"tcp://127.0.0.1:*"};
+    o.synapse.silence_max = std::chrono::seconds(20);
+    o.synapse.handshake = std::chrono::seconds(10);
+    if (keys) {
+      o.synapse.key_file = tree.path(name + ".key");
+      o.synapse.allow_file = tree.path("allow");
+    }
+    return o;
+  };
+  std::string allowed;
+  for (const char* name : {"a", "b"}) {
+    const auto pair = detail::new_pair();
+    REQUIRE(pair);
+    REQUIRE(detail::write_pair(*pair, tree.path(std::string(name) + ".key")));
+    allowed += detail::to_hex(pair->open) + " " + name + "\n";
+  }
+  tree.write("allow", allowed);  // they would be let in
+  for (const bool keys : {false, true}) {
+    runtime of_a(quiet(1));
+    runtime of_b(quiet(1));
+    const node a(of_a, listens("a", keys));
+    const node b(of_b, listens("b", keys));
+    const endocrine at_a(of_a, found_at(server));
+    const endocrine at_b(of_b, found_at(server));
+    if (keys) {
+      CHECK(eventually(
+          [&] { return at_a.metrics().announcements_heard >= 4 && at_b.metrics().announcements_heard >= 4; }));
+      CHECK_FALSE(a.wait_connected("b", std::chrono::milliseconds(500)));
+    } else {
+      CHECK(a.wait_connected("b", std::chrono::seconds(60)));
+    }
   }
 }
 
