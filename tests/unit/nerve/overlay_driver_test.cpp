@@ -285,6 +285,53 @@ TEST_CASE("a broadcast of another compartment keeps its id, and is delivered onc
   CHECK(*effects.sends[0].what.payload == "hello");
 }
 
+TEST_CASE("a link is pruned where a broadcast comes twice in one wave, not where two gateways' waves meet") {
+  overlay_effects effects;
+  plumtree tree({1, 1}, {});
+  for (std::uint64_t n = 2; n <= 4; ++n) tree.neighbor_up({n, 1}, 1, effects);
+  const auto payload = std::make_shared<const std::string>("hello");
+  const auto hear = [&](std::uint64_t from, const peer_id& wave, std::uint64_t sequence) {
+    overlay_message m;
+    m.what = overlay_message::kind::gossip;
+    m.who = wave;
+    m.id = {99, sequence};
+    m.payload = payload;
+    effects.clear();
+    // As it comes from a peer.
+    overlay_message arrived;
+    REQUIRE(decode_overlay(encode_overlay(m), arrived));
+    tree.receive({from, 1}, arrived, 2, effects);
+  };
+  const auto pruned = [&] {
+    return effects.sends.size() == 1 && effects.sends[0].what.what == overlay_message::kind::prune;
+  };
+  hear(2, {10, 1}, 1);
+  REQUIRE(effects.sends.size() == 2);  // to the others, in the wave that it came in
+  CHECK(effects.sends[0].what.who == peer_id{10, 1});
+  hear(3, {11, 1}, 1);
+  CHECK(effects.sends.empty());
+  CHECK(tree.eager().size() == 3);
+  hear(4, {10, 1}, 1);
+  CHECK(pruned());
+  CHECK(tree.lazy() == std::vector<peer_id>{{4, 1}});
+  // What the node hands on itself comes back from all its neighbours, in waves of others.
+  effects.clear();
+  CHECK(tree.hand_on({99, 2}, payload, 2, effects));
+  REQUIRE_FALSE(effects.sends.empty());
+  CHECK(effects.sends[0].what.who == peer_id{1, 1});
+  hear(2, {10, 1}, 2);
+  hear(3, {11, 1}, 2);
+  CHECK(tree.eager().size() == 2);
+  // Who asks for it gets it in the wave in which it came here.
+  overlay_message graft;
+  graft.what = overlay_message::kind::graft;
+  graft.id = {99, 1};
+  effects.clear();
+  tree.receive({4, 1}, graft, 7, effects);
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(effects.sends[0].what.who == peer_id{10, 1});
+}
+
 TEST_CASE("a node's announcement is read as it was written, and nothing that is none") {
   const node_sighting s{{5, 6}, {"tcp://10.0.0.1:7", "ipc:///tmp/x"}};
   const auto bytes = encode_sighting(s);
