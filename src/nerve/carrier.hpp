@@ -20,6 +20,9 @@ struct carrier_counts {
   std::uint64_t lost_disconnected = 0;
   std::uint64_t dropped_slow = 0;
   std::uint64_t disconnects = 0;
+  std::uint64_t announced = 0;
+  std::uint64_t announcements_heard = 0;
+  std::uint64_t announcements_malformed = 0;
 };
 
 /// Who a carrier tells: on its own threads, any number at once.

@@ -37,6 +37,10 @@ endocrine::endocrine(runtime& host, endocrine_options options) {
   if (options.nats.time_to_live.count() <= 0)
     throw runtime_error(
         error(errc::invalid_argument, "nats_options::time_to_live is not positive: all would be too old to be sent"));
+  if (!options.discovery_server.empty() && !options.server.starts_with("overlay://"))
+    throw runtime_error(error(errc::invalid_argument,
+                              "endocrine_options::discovery_server is for a bus by overlay: the nodes of any other "
+                              "have their server to meet at"));
   if (host.core().closing())
     throw runtime_error(error(errc::closed, "the runtime is shutting down: no bus is started any more"));
   core_ = std::make_shared<detail::endocrine_core>(host.core(), std::move(options));

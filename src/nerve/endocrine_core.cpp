@@ -38,6 +38,8 @@ void endocrine_core::start() {
   }
 }
 
+overlay_bus* endocrine_core::by_overlay() const noexcept { return dynamic_cast<overlay_bus*>(carrier_.get()); }
+
 // ---- the end -------------------------------------------------------------------------------------------------------
 
 void endocrine_core::begin_shutdown() noexcept { closed_.store(true, std::memory_order_seq_cst); }
@@ -115,6 +117,9 @@ endocrine_metrics endocrine_core::metrics() const {
     m.lost_disconnected = c.lost_disconnected;
     m.dropped_slow = c.dropped_slow;
     m.disconnects = c.disconnects;
+    m.announced = c.announced;
+    m.announcements_heard = c.announcements_heard;
+    m.announcements_malformed = c.announcements_malformed;
   }
   m.subscriptions = read(counts_.subscriptions);
   const std::lock_guard lock(patterns_mutex_);

@@ -24,6 +24,8 @@
 
 namespace karyon::detail {
 
+class overlay_bus;
+
 /// The inside of a bus: who has subscribed to what, what it may cost, and the way to the lanes and the carrier. Kept by its
 /// endocrine, and by the runtime until its lanes have nothing left.
 ///
@@ -51,6 +53,9 @@ public:
   [[nodiscard]] bool settle(std::uint64_t timeout_ns) { return carrier_ == nullptr || carrier_->settle(timeout_ns); }
   [[nodiscard]] bool connected() const noexcept;
   [[nodiscard]] endocrine_metrics metrics() const;
+
+  /// Its carrier, where that is an overlay; null else.
+  [[nodiscard]] overlay_bus* by_overlay() const noexcept;
 
   // The lanes.
   void finish(lane_item* item) noexcept;

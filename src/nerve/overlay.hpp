@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <karyon/nerve/gateway.hpp>
 #include <karyon/nerve/subject.hpp>
 
 #include "nerve/hyparview.hpp"
@@ -56,6 +57,11 @@ public:
   broadcast_id broadcast(std::shared_ptr<const std::string> payload, std::uint64_t now_ns, overlay_effects& effects) {
     return tree_.broadcast(std::move(payload), now_ns, effects);
   }
+  /// As plumtree::hand_on.
+  [[nodiscard]] bool hand_on(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint64_t now_ns,
+                             overlay_effects& effects) {
+    return tree_.hand_on(id, std::move(payload), now_ns, effects);
+  }
   void leave(overlay_effects& effects) { view_.leave(effects); }
   [[nodiscard]] std::uint64_t next_ns() const noexcept { return std::min(view_.next_ns(), tree_.next_ns()); }
   [[nodiscard]] const hyparview& view() const noexcept { return view_; }
@@ -75,15 +81,9 @@ private:
   plumtree tree_;
 };
 
-/// What a gateway lets from one compartment into another.
-struct gateway_rule {
-  std::string from;
-  std::string to;
-  std::string pattern;  // of subjects
-};
-
-/// A node that is in several compartments, and hands on between them what its rules allow. A broadcast keeps its id, so that two
-/// gateways, or a circle of them, hand it on once into each compartment; hops bound what ids do not; and each rule has a rate.
+/// What a node that is in several compartments hands on between them: what its rules allow. A broadcast keeps its id, so that two
+/// gateways, or a circle of them, hand it on once into each compartment; hops bound what ids do not; and each rule has a rate. Not
+/// synchronised.
 class overlay_gateway {
 public:
   overlay_gateway(std::vector<gateway_rule> rules, const storm_limit& limit, std::uint8_t hops_max)

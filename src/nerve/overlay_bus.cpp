@@ -7,7 +7,9 @@
 #include <system_error>
 #include <utility>
 
+#include "core/log.hpp"
 #include "nerve/bounded_lock.hpp"
+#include "nerve/overlay_discovery.hpp"
 #include "nerve/overlay_wire.hpp"
 #include "sched/parker.hpp"
 
@@ -33,13 +35,27 @@ std::uint64_t take(std::span<const std::byte>& from, unsigned bytes) noexcept {
   return v;
 }
 
-/// Whether others can call it: not one that stands for all of a machine's addresses.
-bool can_be_called(std::string_view endpoint) noexcept {
-  return !endpoint.empty() && endpoint.size() <= 255 && endpoint.find("//0.0.0.0") == std::string_view::npos &&
-         endpoint.find("//[::]") == std::string_view::npos && endpoint.find('*') == std::string_view::npos;
+constexpr std::size_t broadcast_head_bytes = 2;
+
+/// What is in the bytes of a broadcast; false if they are none.
+bool read_broadcast(const std::string& broadcast, std::string_view& subject, std::string_view& frame) noexcept {
+  if (broadcast.size() < broadcast_head_bytes) return false;
+  const std::string_view rest = std::string_view(broadcast).substr(broadcast_head_bytes);
+  const std::size_t length = static_cast<unsigned char>(broadcast[0]);
+  if (rest.size() < length) return false;
+  subject = rest.substr(0, length);
+  frame = rest.substr(length);
+  return true;
 }
 
 }  // namespace
+
+bool can_be_called(std::string_view endpoint) noexcept {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  return !endpoint.empty() && endpoint.size() <= 255 && endpoint.find("//0.0.0.0") == std::string_view::npos &&
+         endpoint.find("//[::]") == std::string_view::npos && endpoint.find('*') == std::string_view::npos &&
+         std::none_of(endpoint.begin(), endpoint.end(), is_control);
+}
 
 std::vector<std::byte> encode_envelope(const overlay_envelope& e) {
   std::vector<std::byte> out;
@@ -77,10 +93,15 @@ bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
 
 overlay_bus::overlay_bus(node_services& network, std::string_view compartment, const endocrine_options& options,
                          carrier_sink& sink)
-    : network_(network),
+    : compartment_(compartment),
+      network_(network),
       sink_(sink),
       time_to_live_ns_(static_cast<std::uint64_t>(options.nats.time_to_live.count()) * 1'000'000),
       queue_max_(options.nats.outgoing_max) {
+  if (!options.discovery_server.empty()) {
+    discovery_ = std::make_unique<overlay_discovery>(compartment, monotonic_ns());
+    discovery_->connect(options);  // before the lock: the network's thread does not wait for a server
+  }
   // What the network tells before there is a driver waits for the lock.
   const std::lock_guard lock(hearing_);
   channel_ = network.open("overlay/" + std::string(compartment), *this);
@@ -90,19 +111,30 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
   }
   frame_bytes_max_.store(channel_->bytes_max(), std::memory_order_relaxed);
   const peer self = channel_->self();
-  driver_ = std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, overlay_options{}, *this,
-                                             self.node ^ self.incarnation,
-                                             [this](const broadcast_id&, const std::string& payload, std::uint8_t) {
-                                               {
-                                                 const std::lock_guard in(mutex_);
-                                                 if (incoming_.size() >= queue_max_) {
-                                                   slow_.fetch_add(1, std::memory_order_relaxed);
-                                                   return;
-                                                 }
-                                                 incoming_.push_back({0, payload});
-                                               }
-                                               changed_.notify_one();
-                                             });
+  overlay_options how;
+  how.tree.compartment = hash_of_text(compartment);
+  driver_ =
+      std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, how, *this, self.node ^ self.incarnation,
+                                       [this](const broadcast_id& id, const std::string& payload, std::uint8_t) {
+                                         {
+                                           const std::lock_guard in(mutex_);
+                                           if (incoming_.size() >= queue_max_) {
+                                             slow_.fetch_add(1, std::memory_order_relaxed);
+                                             return;
+                                           }
+                                           incoming_.push_back({0, id, payload});
+                                         }
+                                         changed_.notify_one();
+                                       });
+  if (discovery_ != nullptr) {
+    discovery_->listen({self.node, self.incarnation});
+    if (own_endpoints().empty() && log_enabled(log_level::warn)) {
+      log(log_level::warn, "overlay " + compartment_ +
+                               ": this node listens nowhere that others could call, so it is not announced at the "
+                               "discovery_server; listen on an address of this machine, not on all of them");
+    }
+    announce_when_due(monotonic_ns(), true);
+  }
   try {
     driver_->start();
     thread_ = std::thread([this] { run(); });
@@ -128,14 +160,16 @@ void overlay_bus::close() noexcept {
   }
   channel_.reset();  // no call of the listener runs from here on
   driver_.reset();
+  if (discovery_ != nullptr) discovery_->close();
 }
 
 endocrine_carrier::fate overlay_bus::send(std::string_view subject, std::vector<std::byte> frame) noexcept try {
   queued q;
   q.since_ns = monotonic_ns();
-  q.broadcast.reserve(2 + subject.size() + frame.size());
-  q.broadcast.push_back(static_cast<char>(subject.size() & 0xffu));
-  q.broadcast.push_back(static_cast<char>(subject.size() >> 8u & 0xffu));
+  static_assert(subject_bytes_max <= 0xff);
+  q.broadcast.reserve(broadcast_head_bytes + subject.size() + frame.size());
+  q.broadcast.push_back(static_cast<char>(subject.size()));
+  q.broadcast.push_back(0);
   q.broadcast.append(subject);
   q.broadcast.append(reinterpret_cast<const char*>(frame.data()), frame.size());
   // With the heads of the overlay's message and of its envelope, which names no places: nobody elsewhere would ever hear of it.
@@ -162,18 +196,49 @@ carrier_counts overlay_bus::counts() const noexcept {
   c.lost_expired = read(expired_);
   c.lost_disconnected = read(lost_);
   c.dropped_slow = read(slow_);
+  if (discovery_ != nullptr) discovery_->count(c);
   return c;
+}
+
+// ---- gateways ------------------------------------------------------------------------------------------------------
+
+void overlay_bus::attach(overlay_passage& to) {
+  const std::lock_guard lock(passages_mutex_);
+  passages_.push_back(&to);
+}
+
+void overlay_bus::detach(overlay_passage& from) noexcept {
+  const std::lock_guard lock(passages_mutex_);
+  std::erase(passages_, &from);
+}
+
+overlay_bus::handed_on overlay_bus::hand_on(const overlay_parcel& what) noexcept try {
+  if (what.broadcast.size() + overlay_wire_bytes + envelope_head_bytes >
+          frame_bytes_max_.load(std::memory_order_relaxed) ||
+      what.compartments == 0xff) {
+    return handed_on::not_possible;
+  }
+  std::string broadcast = what.broadcast;
+  broadcast[1] = static_cast<char>(what.compartments + 1);
+  return driver_->hand_on(what.id, std::move(broadcast)) ? handed_on::now : handed_on::before;
+} catch (const std::bad_alloc&) {
+  return handed_on::not_possible;
 }
 
 // ---- its own thread ------------------------------------------------------------------------------------------------
 
-void overlay_bus::hand_over(std::string_view broadcast) noexcept {
-  if (broadcast.size() < 2) return;
-  const std::size_t length =
-      static_cast<unsigned char>(broadcast[0]) | std::size_t{static_cast<unsigned char>(broadcast[1])} << 8u;
-  if (broadcast.size() - 2 < length) return;
-  const std::string_view frame = broadcast.substr(2 + length);
-  sink_.arrived(broadcast.substr(2, length), std::as_bytes(std::span(frame.data(), frame.size())));
+/// To the bus, and to gateways; to the bus alone what has no id, for it was broadcast to nobody.
+void overlay_bus::hand_over(const broadcast_id& id, const std::string& broadcast, bool has_id) noexcept {
+  std::string_view subject;
+  std::string_view frame;
+  if (!read_broadcast(broadcast, subject, frame)) return;
+  if (has_id) {
+    // First, for it waits for nobody.
+    const std::lock_guard lock(passages_mutex_);
+    const overlay_parcel what{id, broadcast, static_cast<std::uint8_t>(broadcast[1]), subject};
+    for (overlay_passage* const p : passages_) p->passing(*this, what);
+  }
+  sink_.arrived(subject, std::as_bytes(std::span(frame.data(), frame.size())));
 }
 
 void overlay_bus::run() {
@@ -187,23 +252,24 @@ void overlay_bus::run() {
       if (monotonic_ns() - q.since_ns > time_to_live_ns_) {
         expired_.fetch_add(1, std::memory_order_relaxed);
       } else {
-        const std::size_t head = 2 + (static_cast<unsigned char>(q.broadcast[0]) |
-                                      std::size_t{static_cast<unsigned char>(q.broadcast[1])} << 8u);
+        const std::size_t head = broadcast_head_bytes + static_cast<unsigned char>(q.broadcast[0]);
+        bool has_id = false;
         sink_.leaving(std::as_writable_bytes(std::span(q.broadcast).subspan(head)));
         try {
-          static_cast<void>(driver_->broadcast(q.broadcast));
+          q.id = driver_->broadcast(q.broadcast);
+          has_id = true;
           sent_.fetch_add(1, std::memory_order_relaxed);
         } catch (const std::bad_alloc&) {
           lost_.fetch_add(1, std::memory_order_relaxed);
         }
-        hand_over(q.broadcast);
+        hand_over(q.id, q.broadcast, has_id);
       }
       lock.lock();
     } else if (!incoming_.empty()) {
       const queued q = std::move(incoming_.front());
       incoming_.pop_front();
       lock.unlock();
-      hand_over(q.broadcast);
+      hand_over(q.id, q.broadcast, true);
       lock.lock();
     } else {
       changed_.wait_until(lock, next_tick);
@@ -224,6 +290,7 @@ void overlay_bus::peer_up(const peer& who) {
   if (!hears_) return;
   frame_bytes_max_.store(channel_->bytes_max(), std::memory_order_relaxed);  // another node's, perhaps
   const peer_id id{who.node, who.incarnation};
+  connected_[who.node] = who.incarnation;
   std::vector<std::vector<std::byte>> held;
   {
     const std::lock_guard lock(book_mutex_);
@@ -236,8 +303,8 @@ void overlay_bus::peer_up(const peer& who) {
   // Where this node listens, so that the peer can say it to others.
   overlay_envelope mine;
   const peer self = channel_->self();
-  for (std::string& endpoint : network_.endpoints()) {
-    if (can_be_called(endpoint)) mine.places.push_back({{self.node, self.incarnation}, std::move(endpoint)});
+  for (std::string& endpoint : own_endpoints()) {
+    mine.places.push_back({{self.node, self.incarnation}, std::move(endpoint)});
   }
   static_cast<void>(channel_->send(who, encode_envelope(mine)));
   for (const std::vector<std::byte>& bytes : held) static_cast<void>(channel_->send(who, bytes));
@@ -246,7 +313,45 @@ void overlay_bus::peer_up(const peer& who) {
 
 void overlay_bus::peer_down(const peer& who) {
   const std::lock_guard hearing(hearing_);
-  if (hears_) driver_->link_down({who.node, who.incarnation});
+  if (!hears_) return;
+  const auto found = connected_.find(who.node);
+  if (found != connected_.end() && found->second == who.incarnation) connected_.erase(found);
+  driver_->link_down({who.node, who.incarnation});
+}
+
+std::vector<std::string> overlay_bus::own_endpoints() const {
+  std::vector<std::string> all = network_.endpoints();
+  std::erase_if(all, [](const std::string& endpoint) { return !can_be_called(endpoint); });
+  return all;
+}
+
+void overlay_bus::announce_when_due(std::uint64_t now_ns, bool alone) noexcept try {
+  if (!discovery_->due(now_ns, alone)) return;
+  const peer self = channel_->self();
+  discovery_->announce({{self.node, self.incarnation}, own_endpoints()});
+} catch (const std::bad_alloc&) {  // in a few seconds again
+}
+
+/// About once a second. Whom discovery has found is called, and a contact once there is a link: so nobody who was made up is ever one. A
+/// few at a time where the node is alone, one where it has room for neighbours, and now and then one that is no neighbour of
+/// neighbours, perhaps: so islands find each other.
+void overlay_bus::tick(std::uint64_t now_ns) {
+  if (discovery_ == nullptr) return;
+  const std::lock_guard hearing(hearing_);
+  if (!hears_) return;
+  constexpr std::size_t at_once_alone = 4;
+  constexpr std::uint64_t ticks_of_full = 64;
+  const std::size_t neighbors = driver_->neighbors().size();
+  const bool alone = neighbors == 0;
+  const bool full = neighbors >= hyparview_options{}.active_max;
+  std::size_t left = alone ? at_once_alone : !full || ++full_ticks_ % ticks_of_full == 0 ? 1 : 0;
+  for (const node_sighting& s : discovery_->take_found()) {
+    if (left == 0) break;
+    if (connected_.contains(s.who.node)) continue;
+    for (const std::string& endpoint : s.endpoints) network_.call(endpoint);
+    --left;
+  }
+  announce_when_due(now_ns, alone);
 }
 
 void overlay_bus::received(const peer& from, std::span<const std::byte> bytes) {

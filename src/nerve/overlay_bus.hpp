@@ -43,6 +43,29 @@ struct overlay_envelope {
 inline constexpr std::size_t envelope_places_max = 64;
 [[nodiscard]] std::vector<std::byte> encode_envelope(const overlay_envelope& e);
 [[nodiscard]] bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to);
+/// Whether others can call it: not one that stands for all of a machine's addresses, or that is no text.
+[[nodiscard]] bool can_be_called(std::string_view endpoint) noexcept;
+
+/// A broadcast that an overlay has brought to this node. In its bytes: length of the subject (1), compartments behind it (1), the subject, the
+/// bus's frame.
+struct overlay_parcel {
+  broadcast_id id;
+  const std::string& broadcast;
+  std::uint8_t compartments = 0;
+  std::string_view subject;
+};
+
+class overlay_bus;
+class overlay_discovery;
+
+/// Is shown each broadcast that a bus has brought, those of its own node included: on the bus's own thread, which it must not block.
+class overlay_passage {
+public:
+  virtual void passing(overlay_bus& in, const overlay_parcel& what) noexcept = 0;
+
+protected:
+  ~overlay_passage() = default;
+};
 
 /// Takes what is published to the nodes of a compartment, by their overlay over their links: no server. Every node that a runtime's node
 /// is connected with is a contact; neighbours beyond those are called when the overlay wants them.
@@ -65,11 +88,21 @@ public:
   [[nodiscard]] carrier_counts counts() const noexcept override;
   void close() noexcept override;
 
+  // For gateways.
+  [[nodiscard]] const std::string& compartment() const noexcept { return compartment_; }
+  /// Shows it what is brought from here on. Throws std::bad_alloc.
+  void attach(overlay_passage& to);
+  /// It is shown nothing more once this returns. Waits for what it is shown now.
+  void detach(overlay_passage& from) noexcept;
+  enum class handed_on : std::uint8_t { now, before, not_possible };
+  /// Broadcasts here what another compartment has brought, unless that was done before. Any thread, until close(); waits for nobody.
+  [[nodiscard]] handed_on hand_on(const overlay_parcel& what) noexcept;
+
 private:
-  /// A broadcast: the subject's length (2 bytes), the subject, the frame.
   struct queued {
     std::uint64_t since_ns = 0;
-    std::string broadcast;
+    broadcast_id id;
+    std::string broadcast;  // as overlay_parcel has it
   };
   struct acquaintance {
     std::vector<std::string> endpoints;
@@ -80,16 +113,19 @@ private:
   void peer_up(const peer& who) override;
   void peer_down(const peer& who) override;
   void received(const peer& from, std::span<const std::byte> bytes) override;
-  void tick(std::uint64_t) override {}
+  void tick(std::uint64_t now_ns) override;
   frame_fate send(const peer_id& peer, const frame_header& header,
                   std::span<const std::byte> payload) noexcept override;
 
   [[nodiscard]] std::vector<overlay_envelope::place> places_in(std::span<const std::byte> message);
   void learn(const std::vector<overlay_envelope::place>& places);
   frame_fate call(const peer_id& who, std::vector<std::byte> bytes);
+  [[nodiscard]] std::vector<std::string> own_endpoints() const;
+  void announce_when_due(std::uint64_t now_ns, bool alone) noexcept;
   void run();
-  void hand_over(std::string_view broadcast) noexcept;
+  void hand_over(const broadcast_id& id, const std::string& broadcast, bool has_id) noexcept;
 
+  const std::string compartment_;
   node_services& network_;
   carrier_sink& sink_;
   const std::uint64_t time_to_live_ns_;
@@ -106,8 +142,14 @@ private:
   std::atomic<std::size_t> frame_bytes_max_{0};  // of the node that there is, with all heads
   std::atomic<std::uint64_t> sent_{0}, expired_{0}, lost_{0}, slow_{0};
 
-  std::mutex hearing_;  // while the network's thread is in a call of the listener
-  bool hears_ = false;  // hearing_; the calls may use what follows
+  std::mutex passages_mutex_;
+  std::vector<overlay_passage*> passages_;  // passages_mutex_; held while they are shown something
+
+  std::unique_ptr<overlay_discovery> discovery_;      // null: none is asked for
+  std::mutex hearing_;                                // while the network's thread is in a call of the listener
+  bool hears_ = false;                                // hearing_; the calls may use what follows
+  std::map<std::uint64_t, std::uint64_t> connected_;  // hearing_; incarnation by node
+  std::uint64_t full_ticks_ = 0;                      // hearing_
   std::unique_ptr<peer_channel> channel_;
   std::unique_ptr<overlay_driver> driver_;
   std::thread thread_;

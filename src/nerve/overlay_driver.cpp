@@ -47,6 +47,13 @@ broadcast_id overlay_driver::broadcast(std::string payload) {
   return id;
 }
 
+bool overlay_driver::hand_on(const broadcast_id& id, std::string payload) {
+  bool fresh = false;
+  auto shared = std::make_shared<const std::string>(std::move(payload));
+  step([&](overlay_effects& e) { fresh = overlay_.hand_on(id, std::move(shared), monotonic_ns(), e); });
+  return fresh;
+}
+
 bool overlay_driver::received(const peer_id& from, std::span<const std::byte> payload) {
   overlay_message m;
   if (!decode_overlay(payload, m)) {

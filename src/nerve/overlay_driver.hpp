@@ -39,6 +39,8 @@ public:
   /// Joins, and keeps time from now on by a thread of its own.
   void start();
   broadcast_id broadcast(std::string payload);
+  /// As plumtree::hand_on. Throws std::bad_alloc.
+  [[nodiscard]] bool hand_on(const broadcast_id& id, std::string payload);
 
   /// A frame of kind gossip or endocrine has arrived; false if it makes no sense (counted).
   bool received(const peer_id& from, std::span<const std::byte> payload);

@@ -17,7 +17,7 @@ namespace karyon::detail {
 ///        1      1  kind
 ///        2      1  flag (bit 0)
 ///        3      1  ttl, or hops
-///        4     16  who: node, incarnation (join walks and shuffles; else 0)
+///        4     16  who: node, incarnation (join walks and shuffles; of a broadcast, who has handed it on into the compartment; else 0)
 ///       20     16  broadcast: origin, sequence (else 0)
 ///       36      2  n, the number of peers
 ///       38     16n peers: node, incarnation

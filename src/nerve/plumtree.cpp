@@ -20,12 +20,27 @@ broadcast_id plumtree::broadcast(std::shared_ptr<const std::string> payload, std
                                  overlay_effects& effects) {
   overlay_message m;
   m.what = kind::gossip;
-  m.id = {self_.node ^ (self_.incarnation * 0x9e3779b97f4a7c15u), ++sequence_};
+  m.id = {origin_, ++sequence_};
   m.payload = std::move(payload);
   static_cast<void>(seen_.is_new(m.id.origin, m.id.sequence));
-  keep(m.id, m.payload, 0, now_ns);
+  keep(m, now_ns);
   push(m, nullptr, effects);
   return m.id;
+}
+
+bool plumtree::hand_on(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint64_t now_ns,
+                       overlay_effects& effects) {
+  if (!seen_.is_new(id.origin, id.sequence)) return false;
+  missing_.erase(id);  // no neighbour need be asked for it any more
+  effects.deliveries.push_back({id, payload, 0});
+  overlay_message m;
+  m.what = kind::gossip;
+  m.who = self_;
+  m.id = id;
+  m.payload = std::move(payload);
+  keep(m, now_ns);
+  push(m, nullptr, effects);
+  return true;
 }
 
 void plumtree::receive(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects) {
@@ -99,6 +114,8 @@ void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uin
   }
   if (!seen_.is_new(m.id.origin, m.id.sequence)) {
     ++duplicates_;
+    const auto found = kept_.find(m.id);
+    if (found != kept_.end() && !(found->second.wave == m.who)) return;
     make_lazy(from);
     // Each time: if a prune was lost it would send everything twice for as long as it is a neighbour.
     if (has(lazy_, from)) {
@@ -111,10 +128,10 @@ void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uin
   missing_.erase(m.id);
   const auto hops = static_cast<std::uint8_t>(m.ttl + 1);
   effects.deliveries.push_back({m.id, m.payload, hops});
-  keep(m.id, m.payload, hops, now_ns);
   make_eager(from);
   overlay_message on = m;
   on.ttl = hops;
+  keep(on, now_ns);
   push(on, &from, effects);
 }
 
@@ -135,15 +152,16 @@ void plumtree::on_graft(const peer_id& from, const overlay_message& m, overlay_e
   overlay_message gossip;
   gossip.what = kind::gossip;
   gossip.id = m.id;
+  gossip.who = found->second.wave;
   gossip.ttl = found->second.hops;
   gossip.payload = found->second.payload;
   effects.send(from, std::move(gossip));
 }
 
-void plumtree::keep(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint8_t hops,
-                    std::uint64_t now_ns) {
-  if (!kept_.emplace(id, kept_broadcast{std::move(payload), now_ns + options_.keep_ns, hops}).second) return;
-  kept_order_.push_back(id);
+void plumtree::keep(const overlay_message& gossip, std::uint64_t now_ns) {
+  kept_broadcast it{gossip.payload, now_ns + options_.keep_ns, gossip.ttl, gossip.who};
+  if (!kept_.emplace(gossip.id, std::move(it)).second) return;
+  kept_order_.push_back(gossip.id);
   if (kept_order_.size() <= options_.keep_max) return;
   kept_.erase(kept_order_.front());
   kept_order_.pop_front();

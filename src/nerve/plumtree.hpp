@@ -24,6 +24,8 @@ struct plumtree_options {
   std::size_t missing_max = 4096;
   std::size_t origins_max = 4096;
   std::uint8_t hops_max = 64;
+  std::uint64_t compartment =
+      0;  // of the origin: a node in two has two, or ids of one would be taken for those of the other
 };
 
 /// Broadcast over a node's neighbours that costs one message a node: Plumtree (Leitao, Pereira, Rodrigues, SRDS 2007). Broadcasts are
@@ -35,10 +37,18 @@ struct plumtree_options {
 class plumtree {
 public:
   plumtree(const peer_id& self, const plumtree_options& options)
-      : self_(self), options_(options), seen_(options.origins_max) {}
+      : self_(self),
+        origin_(self.node ^ (self.incarnation * 0x9e3779b97f4a7c15u) ^ options.compartment),
+        options_(options),
+        seen_(options.origins_max) {}
 
   /// The sequence begins anew with each life of the node, so the origin has its incarnation in it.
   broadcast_id broadcast(std::shared_ptr<const std::string> payload, std::uint64_t now_ns, overlay_effects& effects);
+  /// A broadcast of another compartment, under the id that it has there; delivered here as well. False, and nothing is done, if it has been
+  /// here already, whoever has brought it. What several nodes hand on goes out in as many waves (overlay_message::who), and where two meet
+  /// nobody is pruned: each has come by a tree of its own, and the links between these trees make them one.
+  [[nodiscard]] bool hand_on(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint64_t now_ns,
+                             overlay_effects& effects);
   void receive(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects);
   /// It is told what has come lately, so that who changes neighbours while a broadcast passes does not miss it.
   void neighbor_up(const peer_id& peer, std::uint64_t now_ns, overlay_effects& effects);
@@ -57,6 +67,7 @@ private:
     std::shared_ptr<const std::string> payload;
     std::uint64_t until_ns = 0;
     std::uint8_t hops = 0;
+    peer_id wave;  // of which of the waves of this broadcast it came
   };
   struct missing_broadcast {
     std::vector<peer_id> have_it;
@@ -65,13 +76,13 @@ private:
   void on_gossip(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects);
   void on_have(const peer_id& from, const overlay_message& m, std::uint64_t now_ns);
   void on_graft(const peer_id& from, const overlay_message& m, overlay_effects& effects);
-  void keep(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint8_t hops,
-            std::uint64_t now_ns);
+  void keep(const overlay_message& gossip, std::uint64_t now_ns);
   void push(const overlay_message& gossip, const peer_id* except, overlay_effects& effects);
   void make_eager(const peer_id& peer);
   void make_lazy(const peer_id& peer);
 
   const peer_id self_;
+  const std::uint64_t origin_;
   const plumtree_options options_;
   std::vector<peer_id> eager_;
   std::vector<peer_id> lazy_;

@@ -153,8 +153,23 @@ public:
     const auto id = nodes_[n].life->broadcast(payload, now_ns_, effects_);
     received_[id].assign(nodes_.size(), 0);
     received_[id][n] = 1;
+    note_heard(n, id);
     carry_out(n);
     return id;
+  }
+  /// A broadcast that another network may hand on into this one is counted as this one's own are.
+  void expect(const detail::broadcast_id& id) { received_[id].assign(nodes_.size(), 0); }
+  /// A node that is in both hands it on; false if it has been here.
+  bool hand_on(std::size_t n, const detail::broadcast_id& id) {
+    static const auto payload = std::make_shared<const std::string>("payload");
+    const bool fresh = nodes_[n].life->hand_on(id, payload, now_ns_, effects_);
+    carry_out(n);
+    return fresh;
+  }
+  /// Nodes up to this one are in another network as well; what they have heard of since they were asked last.
+  void watch(std::size_t gateways) { gateways_ = gateways; }
+  [[nodiscard]] std::vector<std::pair<std::size_t, detail::broadcast_id>> take_heard() {
+    return std::exchange(heard_, {});
   }
   /// How many of the living have it; `most` is set to how often somebody has got it.
   [[nodiscard]] std::size_t reached(const detail::broadcast_id& id, int& most) const {
@@ -242,9 +257,13 @@ private:
     messages_in_flight_[place].what.payload.reset();
     messages_in_flight_[place].next_free = std::exchange(free_message_, place);
   }
+  void note_heard(std::size_t n, const detail::broadcast_id& id) {
+    if (n < gateways_) heard_.emplace_back(n, id);
+  }
   void carry_out(std::size_t n) {
     node& it = nodes_[n];
     for (auto& d : effects_.deliveries) {
+      note_heard(n, d.id);
       if (const auto found = received_.find(d.id); found != received_.end()) ++found->second[n];
     }
     for (auto& s : effects_.sends) {
@@ -275,6 +294,8 @@ private:
   std::vector<message_in_flight> messages_in_flight_;
   std::uint32_t free_message_ = calendar::none;
   std::map<detail::broadcast_id, std::vector<std::uint8_t>> received_;  // by node: how often
+  std::size_t gateways_ = 0;
+  std::vector<std::pair<std::size_t, detail::broadcast_id>> heard_;
   calendar queue_;
   overlay_effects effects_;
   std::uint64_t now_ns_ = second;

@@ -392,9 +392,85 @@ TEST_CASE("what a broadcast reaches when most nodes are killed at once comes bac
   }
 }
 
+TEST_CASE("through several gateways, in bad weather too, each node of both compartments gets a broadcast once") {
+  const std::uint64_t first = number_from("KARYON_SIM_SEED", 1);
+  const std::uint64_t seeds = number_from("KARYON_SIM_SEEDS", 12);
+  constexpr std::size_t nodes = 40;
+  constexpr std::size_t gateways = 4;  // the first of each compartment are in both
+  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+    INFO("replay with KARYON_SIM_SEED=" << seed << " KARYON_SIM_SEEDS=1");
+    detail::overlay_options of_north;
+    detail::overlay_options of_south;
+    of_north.tree.compartment = 0x6e6f727468000000;  // as a hash of its name would be: no numbers of nodes
+    of_south.tree.compartment = 0x736f757468000000;
+    overlay_network north(nodes, seed, of_north);
+    overlay_network south(nodes, seed + 1'000'000, of_south);
+    for (overlay_network* net : {&north, &south}) {
+      join_all(*net, 10 * second);
+      REQUIRE(settle(*net, 300 * second));
+      net->watch(gateways);
+    }
+    const auto hand_on = [](overlay_network& from, overlay_network& to) {
+      for (const auto& [n, id] : from.take_heard()) {
+        if (to.alive(n)) static_cast<void>(to.hand_on(n, id));
+      }
+    };
+    const auto run_both = [&](std::uint64_t for_ns) {
+      for (std::uint64_t t = 0; t < for_ns; t += second / 50) {
+        north.run(second / 50);
+        south.run(second / 50);
+        hand_on(north, south);
+        hand_on(south, north);
+      }
+    };
+    std::vector<detail::broadcast_id> all;
+    const auto say = [&](overlay_network& here, overlay_network& there) {
+      all.push_back(here.broadcast(here.random_living()));
+      there.expect(all.back());
+    };
+    for (int i = 0; i < 10; ++i) {
+      for (overlay_network* net : {&north, &south}) {
+        net->sky = {};
+        switch (net->random().below(3)) {
+          case 0: net->sky.loss = 0.3; break;
+          case 1: net->sky.duplicates = 0.5; break;
+          default: net->sky.late = 0.5; break;
+        }
+      }
+      if (i == 5) {
+        for (const std::size_t n : {std::size_t{1}, std::size_t{2}}) {
+          north.kill(n);
+          south.kill(n);
+        }
+      }
+      say(north, south);
+      say(south, north);
+      run_both(second);
+    }
+    north.sky = {};
+    south.sky = {};
+    REQUIRE(settle(north, 300 * second));
+    REQUIRE(settle(south, 300 * second));
+    const std::size_t in_fair_weather = all.size();
+    for (int i = 0; i < 3; ++i) {
+      say(north, south);
+      say(south, north);
+    }
+    run_both(20 * second);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      for (const overlay_network* net : {&north, &south}) {
+        int most = 0;
+        const std::size_t reached = net->reached(all[i], most);
+        CHECK(most <= 1);
+        if (i >= in_fair_weather) CHECK(reached == net->living());
+      }
+    }
+  }
+}
+
 TEST_CASE("gateways hand a broadcast on once into each compartment, in a circle as well, and not beyond its hops") {
   using detail::overlay_gateway;
-  const std::vector<detail::gateway_rule> rules{{"a", "b", "alarm.>"}, {"b", "c", ">"}, {"c", "a", ">"}};
+  const std::vector<gateway_rule> rules{{"a", "b", "alarm.>"}, {"b", "c", ">"}, {"c", "a", ">"}};
   overlay_gateway one(rules, {}, 8);
   overlay_gateway two(rules, {}, 8);
   const detail::broadcast_id id{7, 1};

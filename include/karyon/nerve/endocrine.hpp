@@ -20,6 +20,7 @@
 namespace karyon {
 
 class compartment;
+class gateway;
 template <class T>
 class hormone_level;
 
@@ -62,7 +63,8 @@ struct nats_options {
 struct endocrine_options {
   /// Empty: the embedded bus, within this process. "nats://host:port" or "tls://host:port", several with commas: that server.
   /// "overlay://name": no server, but the nodes (karyon::node) whose bus has that compartment's name, over their own links; the
-  /// runtime's node must be there first, and nats_options say how many signals may wait and for how long.
+  /// runtime's node must be there first, and nats_options say how many signals may wait and for how long. A process may have several,
+  /// each in a compartment of its own (between them: karyon/nerve/gateway.hpp).
   std::string server{};
   /// What others call this process where it is the cause of a storm.
   std::string process_name{};
@@ -76,6 +78,16 @@ struct endocrine_options {
   /// Told of storms, after the log, on the thread that publishes (a worker, perhaps): must not block. What it throws is swallowed.
   std::function<void(const storm_report&)> on_storm{};
   nats_options nats{};
+  /// Of a bus "overlay://name": a server "nats://host:port" or "tls://host:port", several with commas, at which the nodes of the
+  /// compartment find each other, so that they need no contact among synapse_options::peers. Empty: none is asked, as by default.
+  ///
+  /// Each node announces there, to the subject "karyon.nodes.name", where it listens: those of its endpoints that others can call, not
+  /// "tcp://0.0.0.0:7000". It does so every two to four seconds, each second while it has no neighbours, and seldom among many
+  /// nodes. It calls whom it hears of while it lacks neighbours, and then joins through them; by the rules for nodes that
+  /// others have told of: a node with keys calls nobody but its own list. `nats` says how the server is reached (credentials, TLS, time limits); signals do
+  /// not go through it. When it stops the overlay goes on, and new nodes are found again when it is back. Whoever may publish there can
+  /// make up nodes: these are called, a few at a time, until they are found not to be there.
+  std::string discovery_server{};
 };
 
 /// What became of a publish, at once. Everything but `accepted` means that nobody hears of it, and is counted by cause.
@@ -129,7 +141,11 @@ struct endocrine_metrics {
   std::uint64_t not_taken_full = 0;   ///< in_flight_max
   std::uint64_t not_taken_storm = 0;  ///< storm_limits of this process
   std::uint64_t dropped_slow = 0;     ///< dropped before they were looked at: pending_signals_max, pending_bytes_max
-  std::uint64_t disconnects = 0;
+  std::uint64_t disconnects = 0;      ///< connections to the server, or the discovery_server, that were lost
+
+  std::uint64_t announced = 0;            ///< announcements of this node handed to the discovery_server's connection
+  std::uint64_t announcements_heard = 0;  ///< of other nodes
+  std::uint64_t announcements_malformed = 0;  ///< that made no sense; nothing is done with them
 
   std::uint64_t subscriptions = 0;  ///< now; those of ended cells until this is noticed (endocrine::sweep)
   std::uint64_t patterns = 0;       ///< distinct ones among them; as many subscriptions at the server
@@ -165,10 +181,10 @@ private:
 /// Nothing is kept for later: who is not subscribed, or not connected, at the time misses it. Every loss is counted.
 class KARYON_API endocrine {
 public:
-  /// Throws runtime_error: invalid_argument (options, also a credentials_file that can not be read), refused (the server can not be
-  /// reached within connect_timeout, does not let us in, or is beyond the loopback without TLS and
+  /// Throws runtime_error: invalid_argument (options, also a credentials_file that can not be read), refused (the server, or
+  /// discovery_server, can not be reached within connect_timeout, does not let us in, or is beyond the loopback without TLS and
   /// nats_options::plaintext_beyond_loopback; others than its owner may read credentials_file or key_file), unsupported (built without
-  /// NATS).
+  /// NATS; by overlay without a node), already_present (a compartment that another bus of the runtime is in), closed.
   explicit endocrine(runtime& host, endocrine_options options = {});
   ~endocrine();
   endocrine(const endocrine&) = delete;
@@ -212,6 +228,7 @@ public:
 
 private:
   friend class compartment;
+  friend class gateway;
   template <class T>
   friend class hormone_level;
   publish_result publish_value(std::string_view subject, const detail::hormone_type* type,

@@ -237,18 +237,182 @@ TEST_CASE("a delivery that throws is counted, and those that follow are delivere
   CHECK(delivered == 1);
 }
 
-TEST_CASE("nodes find each other over a bus") {
-  runtime rt(quiet());
-  endocrine bus(rt);
-  overlay_discovery one(bus, "north", {1, 10}, "tcp://one:1");
-  overlay_discovery two(bus, "north", {2, 20}, "tcp://two:2");
-  overlay_discovery other(bus, "south", {3, 30}, "tcp://three:3");
-  CHECK(ok(one.announce()));
-  CHECK(ok(two.announce()));
-  CHECK(ok(other.announce()));
-  REQUIRE(one.found().size() == 1);
-  CHECK(one.found()[0].incarnation == 20);
-  CHECK(std::string(one.found()[0].address.data()) == "tcp://two:2");
-  CHECK(two.found().size() == 1);
-  CHECK(other.found().empty());
+TEST_CASE("a broadcast of another compartment keeps its id, and is delivered once whoever brings it") {
+  overlay_effects effects;
+  plumtree_options of_south;
+  of_south.compartment = 7;
+  plumtree north({1, 1}, {});
+  plumtree south({1, 1}, of_south);
+  const auto payload = std::make_shared<const std::string>("hello");
+  // The same node in two compartments: what it has said in one is not what it has said in the other.
+  const broadcast_id there = north.broadcast(payload, 1, effects);
+  const broadcast_id here = south.broadcast(payload, 1, effects);
+  CHECK(there.sequence == here.sequence);
+  CHECK(there.origin != here.origin);
+
+  south.neighbor_up({2, 1}, 1, effects);
+  effects.clear();
+  CHECK(south.hand_on(there, payload, 2, effects));
+  REQUIRE(effects.deliveries.size() == 1);
+  CHECK(effects.deliveries[0].id == there);
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(effects.sends[0].what.what == overlay_message::kind::gossip);
+  CHECK(effects.sends[0].what.id == there);
+  // Neither by another gateway of this node, nor by one elsewhere in the compartment.
+  effects.clear();
+  CHECK_FALSE(south.hand_on(there, payload, 3, effects));
+  overlay_message again;
+  again.what = overlay_message::kind::gossip;
+  again.id = there;
+  again.payload = payload;
+  south.receive({2, 1}, again, 4, effects);
+  CHECK(effects.deliveries.empty());
+  // What has come by gossip is not handed on; nor is what the node has said here itself.
+  again.id.sequence += 1;
+  south.receive({2, 1}, again, 5, effects);
+  REQUIRE(effects.deliveries.size() == 1);
+  effects.clear();
+  CHECK_FALSE(south.hand_on(again.id, payload, 6, effects));
+  CHECK_FALSE(south.hand_on(here, payload, 6, effects));
+  CHECK(effects.deliveries.empty());
+  CHECK(effects.sends.empty());
+  // Who has missed it gets it when it asks.
+  overlay_message graft;
+  graft.what = overlay_message::kind::graft;
+  graft.id = there;
+  south.receive({2, 1}, graft, 7, effects);
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(*effects.sends[0].what.payload == "hello");
+}
+
+TEST_CASE("a link is pruned where a broadcast comes twice in one wave, not where two gateways' waves meet") {
+  overlay_effects effects;
+  plumtree tree({1, 1}, {});
+  for (std::uint64_t n = 2; n <= 4; ++n) tree.neighbor_up({n, 1}, 1, effects);
+  const auto payload = std::make_shared<const std::string>("hello");
+  const auto hear = [&](std::uint64_t from, const peer_id& wave, std::uint64_t sequence) {
+    overlay_message m;
+    m.what = overlay_message::kind::gossip;
+    m.who = wave;
+    m.id = {99, sequence};
+    m.payload = payload;
+    effects.clear();
+    // As it comes from a peer.
+    overlay_message arrived;
+    REQUIRE(decode_overlay(encode_overlay(m), arrived));
+    tree.receive({from, 1}, arrived, 2, effects);
+  };
+  const auto pruned = [&] {
+    return effects.sends.size() == 1 && effects.sends[0].what.what == overlay_message::kind::prune;
+  };
+  hear(2, {10, 1}, 1);
+  REQUIRE(effects.sends.size() == 2);  // to the others, in the wave that it came in
+  CHECK(effects.sends[0].what.who == peer_id{10, 1});
+  hear(3, {11, 1}, 1);
+  CHECK(effects.sends.empty());
+  CHECK(tree.eager().size() == 3);
+  hear(4, {10, 1}, 1);
+  CHECK(pruned());
+  CHECK(tree.lazy() == std::vector<peer_id>{{4, 1}});
+  // What the node hands on itself comes back from all its neighbours, in waves of others.
+  effects.clear();
+  CHECK(tree.hand_on({99, 2}, payload, 2, effects));
+  REQUIRE_FALSE(effects.sends.empty());
+  CHECK(effects.sends[0].what.who == peer_id{1, 1});
+  hear(2, {10, 1}, 2);
+  hear(3, {11, 1}, 2);
+  CHECK(tree.eager().size() == 2);
+  // Who asks for it gets it in the wave in which it came here.
+  overlay_message graft;
+  graft.what = overlay_message::kind::graft;
+  graft.id = {99, 1};
+  effects.clear();
+  tree.receive({4, 1}, graft, 7, effects);
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(effects.sends[0].what.who == peer_id{10, 1});
+}
+
+TEST_CASE("a node's announcement is read as it was written, and nothing that is none") {
+  const node_sighting s{{5, 6}, {"tcp://10.0.0.1:7", "ipc:///tmp/x"}};
+  const auto bytes = encode_sighting(s);
+  node_sighting r;
+  REQUIRE(decode_sighting(bytes, r));
+  CHECK(r.who == s.who);
+  CHECK(r.endpoints == s.endpoints);
+  for (std::size_t n = 0; n < bytes.size(); ++n) CHECK_FALSE(decode_sighting(std::span(bytes).first(n), r));
+  auto longer = bytes;
+  longer.push_back({});
+  CHECK_FALSE(decode_sighting(longer, r));
+  for (const std::size_t at : {0, 1, 2, 3}) {
+    auto wrong = bytes;
+    wrong[at] = std::byte{99};
+    CHECK_FALSE(decode_sighting(wrong, r));
+  }
+  const auto refused = [&](const node_sighting& forged) { return !decode_sighting(encode_sighting(forged), r); };
+  CHECK(refused({{5, 6}, {}}));
+  CHECK(refused({{0, 6}, s.endpoints}));
+  CHECK(refused({{5, 0}, s.endpoints}));
+  CHECK(refused({{5, latest_incarnation() + 1'000'000'000}, s.endpoints}));  // would keep out its real lives
+  CHECK(refused({{5, 6}, {"tcp://0.0.0.0:7"}}));
+  CHECK(refused({{5, 6}, {"tcp://10.0.0.1:7", "tcp://[::]:7"}}));
+  CHECK(refused({{5, 6}, {"tcp://10.0.0.1:7\n"}}));
+  CHECK(refused({{5, 6}, {std::string("tcp://a\0", 8)}}));
+  // Of many endpoints the first few are said; who says more, or speaks for others as well, is not heard.
+  REQUIRE(decode_sighting(encode_sighting({{5, 6}, {"a", "b", "c", "d", "e"}}), r));
+  CHECK(r.endpoints.size() == sighting_endpoints_max);
+  auto two_names = encode_sighting({{5, 6}, {"a", "b"}});
+  two_names[4 + 17 + 1] = std::byte{7};
+  CHECK_FALSE(decode_sighting(two_names, r));
+}
+
+TEST_CASE("of announcements without number a few are kept, by chance") {
+  overlay_discovery d("north", 1);
+  CHECK_THROWS_AS(overlay_discovery("no subject", 1), runtime_error);
+  const auto hear = [&](std::uint64_t node) {
+    d.arrived("karyon.nodes.north", encode_sighting({{node, 6}, {"tcp://10.0.0.1:7"}}));
+  };
+  const auto counts = [&] {
+    carrier_counts c;
+    d.count(c);
+    return c;
+  };
+  d.arrived("karyon.nodes.south", encode_sighting({{1, 6}, {"tcp://10.0.0.1:7"}}));
+  d.arrived("karyon.nodes.north", std::as_bytes(std::span("nonsense")));
+  CHECK(counts().announcements_malformed == 2);
+  CHECK(d.take_found().empty());
+  hear(1);
+  hear(1);
+  CHECK(d.take_found().size() == 1);
+  CHECK(d.take_found().empty());
+  std::size_t late = 0;
+  for (int round = 0; round < 20; ++round) {
+    for (std::uint64_t n = 1; n <= 640; ++n) hear(n);
+    const auto found = d.take_found();
+    CHECK(found.size() == 64);
+    for (const node_sighting& s : found) late += s.who.node > 320 ? 1 : 0;
+  }
+  CHECK(late > 300);  // half of 1280
+  CHECK(late < 980);
+}
+
+TEST_CASE("a node announces itself every few seconds, more often when it is alone, and seldom among very many") {
+  constexpr std::uint64_t s = 1'000'000'000;
+  const auto announcements = [&](bool alone, int others_a_second) {
+    overlay_discovery d("north", 1);
+    const auto other = encode_sighting({{1, 6}, {"tcp://10.0.0.1:7"}});
+    int n = 0;
+    for (std::uint64_t now = 1; now <= 1000; ++now) {
+      for (int i = 0; i < others_a_second; ++i) d.arrived("karyon.nodes.north", other);
+      n += d.due(now * s, alone) ? 1 : 0;
+    }
+    return n;
+  };
+  CHECK(announcements(true, 0) == 1000);
+  CHECK(announcements(true, 10) == 1000);
+  const int few = announcements(false, 4);
+  CHECK(few >= 250);
+  CHECK(few <= 500);
+  const int many = announcements(false, 160);
+  CHECK(many >= 3);
+  CHECK(many <= few / 4);
 }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// A bus by overlay: nodes that have joined through one contact, over ZeroMQ.
+// A bus by overlay: nodes that have joined through one contact, or have found each other at a server, over ZeroMQ; and gateways.
+#include <map>
 #include <memory>
 
+#include <karyon/nerve/gateway.hpp>
 #include <karyon/nerve/node.hpp>
 
 #include "nerve/overlay_bus.hpp"
+#include "nerve/overlay_discovery.hpp"
+#include "nerve/security.hpp"
 #include "sched/wait.hpp"
 #include "support/catch.hpp"
 #include "support/temporary_tree.hpp"
 #include "unit/nerve/bus_testing.hpp"
+#include "unit/nerve/nats_server.hpp"
 
 using namespace karyon;
 using namespace karyon::tests;
@@ -17,16 +22,16 @@ namespace {
 
 /// A program: its runtime, its node, its bus, and a cell that listens.
 struct town {
-  town(const temporary_tree& tree, const std::string& name, const std::string& contact) : rt(quiet(1)) {
+  town(const temporary_tree& tree, const std::string& name, const std::string& contact,
+       endocrine_options by_overlay = {.server = "overlay://north"})
+      : rt(quiet(1)) {
     node_options o{.name = name};
     o.synapse.listen = {"ipc://" + tree.path("n/" + name)};
     if (!contact.empty()) o.synapse.peers = {{"ipc://" + tree.path("n/" + contact), ""}};
     o.synapse.silence_max = std::chrono::seconds(20);
     o.synapse.handshake = std::chrono::seconds(10);
     here = std::make_unique<node>(rt, o);
-    endocrine_options by_overlay;
-    by_overlay.server = "overlay://north";
-    bus = std::make_unique<endocrine>(rt, by_overlay);
+    bus = std::make_unique<endocrine>(rt, std::move(by_overlay));
     REQUIRE(bus->subscribe<heat>(rt.spawn<tally>(heard), "weather.>"));
   }
   ~town() {
@@ -108,4 +113,331 @@ TEST_CASE("an overlay's envelope is read as it was written, and nothing that is 
   auto many = bytes;
   many[0] = std::byte{255};
   CHECK_FALSE(detail::decode_envelope(many, r));
+}
+
+// ---- found at a server ---------------------------------------------------------------------------------------------
+
+namespace {
+
+endocrine_options found_at(const nats_server& server) {
+  endocrine_options o{.server = "overlay://north"};
+  o.discovery_server = server.url();
+  o.nats.connect_timeout = std::chrono::seconds(30);
+  return o;
+}
+
+bool there_is_a_server() {
+  if (nats_server::available()) return true;
+  WARN("not tested: there is no nats-server here (Debian's package nats-server), or Karyon is built without NATS");
+  return false;
+}
+
+/// A broadcast of each reaches all: they are one overlay.
+bool are_one(const std::vector<town*>& all) {
+  return std::all_of(all.begin(), all.end(), [&](town* t) { return reaches_all(*t, all); });
+}
+
+}  // namespace
+
+TEST_CASE("nodes that share only a server find each other there, and need it no more when they have") {
+  if (!there_is_a_server()) return;
+  nats_server server;
+  temporary_tree tree;
+  town a(tree, "a", "", found_at(server));
+  town b(tree, "b", "", found_at(server));
+  town c(tree, "c", "", found_at(server));
+  CHECK(are_one({&a, &b, &c}));
+  CHECK(a.bus->metrics().announced > 0);
+  CHECK(a.bus->metrics().announcements_heard > 0);
+  server.kill();
+  CHECK(eventually([&] { return b.bus->metrics().disconnects > 0; }));
+  CHECK(a.bus->connected());
+  CHECK(are_one({&a, &b, &c}));
+  // Nobody can be found now, and that is said.
+  {
+    endocrine_options soon = found_at(server);
+    soon.nats.connect_timeout = std::chrono::milliseconds(200);
+    CHECK_THROWS_AS(town(tree, "nobody", "", soon), runtime_error);
+  }
+  const std::uint64_t announced = a.bus->metrics().announced;
+  server.start();
+  CHECK(eventually([&] { return a.bus->metrics().announced > announced; }));
+  town d(tree, "d", "", found_at(server));
+  CHECK(are_one({&a, &b, &c, &d}));
+  check_sums(*d.bus, true);
+}
+
+TEST_CASE("whatever is said at a server, the nodes that are there find each other") {
+  if (!there_is_a_server()) return;
+  nats_server server;
+  temporary_tree tree;
+  runtime rt(quiet(1));
+  endocrine_options over_nats{.server = server.url()};
+  over_nats.nats.connect_timeout = std::chrono::seconds(30);
+  endocrine liar(rt, over_nats);
+  // Nodes that do not exist, for as long as the others look for each other.
+  detail::overlay_discovery forger("north", 1);
+  forger.connect(found_at(server));
+  std::uint64_t made_up = 1000;
+  const auto lie = [&] {
+    static_cast<void>(liar.publish("karyon.nodes.north", heat{1}, "test"));
+    for (int i = 0; i < 8; ++i) {
+      forger.announce({{++made_up, 1}, {"ipc://" + tree.path("n/nobody" + std::to_string(made_up))}});
+    }
+    // The real names, elsewhere.
+    for (const char* name : {"a", "b"}) forger.announce({{detail::wire_hash(name), 1}, {"ipc:///nowhere/x"}});
+  };
+  town a(tree, "a", "", found_at(server));
+  town b(tree, "b", "", found_at(server));
+  CHECK(eventually([&] {
+    lie();
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    return a.here->wait_connected("b", {});
+  }));
+  CHECK(are_one({&a, &b}));
+  CHECK(a.bus->metrics().announcements_malformed > 0);
+  CHECK(a.bus->metrics().announcements_heard > 0);
+  for (const town* t : {&a, &b}) {
+    CHECK(t->bus->metrics().not_taken_malformed == 0);  // none of it has become a signal
+    CHECK(t->bus->metrics().not_taken_type == 0);
+  }
+}
+
+TEST_CASE("a node with keys hears who is announced, and calls nobody but its own list") {
+  if (!there_is_a_server()) return;
+  nats_server server;
+  temporary_tree tree;
+  const auto listens = [&](const std::string& name, bool keys) {
+    node_options o{.name = name};
+    o.synapse.listen = {"tcp://127.0.0.1:*"};
+    o.synapse.silence_max = std::chrono::seconds(20);
+    o.synapse.handshake = std::chrono::seconds(10);
+    if (keys) {
+      o.synapse.key_file = tree.path(name + ".key");
+      o.synapse.allow_file = tree.path("allow");
+    }
+    return o;
+  };
+  std::string allowed;
+  for (const char* name : {"a", "b"}) {
+    const auto pair = detail::new_pair();
+    REQUIRE(pair);
+    REQUIRE(detail::write_pair(*pair, tree.path(std::string(name) + ".key")));
+    allowed += detail::to_hex(pair->open) + " " + name + "\n";
+  }
+  tree.write("allow", allowed);  // they would be let in
+  for (const bool keys : {false, true}) {
+    runtime of_a(quiet(1));
+    runtime of_b(quiet(1));
+    const node a(of_a, listens("a", keys));
+    const node b(of_b, listens("b", keys));
+    const endocrine at_a(of_a, found_at(server));
+    const endocrine at_b(of_b, found_at(server));
+    if (keys) {
+      CHECK(eventually(
+          [&] { return at_a.metrics().announcements_heard >= 4 && at_b.metrics().announcements_heard >= 4; }));
+      CHECK_FALSE(a.wait_connected("b", std::chrono::milliseconds(500)));
+    } else {
+      CHECK(a.wait_connected("b", std::chrono::seconds(60)));
+    }
+  }
+}
+
+TEST_CASE("a bus says what is wrong with its discovery_server") {
+  runtime rt(quiet(1));
+  const node here(rt, {.name = "alone"});
+  const auto code_of = [&](const std::string& server, const std::string& discovery_server) {
+    endocrine_options o;
+    o.server = server;
+    o.discovery_server = discovery_server;
+    o.nats.connect_timeout = std::chrono::milliseconds(200);
+    try {
+      const endocrine bus(rt, o);
+    } catch (const runtime_error& e) {
+      return e.why().code();
+    }
+    return errc{};
+  };
+  CHECK(code_of("", "nats://127.0.0.1:1") == errc::invalid_argument);
+  CHECK(code_of("overlay://no subject", "nats://127.0.0.1:1") == errc::invalid_argument);
+#if defined(KARYON_HAS_NATS)
+  CHECK(code_of("overlay://north", "tcp://127.0.0.1:1") == errc::invalid_argument);
+  CHECK(code_of("overlay://north", "nats://127.0.0.1:1") == errc::refused);
+  CHECK(code_of("overlay://north", "nats://192.0.2.1:1") == errc::refused);  // beyond the loopback, and no TLS
+#else
+  CHECK(code_of("overlay://north", "nats://127.0.0.1:1") == errc::unsupported);
+#endif
+}
+
+// ---- gateways ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A node that is in one compartment or in several, with cells in each that count.
+struct border_town {
+  border_town(const temporary_tree& tree, const std::string& name, const std::string& contact,
+              const std::vector<std::string>& compartments)
+      : rt(quiet(1)) {
+    node_options o{.name = name};
+    o.synapse.listen = {"ipc://" + tree.path("n/" + name)};
+    if (!contact.empty()) o.synapse.peers = {{"ipc://" + tree.path("n/" + contact), ""}};
+    o.synapse.silence_max = std::chrono::seconds(20);
+    o.synapse.handshake = std::chrono::seconds(10);
+    here = std::make_unique<node>(rt, o);
+    for (const std::string& c : compartments) {
+      buses[c] = std::make_unique<endocrine>(rt, endocrine_options{.server = "overlay://" + c});
+      REQUIRE(buses[c]->subscribe<heat>(rt.spawn<tally>(heard[c]), ">"));
+      REQUIRE(buses[c]->subscribe<heat>(rt.spawn<tally>(chats[c]), "chat.>"));
+    }
+  }
+  ~border_town() {
+    buses.clear();
+    here.reset();
+  }
+  border_town(const border_town&) = delete;
+  border_town& operator=(const border_town&) = delete;
+  [[nodiscard]] endocrine& in(const std::string& compartment) { return *buses.at(compartment); }
+  bool say(const std::string& compartment, const std::string& subject) {
+    return in(compartment).publish(subject, heat{1}, "test") == publish_result::accepted;
+  }
+
+  std::map<std::string, std::atomic<std::uint64_t>> heard;  // by compartment
+  std::map<std::string, std::atomic<std::uint64_t>> chats;
+  runtime rt;
+  std::unique_ptr<node> here;
+  std::map<std::string, std::unique_ptr<endocrine>> buses;
+};
+
+}  // namespace
+
+TEST_CASE("a gateway hands on what its rules name, once, and nothing else") {
+  temporary_tree tree;
+  border_town a(tree, "a", "", {"north"});
+  border_town g(tree, "g", "a", {"north", "south"});
+  border_town h(tree, "h", "a", {"north", "south"});  // in both as well: a second way between the two
+  border_town c(tree, "c", "g", {"south"});
+  const std::vector<gateway_rule> rules{{"north", "south", "alarm.>"}, {"south", "north", "answer.>"}};
+  const auto one = std::make_unique<gateway>(g.in("north"), g.in("south"), rules);
+  const gateway two(h.in("south"), h.in("north"), rules);
+  // Joining takes a moment: until each hears of what no rule lets through, which comes from its own compartment alone.
+  const auto hears = [](border_town& from, const std::string& where, const char* subject,
+                        const std::atomic<std::uint64_t>& count) {
+    return eventually([&] {
+      const std::uint64_t before = count;
+      return from.say(where, subject) &&
+             karyon::detail::poll_until([&] { return count != before; }, karyon::detail::deadline_in(2'000'000'000));
+    });
+  };
+  for (border_town* t : {&g, &h}) {
+    REQUIRE(hears(a, "north", "chat.weather", t->chats["north"]));
+    REQUIRE(hears(c, "south", "chat.weather", t->chats["south"]));
+  }
+  REQUIRE(hears(a, "north", "alarm.fire", c.heard["south"]));
+  REQUIRE(hears(c, "south", "answer.water", a.heard["north"]));
+  std::this_thread::sleep_for(std::chrono::seconds(2));  // what was on its way has come, what had to be asked for too
+
+  struct totals {
+    std::uint64_t north, south, passed, seen;
+  };
+  const auto now = [&] {
+    const gateway_metrics m = one->metrics();
+    const gateway_metrics n = two.metrics();
+    return totals{a.heard["north"], c.heard["south"], m.passed + n.passed,
+                  m.passed + m.duplicate + n.passed + n.duplicate};
+  };
+  const totals before = now();
+  const auto duplicates = [&] {
+    return a.in("north").metrics().not_taken_duplicate + c.in("south").metrics().not_taken_duplicate +
+           g.in("south").metrics().not_taken_duplicate + h.in("south").metrics().not_taken_duplicate;
+  };
+  constexpr std::uint64_t n = 100;
+  const auto say_all = [&](border_town& from, const std::string& where, const char* subject) {
+    for (std::uint64_t i = 0; i < n; ++i) CHECK(eventually([&] { return from.say(where, subject); }));
+  };
+  say_all(a, "north", "chat.weather");  // no rule
+  say_all(c, "south", "alarm.fire");    // not in this direction
+  say_all(a, "north", "alarm.fire");
+  say_all(c, "south", "answer.water");
+  CHECK(eventually([&] {
+    const totals t = now();
+    return t.north == before.north + 3 * n && t.south == before.south + 3 * n && t.seen == before.seen + 4 * n;
+  }));
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  CHECK(now().north == before.north + 3 * n);
+  CHECK(now().south == before.south + 3 * n);
+  CHECK(duplicates() == 0);  // the overlay has brought each once
+  // Each by one of the two, or by both at the same moment.
+  CHECK(now().passed >= before.passed + 2 * n);
+  CHECK(now().seen == before.seen + 4 * n);
+  CHECK(one->metrics().lost + two.metrics().lost == 0);
+  for (border_town* t : {&g, &h}) {
+    check_sums(t->in("north"), true);
+    check_sums(t->in("south"), true);
+  }
+}
+
+TEST_CASE("a gateway stops a storm, and one that has ended hands nothing on") {
+  temporary_tree tree;
+  border_town a(tree, "a", "", {"north", "south", "west"});
+  std::vector<gateway_rule> rules{{"north", "south", ">"}};
+  auto few = std::make_unique<gateway>(a.in("north"), a.in("south"), rules, gateway_limits{{1, 10}, 1});
+  const gateway on(a.in("south"), a.in("west"), {{"south", "west", ">"}}, gateway_limits{{0, 1}, 1});
+  for (int i = 0; i < 50; ++i) CHECK(eventually([&] { return a.say("north", "x"); }));
+  CHECK(eventually([&] { return a.heard["north"] == 50 && few->metrics().passed + few->metrics().storm == 50; }));
+  CHECK(few->metrics().passed >= 10);
+  CHECK(few->metrics().passed < 40);
+  CHECK(eventually([&] { return a.heard["south"] == few->metrics().passed; }));
+  // One compartment on is as far as it goes.
+  CHECK(eventually([&] { return on.metrics().too_far == few->metrics().passed; }));
+  CHECK(a.say("south", "x"));
+  CHECK(eventually([&] { return a.heard["west"] == 1; }));
+  const std::uint64_t south = few->metrics().passed + 1;
+  few.reset();
+  CHECK(a.say("north", "x"));
+  CHECK(eventually([&] { return a.heard["north"] == 51; }));
+  CHECK(a.heard["south"] == south);
+  CHECK(a.heard["west"] == 1);
+}
+
+TEST_CASE("gateways in a circle hand a signal on once into each compartment") {
+  temporary_tree tree;
+  border_town a(tree, "a", "", {"north", "south", "west"});
+  const gateway ns(a.in("north"), a.in("south"), {{"north", "south", ">"}});
+  const gateway sw(a.in("south"), a.in("west"), {{"south", "west", ">"}});
+  const gateway wn(a.in("west"), a.in("north"), {{"west", "north", ">"}});
+  for (int i = 0; i < 50; ++i) CHECK(eventually([&] { return a.say("north", "x"); }));
+  CHECK(eventually([&] { return wn.metrics().duplicate == 50; }));
+  CHECK(wn.metrics().passed == 0);
+  for (const char* where : {"north", "south", "west"}) {
+    CHECK(eventually([&] { return a.heard[where] == 50; }));
+    CHECK(a.in(where).metrics().not_taken_duplicate == 0);
+  }
+}
+
+TEST_CASE("a gateway says what is wrong with it") {
+  temporary_tree tree;
+  border_town a(tree, "a", "", {"north", "south"});
+  border_town b(tree, "b", "", {"north"});
+  endocrine embedded(a.rt);
+  const auto refused = [](endocrine& one, endocrine& other, std::vector<gateway_rule> rules,
+                          gateway_limits limits = {}) {
+    try {
+      const gateway g(one, other, std::move(rules), limits);
+    } catch (const runtime_error& e) {
+      return e.why().code() == errc::invalid_argument;
+    }
+    return false;
+  };
+  const std::vector<gateway_rule> good{{"north", "south", ">"}};
+  CHECK_FALSE(refused(a.in("north"), a.in("south"), good));
+  CHECK(refused(a.in("north"), embedded, good));
+  CHECK(refused(embedded, a.in("south"), good));
+  CHECK(refused(a.in("north"), b.in("north"), good));
+  CHECK(refused(a.in("north"), a.in("north"), good));
+  CHECK(refused(a.in("north"), a.in("south"), {}));
+  CHECK(refused(a.in("north"), a.in("south"), {{"north", "west", ">"}}));
+  CHECK(refused(a.in("north"), a.in("south"), {{"north", "north", ">"}}));
+  CHECK(refused(a.in("north"), a.in("south"), {{"north", "south", "a..b"}}));
+  CHECK(refused(a.in("north"), a.in("south"), good, {{1, 0}, 1}));
+  CHECK(refused(a.in("north"), a.in("south"), good, {{1, 1}, 0}));
 }
