@@ -46,8 +46,8 @@ inline constexpr std::size_t envelope_places_max = 64;
 /// Whether others can call it: not one that stands for all of a machine's addresses, or that is no text.
 [[nodiscard]] bool can_be_called(std::string_view endpoint) noexcept;
 
-/// A broadcast that an overlay has brought to this node. In its bytes: length of the subject (1), compartments behind it (1), the subject, the
-/// bus's frame.
+/// A broadcast that an overlay has brought to this node. In its bytes: length of the subject (1), compartments behind it (1), the
+/// subject, the bus's frame.
 struct overlay_parcel {
   broadcast_id id;
   const std::string& broadcast;

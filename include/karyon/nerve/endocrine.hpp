@@ -82,11 +82,11 @@ struct endocrine_options {
   /// compartment find each other, so that they need no contact among synapse_options::peers. Empty: none is asked, as by default.
   ///
   /// Each node announces there, to the subject "karyon.nodes.name", where it listens: those of its endpoints that others can call, not
-  /// "tcp://0.0.0.0:7000". It does so every two to four seconds, each second while it has no neighbours, and seldom among many
-  /// nodes. It calls whom it hears of while it lacks neighbours, and then joins through them; by the rules for nodes that
-  /// others have told of: a node with keys calls nobody but its own list. `nats` says how the server is reached (credentials, TLS, time limits); signals do
-  /// not go through it. When it stops the overlay goes on, and new nodes are found again when it is back. Whoever may publish there can
-  /// make up nodes: these are called, a few at a time, until they are found not to be there.
+  /// "tcp://0.0.0.0:7000". It does so every two to four seconds, each second while it has no neighbours, and seldom among many nodes.
+  /// It calls whom it hears of while it lacks neighbours (seldom when it does not), and then joins through them; by the rules for nodes
+  /// that others have told of: a node with keys calls nobody but its own list. `nats` says how the server is reached (credentials, TLS,
+  /// time limits); signals do not go through it. When it stops the overlay goes on, and new nodes are found again when it is back.
+  /// Whoever may publish there can make up nodes: these are called, a few at a time, until they are found not to be there.
   std::string discovery_server{};
 };
 
