@@ -126,7 +126,8 @@ struct link {
   std::uint64_t their_cookie = 0;
   peer_lives rivals;
   bool way_lost = false;  // our connection has ended; what the peer said before is still to be heard, its bye maybe
-  bool knows_us = false;  // the peer has had our greeting on the way that we have now
+  std::uint64_t way_lost_ns = 0;  // when
+  bool knows_us = false;          // the peer has had our greeting on the way that we have now
   std::uint32_t route = 0;
   std::string user;  // its key, where connections are encrypted
   std::vector<std::byte> hello;

@@ -229,6 +229,7 @@ bool reactor::drain(link& l) {
     drop_ring(l);
     return true;
   }
+  if (l.way_lost) return false;
   const std::uint64_t now = monotonic_ns();
   outgoing_.clear();
   bool stamped = false;
@@ -330,13 +331,16 @@ link_loss reactor::loss_now(const link& l, std::uint64_t now) const noexcept {
 
 /// Our connection to the peer has ended. It may have said bye before, by another one: then it has not died.
 void reactor::lose_way(link& l) {
-  l.way_lost = true;
+  if (std::exchange(l.way_lost, true)) return;
+  l.way_lost_ns = monotonic_ns();
   ways_lost_ = true;
 }
 
 void reactor::end_lost() {
   if (!ways_lost_) return;
   constexpr int messages_most = 1024;  // of all peers: those that go on speaking do not keep it
+  // ZeroMQ's threads, here and there, take the end of one connection and what was said by the other in any order.
+  constexpr std::uint64_t bye_within_ns = 20 * ns_per_ms;
   for (std::size_t i = 0; i < links_.all().size(); ++i) {
     link& l = *links_.all()[i];
     if (!l.way_lost) continue;
@@ -344,7 +348,13 @@ void reactor::end_lost() {
     }
     router_ready_ = true;
     if (l.way_lost) hear_stream_rest(l);
-    if (l.way_lost) take_down(l, loss_now(l, monotonic_ns()), false);
+    if (!l.way_lost) continue;
+    const std::uint64_t now = monotonic_ns();
+    if (now >= l.way_lost_ns + bye_within_ns) {
+      take_down(l, loss_now(l, now), false);
+    } else {
+      next_tick_ns_ = std::min(next_tick_ns_, l.way_lost_ns + bye_within_ns);
+    }
   }
   // What was read may have cost another link its way. Not before: what throws above is done again.
   ways_lost_ = std::any_of(links_.all().begin(), links_.all().end(), [](const link* l) { return l->way_lost; });
