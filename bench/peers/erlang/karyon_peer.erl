@@ -15,9 +15,10 @@ main([Scenarios, Scenario, Cells, Operations | Shape]) ->
     end),
     receive
         {values, Values} ->
-            %% Not by io:format: the process behind it has to wait for its turn.
+            %% Not by io:format: the process behind it, and the one that would load its modules, have to wait for their turns.
             Output = open_port({fd, 1, 1}, [out]),
-            [port_command(Output, io_lib:format("value ~s ~.3f~n", [Unit, float(Value)])) || {Unit, Value} <- Values],
+            [port_command(Output, ["value ", atom_to_list(Unit), " ", float_to_list(float(Value), [{decimals, 3}]), "\n"])
+             || {Unit, Value} <- Values],
             erlang:halt(0, [{flush, true}]);
         {'DOWN', Monitor, process, _, Reason} ->
             io:format(standard_error, "karyon_peer: ~s failed: ~p~n", [Scenario, Reason]),
