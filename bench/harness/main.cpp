@@ -4,6 +4,7 @@
 
 #include "build_info.hpp"
 #include "harness/context.hpp"
+#include "harness/core_to_core.hpp"
 #include "harness/runner.hpp"
 #include "harness/suite.hpp"
 #include "report/report.hpp"
@@ -96,6 +97,14 @@ int run(arguments const& asked) {
   context["clock_overhead_ns"] =
       clock_overhead_ns(options.programs / chosen.measurements.front().entrants.front().shapes.front().program);
 
+  auto between = nlohmann::ordered_json::array();
+  auto const look_between = [&] {
+    if (auto const ns = core_to_core_ns()) {
+      between.push_back(*ns);
+    }
+  };
+  look_between();
+
   std::vector<result> results;
   std::span<measurement const> left{chosen.measurements};
   while (!left.empty()) {
@@ -107,6 +116,8 @@ int run(arguments const& asked) {
     results.insert(results.end(), measured.begin(), measured.end());
     left = left.subspan(rows);
   }
+  look_between();
+  context["core_to_core_ns"] = between;
   show_progress("");
   print_table(std::cout, results, context);
   if (json.is_open()) {

@@ -66,6 +66,16 @@ void collect_unique(std::vector<std::string>& into, std::string const& value) {
   }
 }
 
+/// How far the cores are from each other, before and after: figures of several threads can not be compared where that differs.
+std::string between_cores(nlohmann::ordered_json const& context) {
+  auto const found = context.find("core_to_core_ns");
+  if (found == context.end() || found->empty()) {
+    return {};
+  }
+  return ", " + number(found->front().get<double>()) + " and " + number(found->back().get<double>()) +
+         " ns from core to core before and after";
+}
+
 }  // namespace
 
 void print_table(std::ostream& out, std::vector<result> const& results, nlohmann::ordered_json const& context) {
@@ -87,7 +97,7 @@ void print_table(std::ostream& out, std::vector<result> const& results, nlohmann
   }
   out << "\nsuite " << context.at("suite").get<std::string>() << " at " << context.at("cells") << " cells, "
       << context.at("runs") << " runs, on " << context.at("cpu_model").get<std::string>() << " ("
-      << context.at("topology").get<std::string>() << ")\n\n";
+      << context.at("topology").get<std::string>() << ")" << between_cores(context) << "\n\n";
   print_grid(out, rows);
   out << "\nmedian (min to max)";
   if (peers.size() > 1) {

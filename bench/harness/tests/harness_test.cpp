@@ -2,6 +2,7 @@
 //
 // The harness, against drivers that are shell scripts: what is measured here is its honesty, not a speed.
 
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include <thread>
 
 #include "build_info.hpp"
+#include "harness/core_to_core.hpp"
 #include "harness/process.hpp"
 #include "harness/runner.hpp"
 #include "harness/suite.hpp"
@@ -236,6 +238,40 @@ TEST_CASE("the table says how many times Karyon's median a peer's is") {
   print_table(table, {ours, theirs},
               {{"suite", "s"}, {"cells", 10}, {"runs", 5}, {"cpu_model", "m"}, {"topology", "t"}});
   CHECK(table.str().find("50.0 (40.0 to 60.0)  2.50x") != std::string::npos);
+}
+
+TEST_CASE("the table says how far the cores were from each other before and after") {
+  result const ours{"s.x_ns", "karyon", "ns", 20, 10, 30, 5, "", "", 0};
+  std::ostringstream table;
+  print_table(table, {ours},
+              {{"suite", "s"},
+               {"cells", 10},
+               {"runs", 5},
+               {"cpu_model", "m"},
+               {"topology", "t"},
+               {"core_to_core_ns", {40.1, 145.2}}});
+  CHECK(table.str().find("on m (t), 40.1 and 145 ns from core to core before and after\n") != std::string::npos);
+}
+
+TEST_CASE("the way between two cores is measured where there are two, by a thread on each") {
+  cpu_set_t before;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  auto const found = core_to_core_ns();
+  REQUIRE(found.has_value() == (CPU_COUNT(&before) > 1));
+  CHECK((!found || *found > 0));
+  cpu_set_t after;
+  REQUIRE(sched_getaffinity(0, sizeof after, &after) == 0);
+  CHECK(CPU_EQUAL(&before, &after));  // the caller is not pinned by it
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++i) {
+    if (CPU_ISSET(i, &before)) {
+      CPU_SET(i, &one);
+    }
+  }
+  REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+  CHECK(!core_to_core_ns());
+  REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
 }
 
 TEST_CASE("rows that are measured together come from the same runs, of those peers that do them") {
