@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "support/log_capture.hpp"
 #include "support/temporary_tree.hpp"
@@ -190,9 +191,14 @@ TEST_CASE(
   s.tree.mode("bus.creds", 0644);
   // By then nats.c has given up: it is the bus that calls, and looks at the file.
   CHECK(eventually([&] { return !log.with("chmod 600").empty(); }));
+  s.keep("bus.creds", "none\n");
+  CHECK(eventually([&] { return !log.with("has not the token").empty(); }));
+  s.tree.mode("bus.creds", 0644);       // a reason that it has had before is not told again
+  std::this_thread::sleep_for(2500ms);  // as long as from one look to the next, and more
   s.keep("bus.creds", s.owner.credentials());
   REQUIRE(eventually([&] { return bus->connected(); }));
   CHECK(log.with("chmod 600").size() == 1);
+  CHECK(log.with("has not the token").size() == 1);
   REQUIRE(bus->await_subscriptions(long_time));
   const std::size_t before = heard.size();
   REQUIRE(eventually([&] { return ok(bus->publish("a.b", heat{2})) && heard.size() > before; }));
