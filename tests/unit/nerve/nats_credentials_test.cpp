@@ -156,7 +156,9 @@ TEST_CASE("credentials and keys that others than their owner may read are refuse
   }
   for (const mode_t bits : {0600U, 0400U}) {
     s.tree.mode("bus.creds", bits);
-    CHECK(s.refusal(rt, s.tree.path("bus.creds")).code() == errc::running);
+    const error none = s.refusal(rt, s.tree.path("bus.creds"));
+    INFO(std::oct << bits << ": " << none.message());
+    CHECK(none.code() == errc::running);
   }
   s.tree.write("bus.key", "a key");
   s.tree.mode("bus.key", 0640);
@@ -166,6 +168,30 @@ TEST_CASE("credentials and keys that others than their owner may read are refuse
   CHECK(why.code() == errc::refused);
   CHECK(why.message().find("key_file: \"" + s.tree.path("bus.key")) != std::string::npos);
   CHECK(why.message().find("chmod 600") != std::string::npos);
+}
+
+TEST_CASE("credentials of another user's may be read by their group, and no more") {
+  if (!nats_server::available()) return;
+  const guarded_server s;
+  runtime rt(quiet());
+  s.keep("bus.creds", s.owner.credentials());
+  if (::chown(s.tree.path("bus.creds").c_str(), 65'534, ::getegid()) != 0) {
+    WARN("left out: only the superuser can give a file away");
+    return;
+  }
+  for (const mode_t bits : {0460U, 0450U, 0444U, 0644U, 0442U, 0441U}) {
+    s.tree.mode("bus.creds", bits);
+    const error why = s.refusal(rt, s.tree.path("bus.creds"));
+    INFO(std::oct << bits << ": " << why.message());
+    CHECK(why.code() == errc::refused);
+    CHECK(why.message().find("chmod 440") != std::string::npos);
+  }
+  for (const mode_t bits : {0400U, 0440U, 0640U}) {
+    s.tree.mode("bus.creds", bits);
+    const error none = s.refusal(rt, s.tree.path("bus.creds"));
+    INFO(std::oct << bits << ": " << none.message());
+    CHECK(none.code() == errc::running);
+  }
 }
 
 TEST_CASE(
