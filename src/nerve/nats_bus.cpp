@@ -231,12 +231,17 @@ private:
         [this] { return std::make_shared<nats_connection>(options_, purpose::receives, in_life_); });
     coming_ = make.get_future();
     in_life_->renewing.store(true, std::memory_order_relaxed);  // until take_over()
-    // If there is no thread the task has broken its promise, and has come so.
-    maker_ = std::thread([this, task = std::move(make)]() mutable {
-      task();
-      wake();
-      nats_ReleaseThreadMemory();
-    });
+    try {
+      maker_ = std::thread([this, task = std::move(make)]() mutable {
+        task();
+        wake();
+        nats_ReleaseThreadMemory();
+      });
+    } catch (...) {  // or a promise that was broken would come, and be told of instead of the reason
+      coming_ = {};
+      in_life_->renewing.store(false, std::memory_order_relaxed);
+      throw;
+    }
   }
   [[nodiscard]] bool has_come() const {
     return coming_.valid() && coming_.wait_for(std::chrono::seconds{0}) == std::future_status::ready;
@@ -254,12 +259,14 @@ private:
     }
     in_life_->renewing.store(false, std::memory_order_relaxed);
   }
-  /// Why there is no connection: a reason that stays is told once.
+  /// Why there is no connection: each reason once, until both are there again. Two of them may come in turns.
   void tell(const char* why) noexcept try {
-    if (told_ == why) return;
-    told_ = why;
+    constexpr std::size_t kept_most = 16;
+    if (std::find(told_.begin(), told_.end(), why) != told_.end()) return;
+    if (told_.size() == kept_most) told_.clear();
+    told_.emplace_back(why);
     std::string line = "a bus is without its connection: ";
-    append_escaped(line, told_);
+    append_escaped(line, why);
     log(log_level::warn, line);
   } catch (...) {  // std::bad_alloc
   }
@@ -332,7 +339,7 @@ private:
   std::shared_ptr<nats_connection> in_;                   // replaced by the bus's thread, with in_mutex_
   std::future<std::shared_ptr<nats_connection>> coming_;  // the bus's thread's: what is to take its place
   std::thread maker_;                                     // the bus's thread's: who makes that
-  std::string told_;                                      // the bus's thread's: why it has said it is without one
+  std::vector<std::string> told_;                         // the bus's thread's: why it has said it is without one
   std::mutex commands_mutex_;
   std::deque<order> commands_;       // commands_mutex_
   std::uint64_t commands_made_ = 0;  // commands_mutex_

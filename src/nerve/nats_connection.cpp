@@ -78,12 +78,15 @@ std::string_view host_of(std::string_view server) {
   return server.substr(0, bracket != std::string_view::npos ? bracket + 1 : server.find_first_of(":/"));
 }
 
-/// A secret is its owner's alone, as ssh has it of keys.
+/// A secret is its owner's alone. Where that is somebody else, a group may read it: the one by which it was handed to this process, as
+/// Kubernetes does it, whose files can not be changed.
 void check_private(const struct stat& about, const char* option, const std::string& path) {
-  if ((about.st_mode & 077U) == 0) return;
+  const bool own = about.st_uid == ::geteuid();
+  if ((about.st_mode & (own ? 077U : 037U)) == 0) return;
+  const char* const wrong = own ? "\" is open to others than its owner: chmod 600 it"
+                                : "\" is open to more than being read by its owner and group: chmod 440 it";
   refuse(errc::refused,
-         std::string("NATS: ") + option + ": \"" + path +
-             "\" is open to others than its owner: chmod 600 it, and have a new one made if they could read it");
+         std::string("NATS: ") + option + ": \"" + path + wrong + ", and have a new one made if others could read it");
 }
 
 /// nats.c opens the file with each connection, and says little of what is wrong with it.
@@ -187,7 +190,8 @@ nats_connection::nats_connection(const endocrine_options& options, purpose what,
   const natsStatus s = natsConnection_Connect(&connection_, raw);
   if (s != NATS_OK) {
     life->up.store(false, std::memory_order_relaxed);
-    life->over.store(true, std::memory_order_relaxed);  // the thread that made it looks at it
+    // Looked at by the thread that made it, or after that has handed over what came of it (nats_bus::take_over).
+    life->over.store(true, std::memory_order_relaxed);
     const char* why = nats_GetLastError(nullptr);
     std::string names;
     for (const std::string& server : servers_of(options.server)) names += (names.empty() ? "" : ",") + name_of(server);

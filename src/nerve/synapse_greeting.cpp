@@ -21,6 +21,9 @@ constexpr std::uint64_t greet_again_ns = 100 * ns_per_ms;
 constexpr int good_bye_ms = 100;
 /// Greetings that one connection is given. Each is at most 257 KiB long; a peer needs a few.
 constexpr std::uint64_t greeted_bytes_max = 16U << 20U;
+/// A rival keeps its place for so long after it last asked, and for so long after it was told of where others want it.
+constexpr std::uint64_t rival_quiet_ns = 10'000 * ns_per_ms;
+constexpr std::uint64_t rival_told_ns = 60'000 * ns_per_ms;
 
 /// A number that two lives of the same pair of nodes do not share, as good as surely; never 0.
 std::uint32_t make_epoch(const peer_id& self, const peer_id& peer, std::uint64_t count) noexcept {
@@ -146,13 +149,17 @@ void reactor::keep_out(peer_lives& rivals, const peer_id& who, const std::string
   auto rival =
       std::find_if(rivals.begin(), rivals.end(), [&](const auto& r) { return r.incarnation == who.incarnation; });
   if (rival == rivals.end()) {
-    // Whoever asked first has been told of by now, or asks no more.
-    rival = std::min_element(rivals.begin(), rivals.end(),
-                             [](const auto& x, const auto& y) { return x.since_ns < y.since_ns; });
-    *rival = {who.incarnation, now, false};
+    // Those that wait to be told of keep their places: if newcomers took them, of many that ask in turns none would be told of.
+    rival = std::find_if(rivals.begin(), rivals.end(), [&](const auto& r) {
+      return r.incarnation == 0 || now - r.asked_ns >= rival_quiet_ns ||
+             (r.told_ns != 0 && now - r.told_ns >= rival_told_ns);
+    });
+    if (rival == rivals.end()) return;
+    *rival = {who.incarnation, now, now, 0};
   }
-  if (rival->told || now - rival->since_ns < patience_ns || !complaints_.allow(now)) return;
-  rival->told = true;
+  rival->asked_ns = now;
+  if (rival->told_ns != 0 || now - rival->since_ns < patience_ns || !complaints_.allow(now)) return;
+  rival->told_ns = now;
   sink_->namesake(who, at, other_at);
 }
 

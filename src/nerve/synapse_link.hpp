@@ -71,9 +71,10 @@ struct call {
 struct peer_life {
   std::uint64_t incarnation = 0;
   std::uint64_t since_ns = 0;  // when it first asked
-  bool told = false;           // that there are two nodes of one name
+  std::uint64_t asked_ns = 0;  // and last
+  std::uint64_t told_ns = 0;   // when it was said that there are two nodes of one name; 0: not yet
 };
-/// As many as ask in turns and are told apart; of more some are told of late, or again.
+/// As many as ask in turns and are told apart; of more some are told of minutes later, or again.
 using peer_lives = std::array<peer_life, 8>;
 
 /// A link's own connections, one for each direction (synapse_streams.cpp). The reactor's.

@@ -149,7 +149,7 @@ void reactor::loop() {
 bool reactor::may_sleep() {
   if (router_ready_) return false;
   const auto& all = links_.all();
-  const auto has_front = [](const link* l) { return l->lane_out == nullptr && l->out.has_front(); };
+  const auto has_front = [](const link* l) { return l->lane_out == nullptr && !l->way_lost && l->out.has_front(); };
   return lanes_may_sleep() && std::none_of(all.begin(), all.end(), has_front);
 }
 
@@ -316,6 +316,7 @@ void reactor::note_told(link& l, std::uint64_t now) noexcept {
 }
 
 void reactor::send_pulse(link& l, std::uint64_t now) {
+  if (l.way_lost) return;
   outgoing_.clear();
   append_pulse(outgoing_, l.epoch_out, make_pulse(l, now));
   if (!pass(outgoing_, *l.way)) return lose_way(l);
@@ -344,14 +345,16 @@ void reactor::end_lost() {
   for (std::size_t i = 0; i < links_.all().size(); ++i) {
     link& l = *links_.all()[i];
     if (!l.way_lost) continue;
-    for (int n = 0; n < messages_most && l.way_lost && receive_one(); ++n) {
+    router_ready_ = true;  // there may be more than what is read here
+    for (int n = 0; n < messages_most && l.way_lost; ++n) {
+      if (receive_one()) continue;
+      router_ready_ = false;  // what comes now wakes this thread: it sleeps meanwhile
+      break;
     }
-    router_ready_ = true;
     if (l.way_lost) hear_stream_rest(l);
     if (!l.way_lost) continue;
-    const std::uint64_t now = monotonic_ns();
-    if (now >= l.way_lost_ns + bye_within_ns) {
-      take_down(l, loss_now(l, now), false);
+    if (monotonic_ns() >= l.way_lost_ns + bye_within_ns) {
+      take_down(l, loss_now(l, l.way_lost_ns), false);
     } else {
       next_tick_ns_ = std::min(next_tick_ns_, l.way_lost_ns + bye_within_ns);
     }
@@ -373,6 +376,7 @@ void reactor::tick(std::uint64_t now) {
 
 void reactor::tick_link(link& l, std::uint64_t now) {
   if (l.way != nullptr) look_at_call(l.way->cookie);
+  if (l.way_lost) return;  // end_lost() ends it, and says why
   if (l.at == link::phase::up) {
     if (now > l.last_heard_ns + silence_ns()) {
       take_down(l, link_loss::unreachable, false);

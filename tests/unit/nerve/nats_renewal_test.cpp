@@ -77,6 +77,21 @@ public:
     return static_cast<std::size_t>(
         std::count_if(callers_.begin(), callers_.end(), [](const auto& c) { return c->how == welcome::keep_waiting; }));
   }
+  /// The numbers that callers who are there have for a subject.
+  [[nodiscard]] std::vector<std::string> numbers_for(const std::string& subject) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> numbers;
+    for (const auto& c : callers_) {
+      for (const auto& [wanted, number] : c->wants) {
+        if (wanted == subject) numbers.push_back(number);
+      }
+    }
+    return numbers;
+  }
+  [[nodiscard]] std::size_t callers() const {
+    const std::lock_guard lock(mutex_);
+    return callers_.size();
+  }
   [[nodiscard]] std::size_t published() const {
     const std::lock_guard lock(mutex_);
     return published_;
@@ -190,8 +205,12 @@ TEST_CASE("a bus goes on publishing while it waits for a new connection to hear 
   diary heard;
   runtime rt(quiet());
   endocrine bus(rt, through(server));
+  diary others;
+  REQUIRE(bus.subscribe<heat>(rt.spawn<listener>(others), "c.d"));
+  REQUIRE(bus.await_subscriptions(long_time));
   REQUIRE(bus.subscribe<heat>(rt.spawn<listener>(heard), "a.b"));
   REQUIRE(bus.await_subscriptions(long_time));
+  REQUIRE(server.numbers_for("a.b") == std::vector<std::string>{"2"});
   // Refused twice, nats.c gives up; who calls next is the bus.
   server.next({welcome::refuse, welcome::refuse, welcome::keep_waiting});
   server.drop(true);
@@ -207,10 +226,32 @@ TEST_CASE("a bus goes on publishing while it waits for a new connection to hear 
   REQUIRE(bus.publish("a.b", heat{10}) == publish_result::accepted);
   REQUIRE(heard.has(1));
   CHECK(heard.lines() == lines{"heat 10"});  // nothing was kept
+  // nats.c would have kept the numbers; the bus has subscribed anew, in the order of the patterns.
+  CHECK(server.numbers_for("a.b") == std::vector<std::string>{"1"});
+  CHECK(server.numbers_for("c.d") == std::vector<std::string>{"2"});
   check_sums(bus, true);
 }
 
-TEST_CASE("a bus whose connection to send by is lost publishes nothing, whether it hears or not") {
+TEST_CASE("a bus that ends while it waits for a new connection waits for that to fail, and leaves nothing behind") {
+  using welcome = scripted_server::welcome;
+  scripted_server server;
+  diary heard;
+  runtime rt(quiet());
+  endocrine_options o = through(server);
+  o.nats.connect_timeout = 3s;
+  auto bus = std::make_unique<endocrine>(rt, o);
+  REQUIRE(bus->subscribe<heat>(rt.spawn<listener>(heard), "a.b"));
+  REQUIRE(bus->await_subscriptions(long_time));
+  server.next({welcome::refuse, welcome::refuse, welcome::keep_waiting});
+  server.drop(true);
+  REQUIRE(eventually([&] { return server.waiting() == 1; }));
+  bus.reset();
+  CHECK(eventually([&] { return server.callers() == 0; }));
+  std::this_thread::sleep_for(100ms);  // many times as long as nats.c would wait to call again
+  CHECK(server.callers() == 0);
+}
+
+TEST_CASE("a bus whose connection to send by is lost refuses what is published until it is there again") {
   using welcome = scripted_server::welcome;
   scripted_server server;
   diary heard;

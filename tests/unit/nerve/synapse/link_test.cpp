@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <deque>
 #include <numeric>
 #include <set>
 #include <string>
@@ -297,6 +298,25 @@ TEST_CASE("of three nodes of one name both that are kept out are told of, once e
     CHECK(std::set<std::string>(told.begin(), told.end()) ==
           std::set<std::string>{"101 " + at("two") + " " + at("one"), "102 " + at("three") + " " + at("one")});
   }
+}
+
+TEST_CASE("of more nodes of one name than are told apart, which ask in turns, some are told of, each once") {
+  temporary_tree tree;
+  const auto at = [&](const std::string& name) { return "ipc://" + tree.path("n/") + name; };
+  synapse_options of_b = on(at("b"));
+  of_b.silence_max = std::chrono::milliseconds{2'000};
+  end b(b_id, of_b);
+  end first(a_id, on(at("first")));
+  REQUIRE(first->connect({at("b"), ""}).has_value());
+  REQUIRE(eventually([&] { return first.sink.is_up() && b.sink.is_up(); }));
+  std::deque<end> others;
+  for (std::uint64_t i = 1; i <= 12; ++i) {
+    others.emplace_back(peer_id{a_id.node, a_id.incarnation + i}, on(at(std::to_string(i))));
+    REQUIRE(others.back()->connect({at("b"), ""}).has_value());
+  }
+  REQUIRE(eventually([&] { return b.sink.namesakes().size() >= 3; }));
+  const auto told = b.sink.namesakes();
+  CHECK(std::set<std::string>(told.begin(), told.end()).size() == told.size());
 }
 
 TEST_CASE("a node that calls another one of its own name is told where that is") {
