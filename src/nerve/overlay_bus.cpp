@@ -113,6 +113,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
   const peer self = channel_->self();
   overlay_options how;
   how.tree.compartment = hash_of_text(compartment);
+  how.tree.head_bytes = broadcast_head_bytes;  // the same in all compartments but for their number
   driver_ =
       std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, how, *this, self.node ^ self.incarnation,
                                        [this](const broadcast_id& id, const std::string& payload, std::uint8_t) {
@@ -238,7 +239,12 @@ void overlay_bus::hand_over(const broadcast_id& id, const std::string& broadcast
     const overlay_parcel what{id, broadcast, static_cast<std::uint8_t>(broadcast[1]), subject};
     for (overlay_passage* const p : passages_) p->passing(*this, what);
   }
-  sink_.arrived(subject, std::as_bytes(std::span(frame.data(), frame.size())));
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(frame.data(), frame.size()));
+  if (broadcast[1] == 0) {
+    sink_.arrived(subject, bytes);
+  } else {
+    sink_.arrived_from_abroad(subject, bytes);
+  }
 }
 
 void overlay_bus::run() {

@@ -49,8 +49,9 @@ struct gateway_metrics {
 /// the limits of each process (endocrine_options::storm) hold for it. Of several gateways the one that is faster passes it,
 /// and one that ends takes with it what it alone would have passed.
 ///
-/// What a signal is known by is its sender's word. Whoever is in a compartment can pretend to be another there, and so can, through a
-/// gateway, for the subjects of its rules, in the compartments behind it.
+/// What a signal is known by is its sender's word. Whoever is in a compartment can pretend to be another there, and so keep that other's
+/// signals from being heard. In the compartments behind a gateway this reaches signals that come through gateways as well, whatever their
+/// subjects, and none that is published there.
 ///
 /// Threads: all members from any thread. It has none of its own; a bus's own hands on what has arrived there, and waits for nobody.
 /// Lifetime: end it before either of its buses.

@@ -326,10 +326,78 @@ TEST_CASE("a link is pruned where a broadcast comes twice in one wave, not where
   overlay_message graft;
   graft.what = overlay_message::kind::graft;
   graft.id = {99, 1};
+  graft.who = {10, 1};
   effects.clear();
   tree.receive({4, 1}, graft, 7, effects);
   REQUIRE(effects.sends.size() == 1);
   CHECK(effects.sends[0].what.who == peer_id{10, 1});
+}
+
+TEST_CASE(
+    "whatever ids another compartment makes up, who is here is heard, and what comes back by a gateway is not heard "
+    "again") {
+  overlay_effects effects;
+  plumtree_options o;
+  o.head_bytes = 2;
+  plumtree tree({1, 1}, o);
+  tree.neighbor_up({2, 1}, 1, effects);
+  const auto hear = [&](overlay_message::kind what, const peer_id& wave, std::uint64_t sequence, const char* payload) {
+    overlay_message m;
+    m.what = what;
+    m.who = wave;
+    m.id = {99, sequence};
+    if (what == overlay_message::kind::gossip) m.payload = std::make_shared<const std::string>(payload);
+    effects.clear();
+    overlay_message arrived;
+    REQUIRE(decode_overlay(encode_overlay(m), arrived));
+    tree.receive({2, 1}, arrived, 2, effects);
+    return effects.deliveries.size();
+  };
+  constexpr auto gossip = overlay_message::kind::gossip;
+  const peer_id gateway{10, 1};
+  CHECK(hear(gossip, {}, 1, "0.one") == 1);
+  // The far end of the window, and the number that comes next.
+  CHECK(hear(gossip, gateway, std::uint64_t{1} << 63, "1.forged") == 1);
+  CHECK(hear(gossip, gateway, 2, "1.forged") == 0);  // behind the window of what is handed on
+  CHECK(tree.hand_on({98, 5}, std::make_shared<const std::string>("1.forged"), 2, effects));
+  CHECK(hear(gossip, {}, 2, "0.two") == 1);
+  CHECK(hear(gossip, {}, 3, "0.three") == 1);
+  // One that a neighbour has is asked for, and so is the real one, and given to who asks, where an id of its own was made up.
+  CHECK(hear(overlay_message::kind::have, {}, 4, "") == 0);
+  effects.clear();
+  tree.tick(10'000'000'000, effects);
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(effects.sends[0].what.what == overlay_message::kind::graft);
+  CHECK(hear(gossip, {}, std::uint64_t{1} << 63, "0.real") == 1);
+  CHECK(hear(overlay_message::kind::graft, {}, std::uint64_t{1} << 63, "") == 0);
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(*effects.sends[0].what.payload == "0.real");
+  CHECK(hear(overlay_message::kind::graft, gateway, std::uint64_t{1} << 63, "") == 0);
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(*effects.sends[0].what.payload == "1.forged");
+}
+
+TEST_CASE("a broadcast that a gateway brings back before it comes by itself is delivered once") {
+  overlay_effects effects;
+  plumtree_options o;
+  o.head_bytes = 2;
+  plumtree tree({1, 1}, o);
+  for (std::uint64_t n = 2; n <= 3; ++n) tree.neighbor_up({n, 1}, 1, effects);
+  overlay_message m;
+  m.what = overlay_message::kind::gossip;
+  m.id = {99, 1};
+  m.payload = std::make_shared<const std::string>("0.same");
+  effects.clear();
+  CHECK(tree.hand_on(m.id, std::make_shared<const std::string>("2.same"), 2, effects));
+  REQUIRE(effects.deliveries.size() == 1);
+  effects.clear();
+  tree.receive({2, 1}, m, 3, effects);
+  CHECK(effects.deliveries.empty());
+  CHECK(effects.sends.empty());
+  CHECK(tree.duplicates() == 1);
+  tree.receive({3, 1}, m, 4, effects);  // a second time in its own wave
+  REQUIRE(effects.sends.size() == 1);
+  CHECK(effects.sends[0].what.what == overlay_message::kind::prune);
 }
 
 TEST_CASE("a node's announcement is read as it was written, and nothing that is none") {

@@ -2,10 +2,15 @@
 // A bus by overlay: nodes that have joined through one contact, or have found each other at a server, over ZeroMQ; and gateways.
 #include <map>
 #include <memory>
+#include <mutex>
+#include <thread>
 
 #include <karyon/nerve/gateway.hpp>
 #include <karyon/nerve/node.hpp>
 
+#include "cell/runtime_core.hpp"
+#include "nerve/endocrine_frame.hpp"
+#include "nerve/node_services.hpp"
 #include "nerve/overlay_bus.hpp"
 #include "nerve/overlay_discovery.hpp"
 #include "nerve/security.hpp"
@@ -285,7 +290,9 @@ struct border_town {
     o.synapse.handshake = std::chrono::seconds(10);
     here = std::make_unique<node>(rt, o);
     for (const std::string& c : compartments) {
-      buses[c] = std::make_unique<endocrine>(rt, endocrine_options{.server = "overlay://" + c});
+      endocrine_options by_overlay{.server = "overlay://" + c};
+      by_overlay.nats.time_to_live = std::chrono::seconds(60);  // exact counts, on a machine however busy
+      buses[c] = std::make_unique<endocrine>(rt, by_overlay);
       REQUIRE(buses[c]->subscribe<heat>(rt.spawn<tally>(heard[c]), ">"));
       REQUIRE(buses[c]->subscribe<heat>(rt.spawn<tally>(chats[c]), "chat.>"));
     }
@@ -373,6 +380,59 @@ TEST_CASE("a gateway hands on what its rules name, once, and nothing else") {
   for (border_town* t : {&g, &h}) {
     check_sums(t->in("north"), true);
     check_sums(t->in("south"), true);
+  }
+}
+
+namespace {
+
+/// Takes what a compartment's overlay brings, as it is.
+struct eavesdropper final : detail::carrier_sink {
+  void arrived(std::string_view, std::span<const std::byte> frame) noexcept override {
+    const std::lock_guard lock(mutex);
+    last.assign(frame.begin(), frame.end());
+  }
+  void leaving(std::span<std::byte>) noexcept override {}
+  void tick() noexcept override {}
+  [[nodiscard]] std::vector<std::byte> heard() {
+    const std::lock_guard lock(mutex);
+    return last;
+  }
+  std::mutex mutex;
+  std::vector<std::byte> last;
+};
+
+}  // namespace
+
+TEST_CASE("who pretends to be another behind a gateway keeps nobody from being heard") {
+  temporary_tree tree;
+  border_town a(tree, "a", "", {"north"});
+  border_town g(tree, "g", "a", {"north", "south"});
+  border_town liar(tree, "liar", "g", {});
+  const gateway answers(g.in("south"), g.in("north"), {{"south", "north", "answer.>"}});
+  const auto network = std::dynamic_pointer_cast<detail::node_services>(liar.rt.core().network());
+  REQUIRE(network != nullptr);
+  eavesdropper in_north;
+  eavesdropper in_south;
+  detail::overlay_bus north(*network, "north", {}, in_north);
+  detail::overlay_bus south(*network, "south", {}, in_south);
+  const auto soon = [](const auto& done) {
+    return karyon::detail::poll_until(done, karyon::detail::deadline_in(2'000'000'000));
+  };
+  REQUIRE(
+      eventually([&] { return a.say("north", "chat.weather") && soon([&] { return !in_north.heard().empty(); }); }));
+  // A frame of that bus, as far on as there are numbers.
+  std::vector<std::byte> forged = in_north.heard();
+  detail::stamp_endocrine_sequence(forged, std::uint64_t{1} << 63u);
+  const auto brought = [&] { return answers.metrics().passed != 0; };
+  REQUIRE(eventually([&] {
+    return south.send("answer.water", forged) == detail::endocrine_carrier::fate::accepted && soon(brought);
+  }));
+  CHECK(eventually([&] { return g.heard["north"] > g.chats["north"]; }));  // it was believed
+  for (int i = 0; i < 3; ++i) {
+    CHECK(eventually([&] {
+      const std::uint64_t before = g.chats["north"];
+      return a.say("north", "chat.weather") && soon([&] { return g.chats["north"] != before; });
+    }));
   }
 }
 
