@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nerve/overlay_bus.hpp"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <chrono>
 #include <new>
@@ -48,13 +50,36 @@ bool read_broadcast(const std::string& broadcast, std::string_view& subject, std
   return true;
 }
 
+/// "address:port" in numbers, of one machine. A name would be looked up by the one thread that serves all links, and hold them up.
+bool is_numeric(std::string_view place) noexcept {
+  const std::size_t colon = place.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  const std::string_view port = place.substr(colon + 1);
+  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string_view::npos) return false;
+  unsigned number = 0;
+  for (const char c : port) number = number * 10 + static_cast<unsigned>(c - '0');
+  if (number == 0 || number > 65'535) return false;
+  std::string_view host = place.substr(0, colon);
+  const bool six = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (six) host = host.substr(1, host.size() - 2);
+  char text[INET6_ADDRSTRLEN] = {};
+  if (host.empty() || host.size() >= sizeof(text)) return false;
+  std::copy(host.begin(), host.end(), text);
+  in6_addr address{};
+  if (inet_pton(six ? AF_INET6 : AF_INET, text, &address) != 1) return false;
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(&address);
+  return std::any_of(bytes, bytes + (six ? 16 : 4), [](unsigned char b) { return b != 0; });
+}
+
 }  // namespace
 
 bool can_be_called(std::string_view endpoint) noexcept {
+  constexpr std::string_view tcp = "tcp://";
+  constexpr std::string_view ipc = "ipc://";
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  return !endpoint.empty() && endpoint.size() <= 255 && endpoint.find("//0.0.0.0") == std::string_view::npos &&
-         endpoint.find("//[::]") == std::string_view::npos && endpoint.find('*') == std::string_view::npos &&
-         std::none_of(endpoint.begin(), endpoint.end(), is_control);
+  if (endpoint.size() > 255 || std::any_of(endpoint.begin(), endpoint.end(), is_control)) return false;
+  if (endpoint.starts_with(tcp)) return is_numeric(endpoint.substr(tcp.size()));
+  return endpoint.starts_with(ipc) && endpoint.size() > ipc.size() && endpoint.find('*') == std::string_view::npos;
 }
 
 std::vector<std::byte> encode_envelope(const overlay_envelope& e) {

@@ -43,7 +43,8 @@ struct overlay_envelope {
 inline constexpr std::size_t envelope_places_max = 64;
 [[nodiscard]] std::vector<std::byte> encode_envelope(const overlay_envelope& e);
 [[nodiscard]] bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to);
-/// Whether others can call it: not one that stands for all of a machine's addresses, or that is no text.
+/// Whether others can call it: a path ("ipc://"), or an address in numbers with its port ("tcp://"); not one that stands for all of a
+/// machine's addresses, and no name, which whoever calls would have to look up first.
 [[nodiscard]] bool can_be_called(std::string_view endpoint) noexcept;
 
 /// A broadcast that an overlay has brought to this node. In its bytes: length of the subject (1), compartments behind it (1), the

@@ -424,12 +424,25 @@ TEST_CASE("a node's announcement is read as it was written, and nothing that is 
   CHECK(refused({{5, 6}, {"tcp://0.0.0.0:7"}}));
   CHECK(refused({{5, 6}, {"tcp://10.0.0.1:7", "tcp://[::]:7"}}));
   CHECK(refused({{5, 6}, {"tcp://10.0.0.1:7\n"}}));
-  CHECK(refused({{5, 6}, {std::string("tcp://a\0", 8)}}));
+  CHECK(refused({{5, 6}, {std::string("ipc://a\0", 8)}}));
+  // Names would have to be looked up by whoever calls.
+  for (const char* none : {"a", "ipc://", "tcp://", "tcp://host.example:7", "tcp://localhost:7", "tcp://10.0.0.1",
+                           "tcp://10.0.0:7", "tcp://10.0.0.1:", "tcp://10.0.0.1:0", "tcp://10.0.0.1:65536",
+                           "tcp://10.0.0.1:7x", "tcp://::1:7", "tcp://[host]:7", "tcp://[fe80::1%eth0]:7",
+                           "tcp://[0::0]:7", "tcp://eth0;10.0.0.1:7", "udp://10.0.0.1:7", "ipc://*"}) {
+    INFO(none);
+    CHECK(refused({{5, 6}, {none}}));
+  }
+  for (const char* good :
+       {"tcp://10.0.0.1:65535", "tcp://[::1]:7", "tcp://[2001:db8::7]:1", "ipc:///run/x", "ipc://@x"}) {
+    INFO(good);
+    CHECK_FALSE(refused({{5, 6}, {good}}));
+  }
   // Of many endpoints the first few are said; who says more, or speaks for others as well, is not heard.
-  REQUIRE(decode_sighting(encode_sighting({{5, 6}, {"a", "b", "c", "d", "e"}}), r));
+  REQUIRE(decode_sighting(encode_sighting({{5, 6}, {"ipc://a", "ipc://b", "ipc://c", "ipc://d", "ipc://e"}}), r));
   CHECK(r.endpoints.size() == sighting_endpoints_max);
-  auto two_names = encode_sighting({{5, 6}, {"a", "b"}});
-  two_names[4 + 17 + 1] = std::byte{7};
+  auto two_names = encode_sighting({{5, 6}, {"ipc://a", "ipc://b"}});
+  two_names[4 + 17 + 7] = std::byte{7};
   CHECK_FALSE(decode_sighting(two_names, r));
 }
 
