@@ -56,6 +56,8 @@ public:
 
   /// Its carrier, where that is an overlay; null else.
   [[nodiscard]] overlay_bus* by_overlay() const noexcept;
+  /// Ends its part in a compartment, whose name is free from then on.
+  void leave_overlay() noexcept;
 
   // The lanes.
   void finish(lane_item* item) noexcept;

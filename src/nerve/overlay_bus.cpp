@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <shared_mutex>
 #include <system_error>
 #include <utility>
 
@@ -184,6 +185,10 @@ void overlay_bus::close() noexcept {
     const std::lock_guard lock(hearing_);
     hears_ = false;  // what the network tells from here on is left out: it would use what goes now
   }
+  {
+    const std::lock_guard lock(ending_);
+    ended_ = true;
+  }
   channel_.reset();  // no call of the listener runs from here on
   driver_.reset();
   if (discovery_ != nullptr) discovery_->close();
@@ -244,6 +249,8 @@ overlay_bus::handed_on overlay_bus::hand_on(const overlay_parcel& what) noexcept
       what.compartments == 0xff) {
     return handed_on::not_possible;
   }
+  const std::shared_lock lock(ending_);
+  if (ended_) return handed_on::not_possible;
   std::string broadcast = what.broadcast;
   broadcast[1] = static_cast<char>(what.compartments + 1);
   return driver_->hand_on(what.id, std::move(broadcast)) ? handed_on::now : handed_on::before;

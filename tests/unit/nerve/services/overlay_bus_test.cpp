@@ -478,6 +478,53 @@ TEST_CASE("gateways in a circle hand a signal on once into each compartment") {
   }
 }
 
+TEST_CASE("a bus that ends before its gateway is gone, and a gateway may end while both buses are busy") {
+  temporary_tree tree;
+  border_town a(tree, "a", "", {"north", "south"});
+  const std::vector<gateway_rule> both_ways{{"north", "south", ">"}, {"south", "north", ">"}};
+  const gateway_limits no_limit{{0, 1}, 8};
+  std::atomic<bool> stop{false};
+  std::atomic<bool> pause{false};
+  std::atomic<int> paused{0};
+  const auto talk = [&](const char* where) {
+    while (!stop) {
+      if (pause) {
+        ++paused;
+        while (pause && !stop) std::this_thread::yield();
+        --paused;
+      }
+      static_cast<void>(a.say(where, "x"));
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  };
+  std::thread in_north([&] { talk("north"); });
+  std::thread in_south([&] { talk("south"); });
+  for (int i = 0; i < 20; ++i) {
+    const gateway brief(a.in("north"), a.in("south"), both_ways, no_limit);
+    CHECK(eventually([&] { return brief.metrics().passed >= 2; }));
+  }
+  gateway stays(a.in("north"), a.in("south"), both_ways, no_limit);
+  CHECK(eventually([&] { return stays.metrics().passed >= 2; }));
+  pause = true;
+  CHECK(eventually([&] { return paused == 2; }));
+  // While what was said is still on its way.
+  a.buses["south"].reset();
+  CHECK(eventually([&] { return a.say("north", "x"); }));
+  CHECK(eventually([&] { return stays.metrics().lost >= 1; }));
+  a.buses["north"].reset();
+  const std::uint64_t passed = stays.metrics().passed;
+  for (const char* name : {"north", "south"}) {
+    a.buses[name] = std::make_unique<endocrine>(a.rt, endocrine_options{.server = std::string("overlay://") + name});
+  }
+  pause = false;
+  gateway anew(a.in("north"), a.in("south"), both_ways, no_limit);
+  CHECK(eventually([&] { return anew.metrics().passed >= 2; }));
+  CHECK(stays.metrics().passed == passed);
+  stop = true;
+  in_north.join();
+  in_south.join();
+}
+
 TEST_CASE("a gateway says what is wrong with it") {
   temporary_tree tree;
   border_town a(tree, "a", "", {"north", "south"});
