@@ -30,6 +30,10 @@ class carrier_sink {
 public:
   virtual ~carrier_sink() = default;
   virtual void arrived(std::string_view subject, std::span<const std::byte> frame) noexcept = 0;
+  /// The same, of what a gateway has brought from another compartment, whose word it is what it is known by.
+  virtual void arrived_from_abroad(std::string_view subject, std::span<const std::byte> frame) noexcept {
+    arrived(subject, frame);
+  }
   /// The frame is sent next: frames leave in the order of these calls, of one thread.
   virtual void leaving(std::span<std::byte> frame) noexcept = 0;
   /// Now and then, for housekeeping.

@@ -54,7 +54,9 @@ endocrine::~endocrine() {
   constexpr std::uint64_t long_time_ns = 10'000'000'000;
   const auto ended = [this] { return core_->has_ended(); };
   // A lane that does not come to rest is behind a handler that does not return: it stays with the runtime as well.
-  if (detail::poll_until(ended, detail::deadline_in(long_time_ns))) core_->host().remove_participant(*core_);
+  if (!detail::poll_until(ended, detail::deadline_in(long_time_ns))) return;
+  core_->host().remove_participant(*core_);
+  core_->leave_overlay();  // a gateway may keep the core for longer
 }
 
 publish_result endocrine::publish_value(std::string_view subject, const detail::hormone_type* type,

@@ -38,6 +38,10 @@ void endocrine_core::start() {
   }
 }
 
+void endocrine_core::leave_overlay() noexcept {
+  if (overlay_bus* const bus = by_overlay(); bus != nullptr) bus->close();
+}
+
 overlay_bus* endocrine_core::by_overlay() const noexcept { return dynamic_cast<overlay_bus*>(carrier_.get()); }
 
 // ---- the end -------------------------------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ public:
 
   /// Its carrier, where that is an overlay; null else.
   [[nodiscard]] overlay_bus* by_overlay() const noexcept;
+  /// Ends its part in a compartment, whose name is free from then on.
+  void leave_overlay() noexcept;
 
   // The lanes.
   void finish(lane_item* item) noexcept;
@@ -68,6 +70,7 @@ public:
 
   // carrier_sink
   void arrived(std::string_view subject, std::span<const std::byte> frame) noexcept override;
+  void arrived_from_abroad(std::string_view subject, std::span<const std::byte> frame) noexcept override;
   void leaving(std::span<std::byte> frame) noexcept override;
   void tick() noexcept override;
 
@@ -105,7 +108,8 @@ private:
                           const sender_name& who);
   publish_result publish_anyway(std::string_view subject, const hormone_type* type, std::shared_ptr<const void> value,
                                 std::string_view sender);
-  void take_in(std::string_view subject, std::span<const std::byte> frame);
+  void receive(std::string_view subject, std::span<const std::byte> frame, bool foreign) noexcept;
+  void take_in(std::string_view subject, std::span<const std::byte> frame, bool foreign);
   [[nodiscard]] bool enter_signal() noexcept;
   /// After enter_signal: that entry is the signal's, until the lanes have finished with it, or taken back if this throws.
   void fan_out(std::string_view subject, const hormone_type& type, std::shared_ptr<const void> value,
@@ -135,7 +139,8 @@ private:
   std::mutex types_mutex_;
   std::map<std::uint64_t, const hormone_type*> types_;  // types_mutex_; of what arrives, by schema
   std::mutex duplicates_mutex_;
-  duplicate_filter duplicates_{4096};  // duplicates_mutex_
+  duplicate_filter duplicates_{4096};              // duplicates_mutex_
+  duplicate_filter duplicates_from_abroad_{4096};  // duplicates_mutex_
   std::mutex echoes_mutex_;
   token_bucket echoes_;  // echoes_mutex_: reports of too many hops
   std::unique_ptr<endocrine_carrier> carrier_;

@@ -242,15 +242,23 @@ publish_result endocrine_core::send_out(std::string_view subject, const hormone_
 // ---- what arrives --------------------------------------------------------------------------------------------------
 
 void endocrine_core::arrived(std::string_view subject, std::span<const std::byte> frame) noexcept {
+  receive(subject, frame, false);
+}
+
+void endocrine_core::arrived_from_abroad(std::string_view subject, std::span<const std::byte> frame) noexcept {
+  receive(subject, frame, true);
+}
+
+void endocrine_core::receive(std::string_view subject, std::span<const std::byte> frame, bool foreign) noexcept {
   counts_.received.fetch_add(1, std::memory_order_relaxed);
   try {
-    take_in(subject, frame);
+    take_in(subject, frame, foreign);
   } catch (...) {
     counts_.full.fetch_add(1, std::memory_order_relaxed);  // no memory for one more
   }
 }
 
-void endocrine_core::take_in(std::string_view subject, std::span<const std::byte> frame) {
+void endocrine_core::take_in(std::string_view subject, std::span<const std::byte> frame, bool foreign) {
   const auto not_taken = [](std::atomic<std::uint64_t>& why) { why.fetch_add(1, std::memory_order_relaxed); };
   endocrine_frame f;
   if (!is_subject(subject) || !decode_endocrine_frame(frame, f) || f.value.size() > options_.payload_bytes_max)
@@ -260,7 +268,11 @@ void endocrine_core::take_in(std::string_view subject, std::span<const std::byte
   {
     const std::lock_guard lock(duplicates_mutex_);
     // A frame comes once for each pattern that it matches, to each of which it goes: the subject's route is gone through once.
-    if (!duplicates_.is_new(f.origin, f.sequence)) return not_taken(counts_.duplicate);
+    // What comes from abroad takes no number from those who are here, whatever it says to be.
+    const bool is_new =
+        foreign ? !duplicates_.has_seen(f.origin, f.sequence) && duplicates_from_abroad_.is_new(f.origin, f.sequence)
+                : duplicates_.is_new(f.origin, f.sequence);
+    if (!is_new) return not_taken(counts_.duplicate);
   }
   const hormone_type* const type = type_of(f.type);
   if (type == nullptr) return not_taken(counts_.type);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nerve/overlay_bus.hpp"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <shared_mutex>
 #include <system_error>
 #include <utility>
 
@@ -48,13 +51,36 @@ bool read_broadcast(const std::string& broadcast, std::string_view& subject, std
   return true;
 }
 
+/// "address:port" in numbers, of one machine. A name would be looked up by the one thread that serves all links, and hold them up.
+bool is_numeric(std::string_view place) noexcept {
+  const std::size_t colon = place.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  const std::string_view port = place.substr(colon + 1);
+  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string_view::npos) return false;
+  unsigned number = 0;
+  for (const char c : port) number = number * 10 + static_cast<unsigned>(c - '0');
+  if (number == 0 || number > 65'535) return false;
+  std::string_view host = place.substr(0, colon);
+  const bool six = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (six) host = host.substr(1, host.size() - 2);
+  char text[INET6_ADDRSTRLEN] = {};
+  if (host.empty() || host.size() >= sizeof(text)) return false;
+  std::copy(host.begin(), host.end(), text);
+  in6_addr address{};
+  if (inet_pton(six ? AF_INET6 : AF_INET, text, &address) != 1) return false;
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(&address);
+  return std::any_of(bytes, bytes + (six ? 16 : 4), [](unsigned char b) { return b != 0; });
+}
+
 }  // namespace
 
 bool can_be_called(std::string_view endpoint) noexcept {
+  constexpr std::string_view tcp = "tcp://";
+  constexpr std::string_view ipc = "ipc://";
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  return !endpoint.empty() && endpoint.size() <= 255 && endpoint.find("//0.0.0.0") == std::string_view::npos &&
-         endpoint.find("//[::]") == std::string_view::npos && endpoint.find('*') == std::string_view::npos &&
-         std::none_of(endpoint.begin(), endpoint.end(), is_control);
+  if (endpoint.size() > 255 || std::any_of(endpoint.begin(), endpoint.end(), is_control)) return false;
+  if (endpoint.starts_with(tcp)) return is_numeric(endpoint.substr(tcp.size()));
+  return endpoint.starts_with(ipc) && endpoint.size() > ipc.size() && endpoint.find('*') == std::string_view::npos;
 }
 
 std::vector<std::byte> encode_envelope(const overlay_envelope& e) {
@@ -113,6 +139,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
   const peer self = channel_->self();
   overlay_options how;
   how.tree.compartment = hash_of_text(compartment);
+  how.tree.head_bytes = broadcast_head_bytes;  // the same in all compartments but for their number
   driver_ =
       std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, how, *this, self.node ^ self.incarnation,
                                        [this](const broadcast_id& id, const std::string& payload, std::uint8_t) {
@@ -157,6 +184,10 @@ void overlay_bus::close() noexcept {
   {
     const std::lock_guard lock(hearing_);
     hears_ = false;  // what the network tells from here on is left out: it would use what goes now
+  }
+  {
+    const std::lock_guard lock(ending_);
+    ended_ = true;
   }
   channel_.reset();  // no call of the listener runs from here on
   driver_.reset();
@@ -218,6 +249,8 @@ overlay_bus::handed_on overlay_bus::hand_on(const overlay_parcel& what) noexcept
       what.compartments == 0xff) {
     return handed_on::not_possible;
   }
+  const std::shared_lock lock(ending_);
+  if (ended_) return handed_on::not_possible;
   std::string broadcast = what.broadcast;
   broadcast[1] = static_cast<char>(what.compartments + 1);
   return driver_->hand_on(what.id, std::move(broadcast)) ? handed_on::now : handed_on::before;
@@ -238,7 +271,12 @@ void overlay_bus::hand_over(const broadcast_id& id, const std::string& broadcast
     const overlay_parcel what{id, broadcast, static_cast<std::uint8_t>(broadcast[1]), subject};
     for (overlay_passage* const p : passages_) p->passing(*this, what);
   }
-  sink_.arrived(subject, std::as_bytes(std::span(frame.data(), frame.size())));
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(frame.data(), frame.size()));
+  if (broadcast[1] == 0) {
+    sink_.arrived(subject, bytes);
+  } else {
+    sink_.arrived_from_abroad(subject, bytes);
+  }
 }
 
 void overlay_bus::run() {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,7 +44,8 @@ struct overlay_envelope {
 inline constexpr std::size_t envelope_places_max = 64;
 [[nodiscard]] std::vector<std::byte> encode_envelope(const overlay_envelope& e);
 [[nodiscard]] bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to);
-/// Whether others can call it: not one that stands for all of a machine's addresses, or that is no text.
+/// Whether others can call it: a path ("ipc://"), or an address in numbers with its port ("tcp://"); not one that stands for all of a
+/// machine's addresses, and no name, which whoever calls would have to look up first.
 [[nodiscard]] bool can_be_called(std::string_view endpoint) noexcept;
 
 /// A broadcast that an overlay has brought to this node. In its bytes: length of the subject (1), compartments behind it (1), the
@@ -95,7 +97,7 @@ public:
   /// It is shown nothing more once this returns. Waits for what it is shown now.
   void detach(overlay_passage& from) noexcept;
   enum class handed_on : std::uint8_t { now, before, not_possible };
-  /// Broadcasts here what another compartment has brought, unless that was done before. Any thread, until close(); waits for nobody.
+  /// Broadcasts here what another compartment has brought, unless that was done before. Any thread; not possible from close() on.
   [[nodiscard]] handed_on hand_on(const overlay_parcel& what) noexcept;
 
 private:
@@ -144,6 +146,9 @@ private:
 
   std::mutex passages_mutex_;
   std::vector<overlay_passage*> passages_;  // passages_mutex_; held while they are shown something
+
+  std::shared_mutex ending_;  // shared while a gateway's thread is in what close() takes down
+  bool ended_ = false;        // ending_
 
   std::unique_ptr<overlay_discovery> discovery_;      // null: none is asked for
   std::mutex hearing_;                                // while the network's thread is in a call of the listener

@@ -16,6 +16,8 @@ namespace {
 constexpr std::byte sighting_head[] = {std::byte{0x4B}, std::byte{0x4E}, std::byte{1}};
 constexpr std::size_t found_max = 64;
 constexpr std::size_t heard_enough = 16;
+constexpr std::size_t seldom_alone = 16;
+constexpr std::size_t seldom = 64;
 constexpr std::uint64_t pause_alone_ns = 900'000'000;  // the ticks come about once a second
 constexpr std::uint64_t pause_least_ns = 2'000'000'000;
 
@@ -84,9 +86,10 @@ bool overlay_discovery::due(std::uint64_t now_ns, bool alone) noexcept {
   announced_ns_ = now_ns;
   const std::lock_guard lock(mutex_);
   pause_ns_ = pause_least_ns + random_.below(pause_least_ns);
-  // By chance, not never: or whoever makes up that many would keep all others silent.
+  // Never so seldom that whoever makes up many keeps all others silent.
   const std::size_t heard = std::exchange(heard_since_, 0);
-  return heard < heard_enough || random_.below(heard) < heard_enough;
+  const std::size_t least = heard / (alone ? seldom_alone : seldom);
+  return heard < heard_enough || random_.below(heard) < std::max(heard_enough, least);
 }
 
 void overlay_discovery::announce(const node_sighting& me) noexcept {
@@ -109,13 +112,13 @@ void overlay_discovery::arrived(std::string_view subject, std::span<const std::b
   if (s.who.node == self_.node) return;
   heard_.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
-  ++heard_since_;
   const auto known =
       std::find_if(found_.begin(), found_.end(), [&](const node_sighting& f) { return f.who.node == s.who.node; });
   if (known != found_.end()) {
     *known = std::move(s);
     return;
   }
+  ++heard_since_;  // others, not how often the same one says it
   ++offered_;
   if (found_.size() < found_max) {
     found_.push_back(std::move(s));

@@ -33,10 +33,10 @@ struct overlay_message {
     shuffle_reply,    // `peers` in return
     heartbeat,        // between neighbours
     // Plumtree
-    gossip,  // the broadcast itself, in its `ttl`th hop
-    have,    // the sender has the broadcast
-    graft,   // the sender wants it, and those that follow
-    prune    // the sender has them from another
+    gossip,  // the broadcast itself, in its `ttl`th hop; in these three, `who` is the gateway that has handed it on, if any
+    have,   // the sender has the broadcast
+    graft,  // the sender wants it, and those that follow
+    prune   // the sender has them from another
   };
   kind what = kind::heartbeat;
   bool flag = false;

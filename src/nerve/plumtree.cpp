@@ -22,7 +22,7 @@ broadcast_id plumtree::broadcast(std::shared_ptr<const std::string> payload, std
   m.what = kind::gossip;
   m.id = {origin_, ++sequence_};
   m.payload = std::move(payload);
-  static_cast<void>(seen_.is_new(m.id.origin, m.id.sequence));
+  static_cast<void>(is_new(m));
   keep(m, now_ns);
   push(m, nullptr, effects);
   return m.id;
@@ -30,13 +30,13 @@ broadcast_id plumtree::broadcast(std::shared_ptr<const std::string> payload, std
 
 bool plumtree::hand_on(const broadcast_id& id, std::shared_ptr<const std::string> payload, std::uint64_t now_ns,
                        overlay_effects& effects) {
-  if (!seen_.is_new(id.origin, id.sequence)) return false;
-  missing_.erase(id);  // no neighbour need be asked for it any more
-  effects.deliveries.push_back({id, payload, 0});
   overlay_message m;
   m.what = kind::gossip;
   m.who = self_;
   m.id = id;
+  if (!is_new(m)) return false;
+  missing_.erase(name_of(m));  // no neighbour need be asked for it any more
+  effects.deliveries.push_back({id, payload, 0});
   m.payload = std::move(payload);
   keep(m, now_ns);
   push(m, nullptr, effects);
@@ -61,7 +61,8 @@ void plumtree::neighbor_up(const peer_id& peer, std::uint64_t now_ns, overlay_ef
     if (kept_.find(*i)->second.until_ns + options_.recent_ns < now_ns + options_.keep_ns) return;
     overlay_message have;
     have.what = kind::have;
-    have.id = *i;
+    have.id = i->id;
+    have.who = kept_.find(*i)->second.wave;
     effects.send(peer, std::move(have));
   }
 }
@@ -98,11 +99,42 @@ void plumtree::tick(std::uint64_t now_ns, overlay_effects& effects) {
       make_eager(from);
       overlay_message graft;
       graft.what = kind::graft;
-      graft.id = i->first;
+      graft.id = i->first.id;
+      graft.who = m.wave;
       effects.send(from, std::move(graft));
       ++i;
     }
   }
+}
+
+bool plumtree::is_new(const overlay_message& gossip) {
+  const broadcast_id& id = gossip.id;
+  if (!name_of(gossip).foreign) return home_.is_new(id.origin, id.sequence);
+  return !home_.has_seen(id.origin, id.sequence) && foreign_.is_new(id.origin, id.sequence);
+}
+
+/// Byte for byte but for the head: by its id alone, who guesses it in another compartment could have it left out here.
+bool plumtree::was_brought_by_a_gateway(const overlay_message& gossip) const {
+  const known_as name = name_of(gossip);
+  if (name.foreign) return false;
+  const auto found = kept_.find({name.id, true});
+  if (found == kept_.end()) return false;
+  const std::string& one = *found->second.payload;
+  const std::string& other = *gossip.payload;
+  const std::size_t head = options_.head_bytes;
+  return one.size() == other.size() && one.size() >= head && one.compare(head, one.npos, other, head, other.npos) == 0;
+}
+
+/// Where it was known before, but not by the wave that it comes with now.
+bool plumtree::meets_another_wave(const overlay_message& gossip) const {
+  bool another = false;
+  for (const bool foreign : {false, true}) {
+    const auto found = kept_.find({gossip.id, foreign});
+    if (found == kept_.end()) continue;
+    if (found->second.wave == gossip.who) return false;
+    another = true;
+  }
+  return another;
 }
 
 void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uint64_t now_ns,
@@ -112,10 +144,9 @@ void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uin
     ++too_far_;
     return;
   }
-  if (!seen_.is_new(m.id.origin, m.id.sequence)) {
+  if (!is_new(m)) {
     ++duplicates_;
-    const auto found = kept_.find(m.id);
-    if (found != kept_.end() && !(found->second.wave == m.who)) return;
+    if (meets_another_wave(m)) return;
     make_lazy(from);
     // Each time: if a prune was lost it would send everything twice for as long as it is a neighbour.
     if (has(lazy_, from)) {
@@ -125,8 +156,15 @@ void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uin
     }
     return;
   }
-  missing_.erase(m.id);
+  missing_.erase(name_of(m));
   const auto hops = static_cast<std::uint8_t>(m.ttl + 1);
+  if (was_brought_by_a_gateway(m)) {  // delivered, and on its way to all, in the gateway's wave
+    ++duplicates_;
+    overlay_message here = m;
+    here.ttl = hops;
+    keep(here, now_ns);
+    return;
+  }
   effects.deliveries.push_back({m.id, m.payload, hops});
   make_eager(from);
   overlay_message on = m;
@@ -136,18 +174,20 @@ void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uin
 }
 
 void plumtree::on_have(const peer_id& from, const overlay_message& m, std::uint64_t now_ns) {
-  if (seen_.has_seen(m.id.origin, m.id.sequence)) return;
-  auto found = missing_.find(m.id);
+  const known_as name = name_of(m);
+  if (home_.has_seen(m.id.origin, m.id.sequence)) return;
+  if (name.foreign && foreign_.has_seen(m.id.origin, m.id.sequence)) return;
+  auto found = missing_.find(name);
   if (found == missing_.end()) {
     if (missing_.size() >= options_.missing_max) return;
-    found = missing_.emplace(m.id, missing_broadcast{{}, now_ns + options_.patience_ns}).first;
+    found = missing_.emplace(name, missing_broadcast{m.who, {}, now_ns + options_.patience_ns}).first;
   }
   if (!has(found->second.have_it, from)) found->second.have_it.push_back(from);
 }
 
 void plumtree::on_graft(const peer_id& from, const overlay_message& m, overlay_effects& effects) {
   make_eager(from);
-  const auto found = kept_.find(m.id);
+  const auto found = kept_.find(name_of(m));
   if (found == kept_.end()) return;
   overlay_message gossip;
   gossip.what = kind::gossip;
@@ -160,8 +200,9 @@ void plumtree::on_graft(const peer_id& from, const overlay_message& m, overlay_e
 
 void plumtree::keep(const overlay_message& gossip, std::uint64_t now_ns) {
   kept_broadcast it{gossip.payload, now_ns + options_.keep_ns, gossip.ttl, gossip.who};
-  if (!kept_.emplace(gossip.id, std::move(it)).second) return;
-  kept_order_.push_back(gossip.id);
+  const known_as name = name_of(gossip);
+  if (!kept_.emplace(name, std::move(it)).second) return;
+  kept_order_.push_back(name);
   if (kept_order_.size() <= options_.keep_max) return;
   kept_.erase(kept_order_.front());
   kept_order_.pop_front();
@@ -174,6 +215,7 @@ void plumtree::push(const overlay_message& gossip, const peer_id* except, overla
   overlay_message have;
   have.what = kind::have;
   have.id = gossip.id;
+  have.who = gossip.who;
   for (const peer_id& p : lazy_) {
     if (except == nullptr || !(p == *except)) effects.send(p, have);
   }

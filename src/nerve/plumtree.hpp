@@ -24,6 +24,7 @@ struct plumtree_options {
   std::size_t missing_max = 4096;
   std::size_t origins_max = 4096;
   std::uint8_t hops_max = 64;
+  std::size_t head_bytes = 0;  // at the front of a payload, which gateways change on its way
   std::uint64_t compartment =
       0;  // of the origin: a node in two has two, or ids of one would be taken for those of the other
 };
@@ -34,13 +35,19 @@ struct plumtree_options {
 ///
 /// Announcements are sent at once, not gathered. Every broadcast reaches a node once at the most (duplicate_filter), in no promised
 /// order. Memory is bounded: what is too much to remember is not missed, or can not be asked for any more.
+///
+/// An id that a gateway has brought is the word of another compartment. It is remembered apart from those of this one, so that whoever
+/// makes up ids there keeps nobody here from being heard: what is not handed on is left out only if it has come as such, or if the very
+/// same bytes were brought by a gateway lately. (A broadcast that comes back through gateways before it comes by itself, and comes so when
+/// its bytes are no longer kept, reaches a node twice.)
 class plumtree {
 public:
   plumtree(const peer_id& self, const plumtree_options& options)
       : self_(self),
         origin_(self.node ^ (self.incarnation * 0x9e3779b97f4a7c15u) ^ options.compartment),
         options_(options),
-        seen_(options.origins_max) {}
+        home_(options.origins_max),
+        foreign_(options.origins_max) {}
 
   /// The sequence begins anew with each life of the node, so the origin has its incarnation in it.
   broadcast_id broadcast(std::shared_ptr<const std::string> payload, std::uint64_t now_ns, overlay_effects& effects);
@@ -69,10 +76,22 @@ private:
     std::uint8_t hops = 0;
     peer_id wave;  // of which of the waves of this broadcast it came
   };
+  /// A broadcast of this compartment, or one that was handed on: they may have the same id, if somebody has made it up.
+  struct known_as {
+    broadcast_id id;
+    bool foreign = false;
+    friend auto operator<=>(const known_as&, const known_as&) = default;
+  };
+  [[nodiscard]] static known_as name_of(const overlay_message& m) noexcept { return {m.id, !(m.who == peer_id{})}; }
   struct missing_broadcast {
+    peer_id wave;
     std::vector<peer_id> have_it;
     std::uint64_t due_ns = 0;
   };
+  /// True the first time; remembers it.
+  [[nodiscard]] bool is_new(const overlay_message& gossip);
+  [[nodiscard]] bool was_brought_by_a_gateway(const overlay_message& gossip) const;
+  [[nodiscard]] bool meets_another_wave(const overlay_message& gossip) const;
   void on_gossip(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects);
   void on_have(const peer_id& from, const overlay_message& m, std::uint64_t now_ns);
   void on_graft(const peer_id& from, const overlay_message& m, overlay_effects& effects);
@@ -86,10 +105,11 @@ private:
   const plumtree_options options_;
   std::vector<peer_id> eager_;
   std::vector<peer_id> lazy_;
-  duplicate_filter seen_;
-  std::map<broadcast_id, kept_broadcast> kept_;
-  std::deque<broadcast_id> kept_order_;  // the oldest first
-  std::map<broadcast_id, missing_broadcast> missing_;
+  duplicate_filter home_;     // what is not handed on
+  duplicate_filter foreign_;  // what is
+  std::map<known_as, kept_broadcast> kept_;
+  std::deque<known_as> kept_order_;  // the oldest first
+  std::map<known_as, missing_broadcast> missing_;
   std::uint64_t sequence_ = 0;
   std::uint64_t duplicates_ = 0;
   std::uint64_t too_far_ = 0;

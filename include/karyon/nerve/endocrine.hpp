@@ -81,8 +81,9 @@ struct endocrine_options {
   /// Of a bus "overlay://name": a server "nats://host:port" or "tls://host:port", several with commas, at which the nodes of the
   /// compartment find each other, so that they need no contact among synapse_options::peers. Empty: none is asked, as by default.
   ///
-  /// Each node announces there, to the subject "karyon.nodes.name", where it listens: those of its endpoints that others can call, not
-  /// "tcp://0.0.0.0:7000". It does so every two to four seconds, each second while it has no neighbours, and seldom among many nodes.
+  /// Each node announces there, to the subject "karyon.nodes.name", where it listens: not "tcp://0.0.0.0:7000", which
+  /// nobody can call, but also "ipc://" and the loopback, which those on its machine alone can. It does so every two to four seconds,
+  /// each second while it has no neighbours, and seldom among many nodes.
   /// It calls whom it hears of while it lacks neighbours (seldom when it does not), and then joins through them; by the rules for nodes
   /// that others have told of: a node with keys calls nobody but its own list. `nats` says how the server is reached (credentials, TLS,
   /// time limits); signals do not go through it. When it stops the overlay goes on, and new nodes are found again when it is back.
