@@ -479,6 +479,8 @@ std::vector<result<commit_number>> core::commit(std::span<transaction::state* co
   } else {
     publish();  // where memory ran out within one of them, those before it are whole
   }
+  keep_if_small(found_);  // whatever came of it
+  keep_if_small(changes_);
   return outcomes;
 }
 
