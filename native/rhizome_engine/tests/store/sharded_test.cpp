@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model.hpp"
+#include "store/detail/core.hpp"
 #include "support/catch.hpp"
 
 using namespace rhizome;
@@ -337,4 +338,22 @@ TEST_CASE("a shard that more arcs reach than leave is prepared from either side"
   std::uint32_t found = 0;
   in.for_each(0, [&](vertex v) { found += v == from - to ? 1 : 0; });  // as the shard numbers the other's vertices
   CHECK(found == count - 1);
+}
+
+TEST_CASE("what a large commit of several shards needs is given back where it is refused") {
+  sharded_options o = three(arcs_kind::directed);
+  o.each.memory_limit_bytes = std::size_t{64} << 20;
+  o.each.vertices_max = 1023;
+  sharded_store s = sharded_store::make(o).value();
+  constexpr vertex count = 800;
+  sharded_transaction tx = s.begin().value();
+  const vertex from = tx.add_vertices(0, count).value();
+  const vertex to = tx.add_vertices(1, count).value();
+  REQUIRE(tx.commit());
+  std::vector<arc> none;
+  for (vertex i = 0; i < count * count; ++i) none.push_back({from + i / count, to + i % count});
+  tx = s.begin().value();
+  REQUIRE(tx.remove_arcs(0, none));
+  CHECK(code_of(tx.commit()) == errc::not_found);
+  CHECK(s.shard(0).inside().found_.capacity() == 0);
 }
