@@ -479,6 +479,7 @@ std::vector<result<commit_number>> core::commit(std::span<transaction::state* co
   } else {
     publish();  // where memory ran out within one of them, those before it are whole
   }
+  shrink();
   return outcomes;
 }
 
@@ -531,9 +532,12 @@ void core::show() noexcept {
   visible.store(last, std::memory_order_seq_cst);  // releases all of the commits; partner: pins::take
 }
 
-void core::settle() noexcept {
+void core::shrink() noexcept {
   keep_if_small(found_);
   keep_if_small(changes_);
+}
+
+void core::settle() noexcept {
   readers.advance();
   if (blocks.retired_bytes() >= collect_bytes) collect();
 }

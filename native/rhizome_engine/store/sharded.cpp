@@ -245,6 +245,12 @@ result<void> sharded_transaction::commit() {
 result<void> sharded_transaction::commit_all(std::span<const touched_part> touched) {
   std::vector<std::unique_lock<std::mutex>> writers;  // in the order of shards, so that no two wait for each other
   for (const touched_part& one : touched) writers.emplace_back(one.changes->state_->c->writer);
+  struct at_the_end {
+    std::span<const touched_part> parts;
+    ~at_the_end() {
+      for (const touched_part& one : parts) one.changes->state_->c->shrink();
+    }
+  } const after{touched};  // while the writers are locked
   auto now = validate_all(touched);
   if (!now) return tl::unexpected<error>(now.error());
   std::vector<touched_part> left;  // a bulk may have had nothing to do

@@ -65,8 +65,13 @@ prepared_view view::prepare() const {
   made->places.resize(std::size_t{vertices_} + 1);
   // In huge pages, and never moved: after many changes these are most of the arcs.
   detail::growing_array<vertex>& lists = made->lists;
-  std::size_t most = unit * (std::size_t{vertices_} + 1) + static_cast<std::size_t>(arcs_);
-  if (!lists.reserve(most, {most * sizeof(vertex) >= detail::chunk_bytes, -1})) throw std::bad_alloc();
+  const detail::core& c = snapshot_.inside();
+  const std::size_t places = unit * (std::size_t{vertices_} + 1);
+  const bool huge = (places + static_cast<std::size_t>(arcs_)) * sizeof(vertex) >= detail::chunk_bytes;
+  // arcs_ of a shard are those that leave its vertices, whatever arrives there: of these there are no more than blocks can hold.
+  std::size_t listed = static_cast<std::size_t>(arcs_);
+  if (c.options.shared != nullptr) listed = c.blocks.reserved() / (sizeof(vertex) + sizeof(commit_number));
+  if (!lists.reserve(places + listed, {huge, -1})) throw std::bad_alloc();
   std::size_t used = unit;
   auto add = [&lists, &used](vertex w) {
     if (used >= lists.usable() && !lists.ensure(used + 1)) throw std::bad_alloc();

@@ -27,6 +27,8 @@ public:
   [[nodiscard]] bool reserve(std::size_t bytes, paging pages);
 
   [[nodiscard]] std::byte* base() const noexcept { return region_.data(); }
+  /// Bytes of addresses, which never change: all blocks together have no more.
+  [[nodiscard]] std::size_t reserved() const noexcept { return region_.reserved(); }
   template <class T>
   [[nodiscard]] T* at(ref r) const noexcept {
     return reinterpret_cast<T*>(region_.data() + std::size_t{r} * unit_bytes);

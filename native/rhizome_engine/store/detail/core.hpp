@@ -191,6 +191,7 @@ struct core {
   void publish() noexcept;
   void show() noexcept;    // makes what was applied visible
   void settle() noexcept;  // what follows on it
+  void shrink() noexcept;  // what follows on a commit, whatever came of it
   void collect() noexcept;
   [[nodiscard]] time_us now_us() const noexcept;
   ~core();

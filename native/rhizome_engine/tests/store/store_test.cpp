@@ -533,6 +533,28 @@ TEST_CASE("what a large commit needs for its sink is given back, and what a smal
   CHECK(sink.commits.size() == 3);
 }
 
+TEST_CASE("what a large commit needs is given back where it is refused, too") {
+  memory_sink sink;
+  store_options o = small();
+  o.sink = &sink;
+  store s = store::make(o).value();
+  constexpr vertex count = 800;
+  transaction first = s.begin().value();
+  REQUIRE(first.add_vertices(count).value() == 0);
+  REQUIRE(first.commit());
+  std::vector<arc> none;
+  for (vertex v = 0; v < count * count; ++v) none.push_back({v / count, v % count});
+  transaction less = s.begin().value();
+  REQUIRE(less.remove_arcs(0, none));
+  CHECK(code_of(less.commit()) == errc::not_found);
+  CHECK(s.inside().found_.capacity() == 0);
+  transaction more = s.begin().value();
+  REQUIRE(more.add_vertices(300'000));
+  sink.fail_append = true;
+  CHECK(code_of(more.commit()) == errc::no_space);
+  CHECK(s.inside().changes_.capacity() == 0);
+}
+
 TEST_CASE("the first deletion in a large block costs its ends and a mark, which are history") {
   store s = store::make(small()).value();
   transaction tx = s.begin().value();
