@@ -184,8 +184,9 @@ class KARYON_API endocrine {
 public:
   /// Throws runtime_error: invalid_argument (options, also a credentials_file that can not be read), refused (the server, or
   /// discovery_server, can not be reached within connect_timeout, does not let us in, or is beyond the loopback without TLS and
-  /// nats_options::plaintext_beyond_loopback; others than its owner may read credentials_file or key_file), unsupported (built without
-  /// NATS; by overlay without a node), already_present (a compartment that another bus of the runtime is in), closed.
+  /// nats_options::plaintext_beyond_loopback; others than its owner, or the group where that is another user, may read credentials_file
+  /// or key_file), unsupported (built without NATS; by overlay without a node), already_present (a compartment that another bus of the
+  /// runtime is in), closed.
   explicit endocrine(runtime& host, endocrine_options options = {});
   ~endocrine();
   endocrine(const endocrine&) = delete;
