@@ -318,28 +318,6 @@ TEST_CASE("shards that can not be are refused, and a node that is not there is o
   CHECK(seen(s.now().value().newest(0), a) == std::vector<vertex>{b});
 }
 
-TEST_CASE("a shard that more arcs reach than leave is prepared from either side") {
-  sharded_options o = three(arcs_kind::directed, false);
-  o.each.memory_limit_bytes = std::size_t{64} << 20;
-  sharded_store s = sharded_store::make(o).value();
-  constexpr std::uint32_t count = 600'000;
-  sharded_transaction tx = s.begin().value();
-  const vertex from = tx.add_vertices(0, 1).value();
-  const vertex to = tx.add_vertices(1, 1).value();
-  REQUIRE(tx.add_arcs(0, std::vector<arc>(count, arc{from, to})));
-  REQUIRE(tx.commit());
-  tx = s.begin().value();
-  REQUIRE(tx.remove_arc(0, from, to));  // so that what is left is a copy in a prepared view
-  REQUIRE(tx.commit());
-  const sharded_snapshot now = s.now().value();
-  CHECK(now.shard(0).newest(0).prepare().degree(0) == count - 1);
-  const prepared_view in = now.shard(1).newest(0, direction::in).prepare();
-  REQUIRE(in.degree(0) == count - 1);
-  std::uint32_t found = 0;
-  in.for_each(0, [&](vertex v) { found += v == from - to ? 1 : 0; });  // as the shard numbers the other's vertices
-  CHECK(found == count - 1);
-}
-
 TEST_CASE("what a large commit of several shards needs is given back where it is refused") {
   sharded_options o = three(arcs_kind::directed);
   o.each.memory_limit_bytes = std::size_t{64} << 20;
