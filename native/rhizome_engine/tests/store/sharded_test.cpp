@@ -318,6 +318,31 @@ TEST_CASE("shards that can not be are refused, and a node that is not there is o
   CHECK(seen(s.now().value().newest(0), a) == std::vector<vertex>{b});
 }
 
+TEST_CASE("a shard that more arcs reach than leave is prepared from the side where they come in") {
+  sharded_options o = three(arcs_kind::directed, false);
+  o.each.memory_limit_bytes = std::size_t{256} << 20;
+  o.each.vertices_max = (1U << 20U) - 1;
+  sharded_store s = sharded_store::make(o).value();
+  constexpr vertex count = 600'000;  // of 4 bytes each: more than the room that goes with one vertex and no arc
+  sharded_transaction tx = s.begin().value();
+  const vertex from = tx.add_vertices(0, count).value();
+  const vertex to = tx.add_vertices(1, 1).value();
+  std::vector<arc> arcs;
+  arcs.reserve(count);
+  for (vertex i = 0; i < count; ++i) arcs.push_back({from + i, to});
+  REQUIRE(tx.add_arcs(0, arcs));
+  REQUIRE(tx.commit());
+  tx = s.begin().value();
+  REQUIRE(tx.remove_arc(0, from, to));  // so that what is left is a copy in a prepared view
+  REQUIRE(tx.commit());
+  const sharded_snapshot now = s.now().value();
+  const prepared_view in = now.shard(1).newest(0, direction::in).prepare();
+  CHECK(in.degree(0) == count - 1);
+  vertex found = 0;
+  in.for_each(0, [&](vertex) { ++found; });
+  CHECK(found == count - 1);
+}
+
 TEST_CASE("what a large commit of several shards needs is given back where it is refused") {
   sharded_options o = three(arcs_kind::directed);
   o.each.memory_limit_bytes = std::size_t{64} << 20;
