@@ -147,7 +147,7 @@ void reactor::loop() {
 }
 
 bool reactor::may_sleep() {
-  if (router_ready_) return false;
+  if (router_ready_ || !to_acknowledge_.empty()) return false;
   const auto& all = links_.all();
   const auto has_front = [](const link* l) { return l->lane_out == nullptr && !l->way_lost && l->out.has_front(); };
   return lanes_may_sleep() && std::none_of(all.begin(), all.end(), has_front);
@@ -345,7 +345,8 @@ void reactor::end_lost() {
   for (std::size_t i = 0; i < links_.all().size(); ++i) {
     link& l = *links_.all()[i];
     if (!l.way_lost) continue;
-    router_ready_ = true;  // there may be more than what is read here
+    const bool is_late = monotonic_ns() >= l.way_lost_ns + bye_within_ns;  // before the last look, not behind it
+    router_ready_ = true;                                                  // there may be more than what is read here
     for (int n = 0; n < messages_most && l.way_lost; ++n) {
       if (receive_one()) continue;
       router_ready_ = false;  // what comes now wakes this thread: it sleeps meanwhile
@@ -353,7 +354,7 @@ void reactor::end_lost() {
     }
     if (l.way_lost) hear_stream_rest(l);
     if (!l.way_lost) continue;
-    if (monotonic_ns() >= l.way_lost_ns + bye_within_ns) {
+    if (is_late) {
       take_down(l, loss_now(l, l.way_lost_ns), false);
     } else {
       next_tick_ns_ = std::min(next_tick_ns_, l.way_lost_ns + bye_within_ns);
