@@ -13,7 +13,7 @@ namespace karyon::detail {
 namespace {
 
 /// Messages that are read of one lane before all else has its turn.
-constexpr int messages_a_turn = 4;
+constexpr int lane_messages_a_turn = 4;
 
 }  // namespace
 
@@ -63,7 +63,7 @@ bool reactor::hear_lanes() {
 
 bool reactor::hear_lane(link& l) {
   bool progress = false;
-  for (int i = 0; i < messages_a_turn && hear_message(l); ++i) progress = true;
+  for (int i = 0; i < lane_messages_a_turn && hear_message(l); ++i) progress = true;
   // Also where no message came whole: one that is longer than the ring comes in parts, and the sender sleeps in between.
   if (l.at == link::phase::up && l.lane_in != nullptr && l.lane_in->has_waiter()) {
     if (l.lane_out == nullptr || !l.lane_out->ring()) send_pulse(l, monotonic_ns());
