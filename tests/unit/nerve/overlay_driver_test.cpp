@@ -412,7 +412,7 @@ TEST_CASE("a node's announcement is read as it was written, and nothing that is 
   auto longer = bytes;
   longer.push_back({});
   CHECK_FALSE(decode_sighting(longer, r));
-  for (const std::size_t at : {0, 1, 2, 3}) {
+  for (std::size_t at = 0; at < 4; ++at) {
     auto wrong = bytes;
     wrong[at] = std::byte{99};
     CHECK_FALSE(decode_sighting(wrong, r));
