@@ -25,17 +25,22 @@ using namespace karyon::tests;
 
 namespace {
 
+/// A node of this machine that knows one other, or nobody, and is patient where the machine is busy.
+node_options beside(const temporary_tree& tree, const std::string& name, const std::string& contact) {
+  node_options o{.name = name};
+  o.synapse.listen = {"ipc://" + tree.path("n/" + name)};
+  if (!contact.empty()) o.synapse.peers = {{"ipc://" + tree.path("n/" + contact), ""}};
+  o.synapse.silence_max = std::chrono::seconds(20);
+  o.synapse.handshake = std::chrono::seconds(10);
+  return o;
+}
+
 /// A program: its runtime, its node, its bus, and a cell that listens.
 struct town {
   town(const temporary_tree& tree, const std::string& name, const std::string& contact,
        endocrine_options by_overlay = {.server = "overlay://north"})
       : rt(quiet(1)) {
-    node_options o{.name = name};
-    o.synapse.listen = {"ipc://" + tree.path("n/" + name)};
-    if (!contact.empty()) o.synapse.peers = {{"ipc://" + tree.path("n/" + contact), ""}};
-    o.synapse.silence_max = std::chrono::seconds(20);
-    o.synapse.handshake = std::chrono::seconds(10);
-    here = std::make_unique<node>(rt, o);
+    here = std::make_unique<node>(rt, beside(tree, name, contact));
     bus = std::make_unique<endocrine>(rt, std::move(by_overlay));
     REQUIRE(bus->subscribe<heat>(rt.spawn<tally>(heard), "weather.>"));
   }
@@ -283,12 +288,7 @@ struct border_town {
   border_town(const temporary_tree& tree, const std::string& name, const std::string& contact,
               const std::vector<std::string>& compartments)
       : rt(quiet(1)) {
-    node_options o{.name = name};
-    o.synapse.listen = {"ipc://" + tree.path("n/" + name)};
-    if (!contact.empty()) o.synapse.peers = {{"ipc://" + tree.path("n/" + contact), ""}};
-    o.synapse.silence_max = std::chrono::seconds(20);
-    o.synapse.handshake = std::chrono::seconds(10);
-    here = std::make_unique<node>(rt, o);
+    here = std::make_unique<node>(rt, beside(tree, name, contact));
     for (const std::string& c : compartments) {
       endocrine_options by_overlay{.server = "overlay://" + c};
       by_overlay.nats.time_to_live = std::chrono::seconds(60);  // exact counts, on a machine however busy
