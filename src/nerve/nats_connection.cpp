@@ -145,6 +145,17 @@ void configure_security(natsOptions* o, const endocrine_options& options, const 
   check(natsOptions_SetIgnoreDiscoveredServers(o, true), "plaintext_beyond_loopback");  // they may lie anywhere
 }
 
+/// Credentials are shown by signing a word of the server's. nats.c before 3.8.0 leaves out a signature that begins with a zero byte, as one
+/// of 256 does, and the server refuses whom it should not. Who calls again has another word to sign; whoever is refused so often is not
+/// wanted. nats.c itself calls again when it loses a server.
+natsStatus let_in(natsConnection** made, natsOptions* o, bool signs) {
+  constexpr std::uint32_t mended_in = 3U << 16U | 8U << 8U;
+  const int calls = signs && nats_GetVersionNumber() < mended_in ? 3 : 1;
+  natsStatus s = natsConnection_Connect(made, o);
+  for (int i = 1; i < calls && s == NATS_CONNECTION_AUTH_FAILED; ++i) s = natsConnection_Connect(made, o);
+  return s;
+}
+
 }  // namespace
 
 void nats_connection::configure(natsOptions* o, const endocrine_options& options, purpose what, share* closure) {
@@ -187,7 +198,7 @@ nats_connection::nats_connection(const endocrine_options& options, purpose what,
   life->over.store(false, std::memory_order_relaxed);
   // Release pairs with the acquire of nats_bus::is_up: who sees this sees that the connection is only being made anew (renewing).
   life->up.store(true, std::memory_order_release);
-  const natsStatus s = natsConnection_Connect(&connection_, raw);
+  const natsStatus s = let_in(&connection_, raw, !options.nats.credentials_file.empty());
   if (s != NATS_OK) {
     life->up.store(false, std::memory_order_relaxed);
     // Looked at by the thread that made it, or after that has handed over what came of it (nats_bus::take_over).

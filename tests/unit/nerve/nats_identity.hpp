@@ -54,10 +54,6 @@ public:
     return text + "." + in_base64(signature(text));
   }
 
-private:
-  using raw_key = std::array<unsigned char, 32>;
-
-  [[nodiscard]] unsigned prefix() const noexcept { return static_cast<unsigned>(kind_) << 3U; }
   [[nodiscard]] std::string signature(std::string_view text) const {
     std::array<unsigned char, 64> made{};
     std::size_t size = made.size();
@@ -69,6 +65,14 @@ private:
     }
     return {made.begin(), made.end()};
   }
+  [[nodiscard]] static std::string in_base64(std::string_view bytes) {
+    return in_digits(bytes, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 6);
+  }
+
+private:
+  using raw_key = std::array<unsigned char, 32>;
+
+  [[nodiscard]] unsigned prefix() const noexcept { return static_cast<unsigned>(kind_) << 3U; }
   /// With its checksum (CRC-16/XMODEM), in base32.
   static std::string written(std::string bytes) {
     unsigned crc = 0;
@@ -79,9 +83,6 @@ private:
     bytes += static_cast<char>(crc & 0xFFU);
     bytes += static_cast<char>(crc >> 8U);
     return in_digits(bytes, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 5);
-  }
-  static std::string in_base64(std::string_view bytes) {
-    return in_digits(bytes, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 6);
   }
   /// Of so many bits each; nothing fills up the end.
   static std::string in_digits(std::string_view bytes, std::string_view digits, unsigned bits_each) {
@@ -123,7 +124,9 @@ public:
   }
   /// A user's file, `.creds`.
   [[nodiscard]] std::string credentials(const nats_user& of = {}) const {
-    const nats_key user(nats_key::kind::user);
+    return credentials(nats_key(nats_key::kind::user), of);
+  }
+  [[nodiscard]] std::string credentials(const nats_key& user, const nats_user& of = {}) const {
     return as_file(token_of(user, of), user.seed());
   }
   /// A user's token, with the seed of another one.
