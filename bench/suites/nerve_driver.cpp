@@ -9,11 +9,16 @@
 
 #include <karyon/nerve/node.hpp>
 
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <array>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -273,39 +278,94 @@ figure rate_of(way by, work const& asked) {
   });
 }
 
-/// As many as the thread can send, whatever becomes of them: to a process that is there, stopped, there again, and killed. Measured is
-/// each send; or, to tell what of that is the machine's own, a microsecond of nothing behind each.
 enum class measured { sends, nothing };
-figure longest_send(way by, work const& asked, measured what) {
-  auto const try_all = [&](auto const&, karyon::child<far_side> const& far, far_process const& other) {
-    longest_call calls;
-    std::uint64_t refused = 0;
-    auto const send = [&] { refused += karyon::ok(far.send(ball{{1, ~std::uint64_t{0}}})) ? 0 : 1; };
+/// As many as the thread can send, whatever becomes of them. Measured is each send; or, to tell what of that is the machine's own, a
+/// microsecond of nothing behind each.
+class ceaseless_sender {
+public:
+  ceaseless_sender(karyon::child<far_side> const& far, measured what) : far_{far}, what_{what} {}
+  void make_for(std::chrono::nanoseconds time) {
+    auto const send = [&] { ++(karyon::ok(far_.send(ball{{1, ~std::uint64_t{0}}})) ? accepted_ : refused_); };
     auto const wait = [] {
       for (auto const end = now_ns() + 1000; now_ns() < end;) {
       }
     };
-    auto const make_for = [&](std::chrono::milliseconds time) {
-      auto const end = now_ns() + std::chrono::nanoseconds{time}.count();
-      while (now_ns() < end) {
-        if (what == measured::sends) {
-          calls.make(send);
-        } else {
-          send();
-          calls.make(wait);
-        }
+    auto const end = now_ns() + time.count();
+    while (now_ns() < end) {
+      if (what_ == measured::sends) {
+        calls_.make(send);
+      } else {
+        send();
+        calls_.make(wait);
       }
-    };
+    }
+  }
+  [[nodiscard]] std::uint64_t accepted() const { return accepted_; }
+  [[nodiscard]] std::uint64_t refused() const { return refused_; }
+  [[nodiscard]] figure longest() const { return calls_.longest(); }
+
+private:
+  karyon::child<far_side> const& far_;
+  measured what_;
+  longest_call calls_;
+  std::uint64_t accepted_ = 0;
+  std::uint64_t refused_ = 0;
+};
+
+/// To a process that is there, stopped, there again, and killed.
+figure longest_send(way by, work const& asked, measured what) {
+  auto const try_all = [&](auto const&, karyon::child<far_side> const& far, far_process const& other) {
+    ceaseless_sender sender{far, what};
     std::chrono::milliseconds const phase{asked.operations / 4};
-    make_for(phase);
+    sender.make_for(phase);
     for (int const sent : {SIGSTOP, SIGCONT, SIGKILL}) {
       other.signal(sent);
-      make_for(phase);
+      sender.make_for(phase);
     }
-    verify(refused != 0, "a process that is not there took everything");
-    return calls.longest();
+    verify(sender.refused() != 0, "a process that is not there took everything");
+    return sender.longest();
   };
   return between_processes(by, asked, try_all);
+}
+
+/// The loopback of this process's own network: while it is down all that is sent is lost, and no connection is told so.
+void set_loopback(bool up) {
+  auto const control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", sizeof "lo");
+  request.ifr_flags = static_cast<short>(up ? IFF_UP : 0);
+  auto const done = control >= 0 && ::ioctl(control, SIOCSIFFLAGS, &request) == 0;
+  ::close(control);
+  verify(done, "the loopback of a network of its own can not be set");
+}
+
+/// By a path that again and again loses all for a moment, and at last for good.
+figure longest_send_lossy(work const& asked) {
+  verify(::unshare(CLONE_NEWNET) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0,
+         "this machine allows no network of one's own");
+  set_loopback(true);
+  auto const try_all = [&](auto const&, karyon::child<far_side> const& far, far_process const&) {
+    ceaseless_sender sender{far, measured::sends};
+    std::chrono::milliseconds const turn{asked.operations / 8};
+    // Between two losses there must be time for TCP to send again what was lost, for which it waits 200 ms and more.
+    auto const lost = turn / 10;
+    sender.make_for(turn - lost);
+    std::uint64_t before = 0;
+    for (int i = 0; i < 7; ++i) {
+      set_loopback(false);
+      sender.make_for(lost);
+      if (i == 0) before = sender.accepted();
+      set_loopback(true);
+      sender.make_for(turn - lost);
+    }
+    verify(sender.accepted() > before, "nothing was accepted between two losses");
+    set_loopback(false);
+    auto const refused = sender.refused();
+    sender.make_for(turn);
+    verify(sender.refused() > refused, "a path that loses everything took everything");
+    return sender.longest();
+  };
+  return between_processes(way::tcp, asked, try_all);
 }
 
 constexpr scenario scenarios[] = {
@@ -318,6 +378,7 @@ constexpr scenario scenarios[] = {
     {"beside_stopped_p99", [](work const& asked) { return roundtrip(way::ipc, asked, 99, true); }},
     {"longest_send", [](work const& asked) { return longest_send(way::ipc, asked, measured::sends); }},
     {"longest_send_tcp", [](work const& asked) { return longest_send(way::tcp, asked, measured::sends); }},
+    {"longest_send_lossy", [](work const& asked) { return longest_send_lossy(asked); }},
     {"longest_nothing", [](work const& asked) { return longest_send(way::ipc, asked, measured::nothing); }},
     {"longest_nothing_tcp", [](work const& asked) { return longest_send(way::tcp, asked, measured::nothing); }},
 };
