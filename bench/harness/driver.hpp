@@ -26,8 +26,15 @@
 ///
 /// CELLS and OPERATIONS come from the harness, so that no driver decides how much work it does; the words pick a shape of
 /// this peer. The output is one line, `value UNIT NUMBER`. The exit status is 0 for a measured run, 1 for a run that went
-/// wrong, and 2 for wrong usage. bench/README.md defines each scenario, once for all peers.
+/// wrong, 2 for wrong usage, and 77 (driver_not_here) where the machine has not got what the scenario takes. bench/README.md defines each scenario, once for all peers.
 namespace karyon::bench {
+
+inline constexpr int driver_not_here = 77;
+
+/// Thrown by a scenario that this machine can not do; what() says what it has not got.
+struct not_here : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 /// What one run is asked to do.
 struct work {
@@ -365,6 +372,9 @@ template <class Run>
   } catch (std::invalid_argument const& error) {
     std::fprintf(stderr, "%s\n", error.what());
     status = 2;
+  } catch (not_here const& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    status = driver_not_here;
   } catch (std::exception const& error) {
     std::fprintf(stderr, "%s\n", error.what());
     status = 1;

@@ -128,7 +128,10 @@ int run(arguments const& asked) {
       return 1;
     }
   }
-  return std::any_of(results.begin(), results.end(), [](result const& one) { return !one.failure.empty(); }) ? 1 : 0;
+  return std::any_of(results.begin(), results.end(),
+                     [](result const& one) { return !one.failure.empty() && !one.not_here; })
+             ? 1
+             : 0;
 }
 
 }  // namespace

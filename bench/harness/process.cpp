@@ -146,9 +146,14 @@ std::string last_line(std::string text) {
   return text.substr(text.find_last_of('\n') + 1);
 }
 
+bool is_not_here(int status) { return WIFEXITED(status) && WEXITSTATUS(status) == driver_not_here; }
+
 std::string describe(int status, std::string const& errors) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
     return {};
+  }
+  if (is_not_here(status)) {
+    return last_line(errors);
   }
   auto reason = WIFSIGNALED(status) ? "killed by signal " + std::to_string(WTERMSIG(status))
                                     : "exit status " + std::to_string(WEXITSTATUS(status));
@@ -217,6 +222,7 @@ outcome run_process(std::vector<std::string> const& command, std::chrono::second
     ended.resident_bytes_max = static_cast<std::uint64_t>(used.ru_maxrss) * 1024;
     if (ended.failure.empty()) {
       ended.failure = describe(status, errors);
+      ended.not_here = is_not_here(status) && !ended.failure.empty();
     }
   } catch (std::system_error const& error) {
     ended.failure = error.what();

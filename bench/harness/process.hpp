@@ -12,6 +12,8 @@ namespace karyon::bench {
 struct outcome {
   /// Empty for exit status 0; otherwise a sentence part, such as "timed out after 30 s".
   std::string failure;
+  /// The process ended with driver_not_here: the machine has not got what it takes, and `failure` says what.
+  bool not_here = false;
   std::string output;
   std::uint64_t resident_bytes_max = 0;
   std::int64_t wall_ns = 0;

@@ -25,6 +25,7 @@ struct candidate {
   std::vector<part> parts;
   shape const* chosen = nullptr;
   std::string failure;
+  bool not_here = false;  // so it is the machine's
   std::uint64_t resident_bytes_max = 0;
 
   [[nodiscard]] entrant const& who() const { return *parts.front().who; }
@@ -106,6 +107,7 @@ std::vector<double> run_once(shape const& how, run_options const& options, candi
   auto const ended = run_process(command, std::max(options.timeout, std::chrono::seconds{one.row().timeout_s}));
   one.resident_bytes_max = std::max(one.resident_bytes_max, ended.resident_bytes_max);
   one.failure = ended.failure;
+  one.not_here = ended.not_here;
   if (!one.failure.empty()) {
     return {};
   }
@@ -183,6 +185,7 @@ result finish(candidate const& one, candidate::part const& part) {
   reported.shape = one.chosen->text;
   reported.resident_bytes_max = one.resident_bytes_max;
   reported.failure = one.failure;
+  reported.not_here = one.not_here && !one.failure.empty();
   if (reported.failure.empty()) {
     auto const spread = spread_of(part.values);
     reported.median = spread.median;

@@ -31,6 +31,9 @@ struct result {
   /// The shape that was measured, and the most memory that a run of it held.
   std::string shape;
   std::uint64_t resident_bytes_max = 0;
+
+  /// There is no figure because of the machine: `failure` says what it has not got.
+  bool not_here = false;
 };
 
 struct run_options {

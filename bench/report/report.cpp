@@ -31,7 +31,7 @@ std::string cell_text(result const* one, result const* ours, std::uint64_t usual
     return "-";
   }
   if (!one->failure.empty()) {
-    return "failed";
+    return one->not_here ? "not here" : "failed";
   }
   auto text = number(one->median) + " (" + number(one->min) + " to " + number(one->max);
   text += one->runs == usual_runs ? ")" : "; of " + std::to_string(one->runs) + ")";
@@ -110,7 +110,8 @@ void print_table(std::ostream& out, std::vector<result> const& results, nlohmann
   out << "; most memory held by a run of Karyon: " << number(static_cast<double>(most) / (1 << 20)) << " MiB\n";
   for (auto const& one : results) {
     if (!one.failure.empty()) {
-      out << "failed: " << one.name << " of " << one.peer << ": " << one.failure << '\n';
+      out << (one.not_here ? "not here: " : "failed: ") << one.name << " of " << one.peer << ": " << one.failure
+          << '\n';
     }
   }
 }
@@ -135,7 +136,7 @@ nlohmann::ordered_json to_json(std::vector<result> const& results, nlohmann::ord
     shapes[one.name][one.peer] = one.shape;
     memory[one.name][one.peer] = one.resident_bytes_max;
     if (!measured) {
-      failures.push_back({{"name", one.name}, {"peer", one.peer}, {"reason", one.failure}});
+      failures.push_back({{"name", one.name}, {"peer", one.peer}, {"reason", one.failure}, {"not_here", one.not_here}});
     }
   }
   context["shapes"] = std::move(shapes);

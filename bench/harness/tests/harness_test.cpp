@@ -225,6 +225,24 @@ TEST_CASE("a peer that fails in one run is reported as failed, and the others go
   CHECK(table.str().find("failed: s.x_ns of caf: exit status 1: broken") != std::string::npos);
 }
 
+TEST_CASE("what the machine can not do is reported as that, with what it has not got") {
+  driver_folder const folder;
+  folder.add("ours", "echo 'no second core' >&2; exit 77");
+  auto const results = measure(row_of({{"karyon", {shape_of("ours", "")}}}), options_in(folder));
+  CHECK(results[0].runs == 0);
+  CHECK(results[0].not_here);
+  CHECK(results[0].failure == "no second core");
+
+  nlohmann::ordered_json const context{
+      {"suite", "s"}, {"cells", 10}, {"runs", 5}, {"cpu_model", "m"}, {"topology", "t"}};
+  auto const report = to_json(results, context);
+  CHECK(report.at("results")[0].at("median").is_null());
+  CHECK(report.at("context").at("failures")[0].at("not_here") == true);
+  std::ostringstream table;
+  print_table(table, results, context);
+  CHECK(table.str().find("not here: s.x_ns of karyon: no second core") != std::string::npos);
+}
+
 TEST_CASE("a row of the report has exactly the promised keys") {
   result measured{"s.x_ns", "karyon", "ns", 2, 1, 3, 5, "", "a=1", 4096};
   auto const row = to_json({measured}, nlohmann::ordered_json::object()).at("results")[0];
