@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -247,6 +249,80 @@ TEST_CASE("a row of the report has exactly the promised keys") {
   result measured{"s.x_ns", "karyon", "ns", 2, 1, 3, 5, "", "a=1", 4096};
   auto const row = to_json({measured}, nlohmann::ordered_json::object()).at("results")[0];
   CHECK(row.dump() == R"({"name":"s.x_ns","peer":"karyon","unit":"ns","median":2.0,"min":1.0,"max":3.0,"runs":5})");
+}
+
+TEST_CASE("the report that the program writes says what its figures depend on") {
+  driver_folder const folder;  // the program finds its drivers beside itself
+  auto const program = folder.path() / "karyon-bench";
+  fs::copy_file(KARYON_BENCH_PROGRAM, program);
+  folder.add("ours", "[ $1 = clock ] && echo value ns 7 || echo value ns 10");
+  std::ofstream{folder.path() / "s.json"} << R"({"suite":"s","cells":7,"peers":{"karyon":"ours"},"scenarios":
+      [{"name":"s.x_ns","scenario":"x","unit":"ns","cells":"all","operations":3,"shapes":{"karyon":["a=1"]}}]})";
+  auto const file = folder.path() / "report.json";
+  auto const started = std::time(nullptr);
+  auto const ended = run_process({program.string(), "s", "--suites", folder.path().string(), "--json", file.string()},
+                                 std::chrono::seconds{60});
+  REQUIRE(ended.failure.empty());
+  std::ifstream in{file};
+  auto const report = nlohmann::json::parse(in);
+  CHECK(report.size() == 3);
+  CHECK(report.at("schema") == 1);
+  CHECK(report.at("results").dump() ==
+        R"([{"max":10.0,"median":10.0,"min":10.0,"name":"s.x_ns","peer":"karyon","runs":5,"unit":"ns"}])");
+
+  auto const& context = report.at("context");
+  INFO(context.dump(2));
+  // As in Google Benchmark. The date is one of ISO 8601, such as 2026-11-22T20:00:00+0000.
+  std::tm day{};
+  auto const date = context.at("date").get<std::string>();
+  auto const* const rest = strptime(date.c_str(), "%Y-%m-%dT%H:%M:%S%z", &day);
+  REQUIRE((rest != nullptr && *rest == '\0'));
+  auto const east_of_utc_s = day.tm_gmtoff;
+  auto const at = timegm(&day) - east_of_utc_s;
+  CHECK((at >= started && at <= std::time(nullptr)));
+  CHECK(context.at("num_cpus") > 0);
+  CHECK(context.at("mhz_per_cpu").is_number_integer());
+  CHECK(context.at("cpu_scaling_enabled").is_boolean());
+  CHECK(context.at("load_avg").size() == 3);
+  CHECK(context.at("library_build_type") == build_info::type);
+  CHECK(context.at("caches").is_array());  // empty where the system does not tell
+  for (auto const& cache : context.at("caches")) {
+    CHECK(cache.at("type").is_string());
+    CHECK(cache.at("level") > 0);
+    CHECK(cache.at("size") > 0);
+    CHECK(cache.at("num_sharing") > 0);
+  }
+  CHECK_FALSE(context.contains("host_name"));  // a report can be shown to everybody
+  CHECK_FALSE(context.contains("executable"));
+
+  CHECK(context.at("cpu_model").is_string());  // empty where the system does not tell
+  for (auto const* text : {"governor", "transparent_huge_pages", "kernel", "compiler", "karyon_commit"}) {
+    INFO(text);
+    CHECK(context.at(text).is_string());
+    CHECK_FALSE(context.at(text) == "");
+  }
+  unsigned packages = 0;
+  unsigned nodes = 0;
+  unsigned cores = 0;
+  unsigned threads = 0;
+  CHECK(std::sscanf(context.at("topology").get<std::string>().c_str(),
+                    "%u package%*[s,] %u node%*[s,] %u core%*[s,] %u thread", &packages, &nodes, &cores,
+                    &threads) == 4);
+  CHECK((cores >= packages && threads >= cores));
+  CHECK(context.at("allocator") == build_info::allocator);
+  CHECK(context.at("karyon_version") == build_info::version);
+  CHECK(context.at("memory_gib") > 0);
+
+  CHECK(context.at("suite") == "s");
+  CHECK(context.at("cells") == 7);
+  CHECK(context.at("runs") == 5);
+  CHECK(context.at("clock_overhead_ns") == 7);
+  auto const& between = context.at("core_to_core_ns");
+  CHECK(between.size() == (core_to_core_ns() ? 2 : 0));
+  for (auto const& ns : between) CHECK(ns > 0);
+  CHECK(context.at("shapes") == nlohmann::json{{"s.x_ns", {{"karyon", "a=1"}}}});
+  CHECK(context.at("resident_bytes_max").at("s.x_ns").at("karyon") > 0);
+  CHECK(context.at("failures").empty());
 }
 
 TEST_CASE("the table says how many times Karyon's median a peer's is") {

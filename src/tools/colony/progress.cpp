@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/colony/progress.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -14,8 +16,16 @@ namespace karyon::tools {
 
 namespace {
 
-constexpr std::size_t bar_cells = 30;
+constexpr std::size_t bar_cells_max = 30;
+constexpr std::size_t usual_columns = 80;  // of a terminal that does not say
 constexpr const char* erase_line = "\r\033[K";
+
+// Asked each time, since windows change. The last column stays free: some terminals go on to the next line with it.
+std::size_t line_cells() {
+  winsize size{};
+  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return (known ? size.ws_col : usual_columns) - 1;
+}
 
 }  // namespace
 
@@ -38,10 +48,17 @@ void progress::update(std::uint64_t done, std::uint64_t total, std::uint64_t sig
   if (style_ != style::bar || total == 0) {
     return;
   }
-  const auto filled = static_cast<std::size_t>(static_cast<double>(done) / static_cast<double>(total) * bar_cells);
-  const std::string bar = std::string(filled, '#') + std::string(bar_cells - filled, '.');
-  std::fprintf(stderr, "%s%s [%s] %s of %s, %s", erase_line, what_.c_str(), bar.c_str(), with_commas(done).c_str(),
-               counted(total, "file").c_str(), counted(signals, "signal").c_str());
+  const std::string before = what_ + " [";
+  const std::string after =
+      "] " + with_commas(done) + " of " + counted(total, "file") + ", " + counted(signals, "signal");
+  // Only one line can be erased: first the bar gives way, then the end of the text.
+  const std::size_t cells = line_cells();
+  const std::size_t left = cells - std::min(cells, before.size() + after.size());
+  const std::size_t bar = std::min(left, bar_cells_max);
+  const auto filled =
+      static_cast<std::size_t>(static_cast<double>(done) / static_cast<double>(total) * static_cast<double>(bar));
+  const std::string line = before + std::string(filled, '#') + std::string(bar - filled, '.') + after;
+  std::fprintf(stderr, "%s%s", erase_line, line.substr(0, cells).c_str());
   std::fflush(stderr);
 }
 

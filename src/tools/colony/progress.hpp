@@ -6,7 +6,7 @@
 
 namespace karyon::tools {
 
-/// Tells whoever waits that the colony is at work: a bar that is redrawn on a terminal, one line a phase elsewhere.
+/// Tells whoever waits that the colony is at work: a bar that is redrawn on a terminal, within one line of it; one line a phase elsewhere.
 ///
 /// Writes to standard error, so that standard output has nothing but results. One thread.
 class progress {

@@ -4,6 +4,8 @@
 #include <memory>
 #include <optional>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "unit/cell/cell_testing.hpp"
 
@@ -46,6 +48,31 @@ public:
   bool on(caught_up) { return true; }
 };
 
+template <int N>
+struct kind {};
+
+template <class Numbers>
+class of_many_kinds;
+/// Accepts 64 types, and keeps which of its handlers ran.
+template <int... Ns>
+class of_many_kinds<std::integer_sequence<int, Ns...>> : public cell {
+public:
+  using accepts = signals<kind<Ns>..., get>;
+  template <int N>
+  void on(kind<N>) {
+    seen_.push_back(N);
+  }
+  std::vector<int> on(get) { return seen_; }
+
+  static void send_each(ref<of_many_kinds> to) { (to.send(kind<Ns>{}), ...); }
+  static std::vector<void (*)(void*, detail::signal&)> carried() {
+    return {detail::tell_ops<of_many_kinds, kind<Ns>>.invoke...};
+  }
+
+private:
+  std::vector<int> seen_;
+};
+
 std::vector<int> counted_up_to(int n) {
   std::vector<int> v;
   for (int i = 0; i < n; ++i) v.push_back(i);
@@ -53,6 +80,16 @@ std::vector<int> counted_up_to(int n) {
 }
 
 }  // namespace
+
+TEST_CASE("a signal carries the call of its own handler: nothing is searched, however many types a cell accepts") {
+  using many = of_many_kinds<std::make_integer_sequence<int, 64>>;
+  const auto calls = many::carried();
+  CHECK(std::unordered_set<void (*)(void*, detail::signal&)>(calls.begin(), calls.end()).size() == 64);
+  runtime rt(quiet());
+  const auto c = rt.spawn<many>();
+  many::send_each(c);
+  CHECK(rt.ask(c, get{}, long_time).value() == counted_up_to(64));
+}
 
 TEST_CASE("signals from a thread to a cell arrive in the order sent") {
   runtime rt(quiet());

@@ -247,7 +247,8 @@ TEST_CASE("a bus that ends while it waits for a new connection waits for that to
   REQUIRE(eventually([&] { return server.waiting() == 1; }));
   bus.reset();
   CHECK(eventually([&] { return server.callers() == 0; }));
-  std::this_thread::sleep_for(100ms);  // many times as long as nats.c would wait to call again
+  // Slept, since nothing tells that nobody calls again: twice as long as nats.c would wait to (reconnect_wait and 50 ms at the most).
+  std::this_thread::sleep_for(100ms);
   CHECK(server.callers() == 0);
 }
 

@@ -3,6 +3,8 @@
 // The `karyon` command as a user or a script meets it: the built program is run.
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -31,6 +33,19 @@ json colony_json(std::vector<std::string> arguments) {
   INFO(r.out << r.err);
   CHECK(r.status == 0);
   return json::parse(r.out);
+}
+
+/// What was drawn over one line of a terminal, one after the other; the last is what was written once the line was erased.
+std::vector<std::string> drawn_on_one_line(const std::string& shown) {
+  static const std::string erased = "\r\033[K";
+  std::vector<std::string> drawn;
+  std::size_t from = shown.find(erased);
+  while (from != std::string::npos) {
+    const std::size_t next = shown.find(erased, from + erased.size());
+    drawn.push_back(shown.substr(from + erased.size(), next == std::string::npos ? next : next - from - erased.size()));
+    from = next;
+  }
+  return drawn;
 }
 
 bool is_one_line(const std::string& text) {
@@ -157,6 +172,33 @@ TEST_CASE("the census adds up") {
   for (const json& n : j["cells"]["by_worker"]) by_worker += n.get<std::uint64_t>();
   CHECK(j["cells"]["by_worker"].size() == 2);
   CHECK(by_worker == 101);
+  std::uint64_t by_node = 0;
+  for (const json& n : j["cells"]["by_node"]) by_node += n.get<std::uint64_t>();
+  CHECK(by_node == 101);
+}
+
+TEST_CASE("bytes a cell and signals a second agree with what else the census says") {
+  temporary_tree tree;
+  std::string names;
+  for (int i = 0; i < 20'000; ++i) names += "name" + std::to_string(i) + '\n';
+  tree.write("names.h", names);
+  const json j = colony_json({tree.path(), "--kill", "0"});
+  const json& cells = j["cells"];
+  REQUIRE(cells["total"] == 20'001);
+  const double grown = cells["bytes_a_cell"].get<double>() * 20'001;
+  CHECK(cells["knowledge_bytes"] > 0);
+  CHECK(grown > cells["knowledge_bytes"].get<double>());
+  CHECK(grown < cells["resident_bytes"].get<double>());
+
+  const json& signals = j["signals"];
+  const double seconds = j["seconds"]["learn"].get<double>();
+  CHECK(seconds > 0);
+  CHECK(signals["uses_told"] == 20'000);
+  CHECK(std::abs(signals["uses_a_second"].get<double>() * seconds - 20'000) < 0.5);
+  // All that was told, and more: each cell was asked what it knows.
+  const double handled = signals["handled_a_second"].get<double>() * seconds;
+  CHECK(handled > 20'000);
+  CHECK(handled < signals["handled"].get<double>() + 0.5);
 }
 
 TEST_CASE("a killing heals to the same knowledge, and the seed decides who is killed") {
@@ -281,6 +323,41 @@ TEST_CASE("results that can not be written are a failure") {
   const command_result r = karyon_command({"colony", tree.path()}, "/dev/full");
   CHECK(r.status == 1);
   CHECK(r.err.find("karyon: standard output could not be written\n") != std::string::npos);
+}
+
+TEST_CASE("on a terminal a bar shows how far it is, fills, and leaves the line clean") {
+  temporary_tree tree;
+  for (int i = 0; i < 50; ++i) tree.write("f" + std::to_string(i) + ".h", "common own" + std::to_string(i) + "\n");
+  const command_result r = run_on_terminal({KARYON_COMMAND, "colony", tree.path(), "--no-prompt", "--kill", "20%"}, "");
+  INFO(r.out);
+  CHECK(r.status == 0);
+  const std::string full(30, '#');
+  CHECK(r.out.find("\r\033[Kreading [" + full + "] 50 of 50 files, 100 signals\r\033[Kcolony of 50 eyes") !=
+        std::string::npos);
+  const std::size_t healed = r.out.find("\r\033[Khealing [" + full + "] 50 of 50 files, ");
+  REQUIRE(healed != std::string::npos);
+  CHECK(drawn_on_one_line(r.out.substr(healed)).back().starts_with("killed 20%"));
+  CHECK(r.out.find("reading ...") == std::string::npos);
+}
+
+TEST_CASE("the bar of a narrow terminal stays on one line") {
+  temporary_tree tree;
+  for (int i = 0; i < 50; ++i) tree.write("f" + std::to_string(i) + ".h", "common own" + std::to_string(i) + "\n");
+  const auto drawn_within = [&](int columns) {
+    const std::string command = "stty cols " + std::to_string(columns) + " && exec \"$@\"";
+    const command_result r = run_on_terminal(
+        {"/bin/sh", "-c", command, "sh", KARYON_COMMAND, "colony", tree.path(), "--no-prompt", "--kill=0"}, "");
+    INFO(r.out);
+    REQUIRE(r.status == 0);
+    std::vector<std::string> drawn = drawn_on_one_line(r.out);
+    REQUIRE(drawn.size() > 1);
+    REQUIRE(drawn.back().starts_with("colony of 50 eyes"));
+    drawn.pop_back();
+    for (const std::string& line : drawn) CHECK(line.size() < static_cast<std::size_t>(columns));
+    return drawn.back();
+  };
+  CHECK(drawn_within(45) == "reading [######] 50 of 50 files, 100 signals");
+  CHECK(drawn_within(30) == "reading [] 50 of 50 files, 10");
 }
 
 TEST_CASE("on a terminal it asks for names until it is told to end") {

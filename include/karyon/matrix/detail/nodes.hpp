@@ -33,8 +33,8 @@ inline void fetch_for_write(const void* line) noexcept {
 }
 
 /// What base nodes and route nodes have in common. The lock and the statistic are in a line of their own: writers of a base node write
-/// to it, while its keys stay shared by all cores. So does the count, which only changes with the keys: where a key is found without
-/// waiting for the lock's line, which another core may have, the value's line is asked for at the same time.
+/// to it, while its keys stay shared by all cores. The count, which only changes with the keys, is in the next line: where a key is found
+/// without waiting for the lock's line, which another core may have, the value's line is asked for at the same time.
 struct alignas(64) table_node : retired {
   version_lock lock;
   std::atomic<std::int32_t> statistic{0};  // base nodes; changed by whoever has the lock, or a little wrong
