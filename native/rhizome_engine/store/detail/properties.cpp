@@ -63,7 +63,7 @@ ref properties::make(ref previous, const value& data, const interval& valid, com
 value properties::find(ref head, commit_number t, std::optional<time_us> moment) const {
   for (ref r = head; r != 0;) {
     const auto& record = *arena_.at<property_record>(r);
-    if (record.begin <= t && (!moment || record.valid().contains(*moment))) return record.data();
+    if (record.tells(t, moment)) return record.data();
     r = record.previous.load(std::memory_order_relaxed);
   }
   return {};
@@ -106,6 +106,12 @@ commit_number properties::changed(vertex v, property_key key) const {
 
 value properties::at(vertex v, property_key key, commit_number t, std::optional<time_us> moment) const {
   return find(head(v, key), t, moment);
+}
+
+bool properties::newest_answers(vertex v, property_key key, commit_number t,
+                                std::optional<time_us> moment) const noexcept {
+  ref r = head(v, key);
+  return r == 0 || arena_.at<property_record>(r)->tells(t, moment);
 }
 
 std::vector<property_version> properties::history(ref newest, commit_number t) const {

@@ -30,6 +30,10 @@ struct property_record {
     return reinterpret_cast<const std::byte*>(this + 1) + (has_valid != 0 ? sizeof(interval) : 0);
   }
   [[nodiscard]] interval valid() const noexcept;
+  /// Whether it says what the property is as recorded at t, and for that moment.
+  [[nodiscard]] bool tells(commit_number t, std::optional<time_us> moment) const noexcept {
+    return begin <= t && (!moment || valid().contains(*moment));
+  }
   [[nodiscard]] value data() const;
 };
 static_assert(sizeof(property_record) == unit_bytes);
@@ -93,6 +97,9 @@ public:
   // Readers with a pin.
   [[nodiscard]] value at(vertex v, property_key key, commit_number t, std::optional<time_us> moment) const;
   [[nodiscard]] value at(label arcs, vertex source, vertex target, property_key key, commit_number t) const;
+  /// Whether `at` is told by the newest version (or there is none at all).
+  [[nodiscard]] bool newest_answers(vertex v, property_key key, commit_number t,
+                                    std::optional<time_us> moment) const noexcept;
   [[nodiscard]] std::vector<property_version> history(vertex v, property_key key, commit_number t) const {
     return history(head(v, key), t);
   }
