@@ -91,6 +91,25 @@ bool properties::set(vertex v, property_key key, const value& data, const interv
   return true;
 }
 
+std::size_t properties::claim(vertex v, property_key key) {
+  const vertex_column* c = vertices_[key].load(std::memory_order_relaxed);
+  const std::size_t used = c == nullptr ? 0 : c->used;
+  const std::size_t wanted = v + std::size_t{1};
+  if (wanted <= used) return 0;
+  if (claims_.empty()) claims_.resize(property_keys_max);
+  std::size_t& claimed = claims_[key];
+  if (claimed == 0) claimed_.push_back(key);
+  const std::size_t before = std::max(claimed, used);
+  if (wanted <= before) return 0;
+  claimed = wanted;
+  return (wanted - before) * sizeof(ref);
+}
+
+void properties::forget_claims() noexcept {
+  for (property_key key : claimed_) claims_[key] = 0;
+  claimed_.clear();
+}
+
 ref properties::head(vertex v, property_key key) const noexcept {
   // The caller's v has been checked against its snapshot, but not against the column, which grows when something is set.
   const vertex_column* c = column(key);
