@@ -167,10 +167,13 @@ std::vector<neighbour_version> snapshot::history_of(vertex v, label arcs, direct
 std::uint64_t snapshot::versions(vertex v, label arcs, direction way) const noexcept {
   if (arcs >= labels_max || v >= vertices()) return 0;
   const detail::core& c = inside();
-  // Acquires as in versions_of. Batches are few: the writer merges those that are no larger than what follows them.
-  auto p = detail::placed::of(c.entries(arcs, way)[v].where.load(std::memory_order_acquire));
+  auto p = detail::placed::of(
+      c.entries(arcs, way)[v].where.load(std::memory_order_acquire));  // partner: the writer's release of `where`
   std::uint64_t count = p.count;
-  for (detail::ref r = c.blocks.at<detail::block_header>(p.block)->history.load(std::memory_order_acquire); r != 0;) {
+  const auto* block = c.blocks.at<detail::block_header>(p.block);
+  // Acquire pairs with the release of table::trim, as in versions_of. Batches are few: the writer merges those that are no larger than
+  // what comes after them.
+  for (detail::ref r = block->history.load(std::memory_order_acquire); r != 0;) {
     const auto& batch = *c.blocks.at<detail::history_batch>(r);
     count += batch.count;
     r = batch.previous.load(std::memory_order_relaxed);
