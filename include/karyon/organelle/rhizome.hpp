@@ -108,8 +108,9 @@ private:
 [[nodiscard]] KARYON_API const std::string& installed_engine();
 
 /// The engine's functions, each a call site of its own. Arguments in brackets may be left out from the end, or given as std::monostate; `at`
-/// stands for [commit], [moment]: a point on the two time axes, without which they read the snapshot's newest. Vertices and labels are
-/// unsigned numbers. Those marked * are stepped within a time budget in a cell, and go to another thread when they take longer.
+/// stands for [commit], [moment]: a point on the two time axes, without which they read the snapshot's newest. [until], the last argument of
+/// those that take it, makes of the moment a window [moment, until): arcs that were true at some moment of it. Vertices and labels are unsigned
+/// numbers. Those marked * are stepped within a time budget in a cell, and go to another thread when they take longer.
 ///
 ///   graphs       make([memory_limit_bytes], [symmetric], [unique]) -> graph       begin(graph) -> transaction
 ///                snapshot(graph) -> snapshot     newest(graph) -> commit          memory(graph) -> bytes by category (memory_of)
@@ -123,17 +124,23 @@ private:
 ///                remove_arcs(transaction, label, pairs of vertices, [skip])
 ///                set_property(transaction, vertex, key, value, [from], [to])      set_arc_property(transaction, label, source, target, key, value)
 ///                commit(transaction) -> commit                                    commit_durable(transaction) -> commit, on the disk
-///   reads        degree(snapshot, label, vertex, [direction], at) -> number       neighbours(the same) -> view of vertices
+///   reads        degree(snapshot, label, vertex, [direction], at, [until]) -> number       neighbours(the same) -> view of vertices
 ///                contains(snapshot, label, source, target, [commit]) -> bool      vertices(snapshot) -> ids, alive
 ///                arcs(snapshot, label) -> number                                  commit_of(snapshot) -> commit
 ///                commit_at(snapshot, time) -> commit                              time_of(snapshot, commit) -> time
 ///                property(snapshot, vertex, key, at) -> value or none             arc_property(snapshot, label, source, target, key, [commit])
 ///                history(snapshot, label, source, target) -> columns              property_history(snapshot, vertex, key) -> columns
+///                history_of(snapshot, label, vertex, [direction]) -> columns, and the commits at which the vertex came and went
 ///                diff(snapshot, from, to) -> columns                              find_label, find_property(snapshot, name) -> number or none
-///   * algorithms pagerank(snapshot, label, at, [damping], [tolerance], [iterations], [share_dangling]) -> columns, iterations
-///                bfs(snapshot, label, at (both given), source) -> columns, reached    components(snapshot, label, at) -> columns, count
-///                triangles(snapshot, label, at) -> number                         khop(snapshot, label, at (both given), seeds, hops, [direction])
-///                earliest_arrival(snapshot, label, source, after, to) -> columns, reached
+///   * algorithms pagerank(snapshot, label, at, [damping], [tolerance], [iterations], [share_dangling], [until])
+///                -> columns, iterations
+///                bfs(snapshot, label, at (both given), source, [until]) -> columns, reached
+///                components(snapshot, label, at, [until]) -> columns, count       triangles(snapshot, label, at, [until]) -> number
+///                khop(snapshot, label, at (both given), seeds, hops, [direction], [until]) -> view of vertices
+///                shortest_paths(snapshot, label, at (both given), source, key, [otherwise], [target], [until]) -> columns, reached
+///                An arc costs what its property `key` says, or `otherwise` without one; without both it can not be passed.
+///                earliest_arrival(snapshot, label, source, after, to) -> columns, reached: by the commits that added the arcs
+///                earliest_arrival_during(snapshot, label, source, from, to, [commit]) -> columns, reached: by when the arcs were true
 ///                query(snapshot, [start], steps, [texts], [count]) -> columns, rows
 ///
 /// A transaction is used by one call at a time. Errors: those of the engine, as KARYON_... status (docs/howto/query-the-past.md).
@@ -148,8 +155,8 @@ struct KARYON_API functions {
   X(memory) X(name_label) X(name_property) X(add_vertices) X(remove_vertex) X(add_arc) X(add_arcs) \
   X(remove_arcs) X(remove_arc) X(set_valid) X(set_property) X(set_arc_property) X(commit) X(degree) X(neighbours) \
   X(contains) X(vertices) X(arcs) X(commit_of) X(commit_at) X(time_of) X(property) X(arc_property) X(history) \
-  X(property_history) X(diff) X(find_label) X(find_property) X(pagerank) X(bfs) X(components) X(triangles) \
-  X(khop) X(earliest_arrival) X(query)
+  X(history_of) X(property_history) X(diff) X(find_label) X(find_property) X(pagerank) X(bfs) X(components) \
+  X(triangles) X(khop) X(shortest_paths) X(earliest_arrival) X(earliest_arrival_during) X(query)
 // clang-format on
 #define KARYON_RHIZOME_MEMBER(name) organelle_function name;
   KARYON_RHIZOME_FUNCTIONS(KARYON_RHIZOME_MEMBER)

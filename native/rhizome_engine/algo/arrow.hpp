@@ -38,6 +38,11 @@ public:
     add(std::move(name), std::span<const T>(*kept), kept);
   }
 
+  /// Times that lie as bare numbers, as a column of moments.
+  void add_moments(std::string name, std::span<const time_us> values, std::shared_ptr<const void> owner) {
+    columns_.push_back({std::move(name), format_of<moment>(), values.data(), values.size(), std::move(owner)});
+  }
+
   [[nodiscard]] std::size_t columns() const noexcept { return columns_.size(); }
 
   /// Fills in both structs as a record batch (a struct array). The caller calls each one's release when it is through, or moves

@@ -43,6 +43,7 @@ public:
     if (source < out_.vertices()) {
       distances_[source] = 0;
       parents_[source] = source;
+      reached_ = 1;
       heap_.emplace(0.0, source);
     }
   }
@@ -78,6 +79,8 @@ public:
   [[nodiscard]] std::span<const double> distances() const noexcept { return distances_.view(); }
   /// The one before it on a cheapest way; the source is its own; no_vertex: not reached.
   [[nodiscard]] std::span<const vertex> parents() const noexcept { return parents_.view(); }
+  /// How many have a way, of those that were met: with a `target` perhaps not all.
+  [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
   /// The first arc met whose weight was negative or no number, for which this algorithm is wrong: it stopped there.
   [[nodiscard]] std::optional<std::pair<vertex, vertex>> refused() const noexcept { return refused_; }
 
@@ -90,6 +93,7 @@ private:
     }
     auto const there = distance + weight;
     if (there < distances_[to]) {
+      reached_ += distances_[to] == unreachable ? 1 : 0;
       distances_[to] = there;
       parents_[to] = from;
       heap_.emplace(there, to);
@@ -104,6 +108,7 @@ private:
   huge_array<double> distances_;
   huge_array<vertex> parents_;
   std::priority_queue<entry, std::vector<entry>, std::greater<>> heap_;
+  std::uint64_t reached_ = 0;
   std::optional<std::pair<vertex, vertex>> refused_;
 };
 

@@ -174,6 +174,7 @@ public:
     if (source < out_.vertices() && !window.empty()) {
       arrivals_[source] = window.from;
       parents_[source] = source;
+      reached_ = 1;
       heap_.emplace(window.from, source);
     }
   }
@@ -198,6 +199,7 @@ public:
         ++taken;
         auto const when = std::max(now, passable.from);
         if (when < std::min(passable.to, window_.to) && when < arrivals_[to]) {
+          reached_ += arrivals_[to] == never ? 1 : 0;
           arrivals_[to] = when;
           parents_[to] = from;
           heap_.emplace(when, to);
@@ -209,6 +211,7 @@ public:
 
   [[nodiscard]] std::span<const time_us> arrivals() const noexcept { return arrivals_.view(); }
   [[nodiscard]] std::span<const vertex> parents() const noexcept { return parents_.view(); }
+  [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
 
 private:
   using entry = std::pair<time_us, vertex>;
@@ -217,6 +220,7 @@ private:
   interval window_;
   huge_array<time_us> arrivals_;
   huge_array<vertex> parents_;
+  std::uint64_t reached_ = 0;
   std::priority_queue<entry, std::vector<entry>, std::greater<>> heap_;
 };
 

@@ -49,13 +49,22 @@ progress drive(running& work, const karyon_call* call) {
   }
 }
 
-result<point> point_at(const karyon_call* call, std::uint32_t i, const snapshot& s) {
-  point p{s.commit(), std::nullopt};
+result<point> point_at(const karyon_call* call, std::uint32_t i, const snapshot& s, std::uint32_t until) {
+  point p{s.commit(), std::nullopt, std::nullopt};
   if (has(call, i)) {
     RHIZOME_TRY(p.commit, number<commit_number>(call, i, "the commit"));
   }
   if (has(call, i + 1)) p.moment = call->arguments[i + 1].as.i64;
+  if (has(call, until)) {
+    if (!p.moment) return fail(errc::invalid_argument, "a window has a begin: give its moment, too");
+    p.until = call->arguments[until].as.i64;
+  }
   return p;
+}
+
+result<valid_view> valid_view_of(const snapshot& s, label arcs, const point& at, direction way) {
+  if (at.until) return s.as_of_valid_during(at.commit, {*at.moment, *at.until}, arcs, way);
+  return s.as_of_valid_at(at.commit, *at.moment, arcs, way);
 }
 
 result<label> label_at(const karyon_call* call, std::uint32_t i) {

@@ -186,12 +186,17 @@ karyon_status resumable(karyon_call* call, Make&& make) noexcept {
 
 // ---- which graph -------------------------------------------------------------------------------------------------------
 
-/// A point on both time axes. From two optional arguments: a commit (none: the snapshot's), a valid time (none: any).
+/// A point on both time axes. From two optional arguments: a commit (none: the snapshot's), a valid time (none: any). A third one, which
+/// stands elsewhere, makes of the valid time a window: [moment, until).
 struct point {
   commit_number commit = 0;
   std::optional<time_us> moment;
+  std::optional<time_us> until;
 };
-[[nodiscard]] result<point> point_at(const karyon_call* call, std::uint32_t i, const snapshot& s);
+[[nodiscard]] result<point> point_at(const karyon_call* call, std::uint32_t i, const snapshot& s,
+                                     std::uint32_t until = KARYON_NO_ARGUMENT);
+/// The arcs that were true at the point's moment, which it has, or at some moment of its window.
+[[nodiscard]] result<valid_view> valid_view_of(const snapshot& s, label arcs, const point& at, direction way);
 [[nodiscard]] result<label> label_at(const karyon_call* call, std::uint32_t i);
 /// The way of arcs: 0 out, 1 in.
 [[nodiscard]] result<direction> direction_at(const karyon_call* call, std::uint32_t i);
@@ -201,8 +206,8 @@ template <bool Prepared = true, class F>
 auto with_views(const snapshot& s, label arcs, point at, F&& f)
     -> decltype(f(s.newest(arcs, direction::out), s.newest(arcs, direction::in))) {
   if (at.moment) {
-    RHIZOME_TRY(valid_view out, s.as_of_valid_at(at.commit, *at.moment, arcs, direction::out));
-    RHIZOME_TRY(valid_view in, s.as_of_valid_at(at.commit, *at.moment, arcs, direction::in));
+    RHIZOME_TRY(valid_view out, valid_view_of(s, arcs, at, direction::out));
+    RHIZOME_TRY(valid_view in, valid_view_of(s, arcs, at, direction::in));
     return f(std::move(out), std::move(in));
   }
   if (at.commit == s.commit()) return f(s.newest(arcs, direction::out), s.newest(arcs, direction::in));

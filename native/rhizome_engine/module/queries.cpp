@@ -85,7 +85,7 @@ private:
 class plan {
 public:
   plan(const snapshot& s, any_stage beginning)
-      : snapshot_(s), at_{s.commit(), std::nullopt}, stage_(std::move(beginning)) {}
+      : snapshot_(s), at_{s.commit(), std::nullopt, std::nullopt}, stage_(std::move(beginning)) {}
 
   [[nodiscard]] result<void> add(const rhizome_step& step, std::string_view texts) {
     switch (step.kind) {
@@ -115,7 +115,7 @@ private:
     if (step.name >= labels_max) return fail(errc::invalid_argument, "a query's label is out of range");
     const auto arcs = static_cast<label>(step.name);
     if (at_.moment) {
-      RHIZOME_TRY(valid_view there, snapshot_.as_of_valid_at(at_.commit, *at_.moment, arcs, way));
+      RHIZOME_TRY(valid_view there, valid_view_of(snapshot_, arcs, at_, way));
       stage_ = any_stage(detail::expand_stage<any_stage, valid_view>(std::move(stage_), std::move(there)));
     } else {
       RHIZOME_TRY(view there, snapshot_.as_of(at_.commit, arcs, way));

@@ -15,16 +15,16 @@ result<vertex> vertex_at(const karyon_call* call, std::uint32_t i, const snapsho
   return v;
 }
 
-/// f(view, vertex) of a (snapshot, label, vertex, direction, commit U, moment I) call.
+/// f(view, vertex) of a (snapshot, label, vertex, direction, commit U, moment I, until I) call.
 template <class F>
 result<void> at_vertex(const karyon_call* call, F&& f) {
   RHIZOME_TRY(snapshot_object * s, object<snapshot_object>(call, 0));
   RHIZOME_TRY(const label arcs, label_at(call, 1));
   RHIZOME_TRY(const vertex v, vertex_at(call, 2, s->held));
   RHIZOME_TRY(const direction way, direction_at(call, 3));
-  RHIZOME_TRY(const point at, point_at(call, 4, s->held));
+  RHIZOME_TRY(const point at, point_at(call, 4, s->held, 6));
   if (at.moment) {
-    RHIZOME_TRY(const valid_view there, s->held.as_of_valid_at(at.commit, *at.moment, arcs, way));
+    RHIZOME_TRY(const valid_view there, valid_view_of(s->held, arcs, at, way));
     return f(there, v, s);
   }
   if (at.commit == s->held.commit()) return f(s->held.newest(arcs, way), v, s);
@@ -32,7 +32,7 @@ result<void> at_vertex(const karyon_call* call, F&& f) {
   return f(there, v, s);
 }
 
-/// degree(snapshot, u label, u vertex, U direction, U commit, I moment) -> u
+/// degree(snapshot, u label, u vertex, U direction, U commit, I moment, I until) -> u
 karyon_status degree(karyon_call* call) {
   return guarded(call, [call] {
     return at_vertex(call, [call](const auto& there, vertex v, snapshot_object*) -> result<void> {
@@ -42,8 +42,8 @@ karyon_status degree(karyon_call* call) {
   });
 }
 
-/// neighbours(snapshot, u label, u vertex, U direction, U commit, I moment) -> v of 32-bit vertices. Where the snapshot has them in one
-/// piece, the view shows them where they lie.
+/// neighbours(snapshot, u label, u vertex, U direction, U commit, I moment, I until) -> v of 32-bit vertices. Where the snapshot has them
+/// in one piece, the view shows them where they lie.
 karyon_status neighbours(karyon_call* call) {
   return guarded(call, [call] {
     return at_vertex(call, [call](const auto& there, vertex v, snapshot_object* s) -> result<void> {
@@ -187,6 +187,42 @@ karyon_status history(karyon_call* call) {
   });
 }
 
+/// history_of(snapshot, u label, u vertex, U direction) -> c neighbour, begin, end, valid_from, valid_to: the versions of the vertex' arcs, the
+/// oldest first; u begin, u end: the commits between which the vertex was there (end 4294967295: it still is)
+karyon_status history_of(karyon_call* call) {
+  return guarded(call, [call]() -> result<void> {
+    RHIZOME_TRY(snapshot_object * s, object<snapshot_object>(call, 0));
+    RHIZOME_TRY(const label l, label_at(call, 1));
+    RHIZOME_TRY(const vertex v, vertex_at(call, 2, s->held));
+    RHIZOME_TRY(const direction way, direction_at(call, 3));
+    const auto there = s->held.times_of(v);
+    if (!there) {
+      return fail(errc::not_found,
+                  "vertex " + std::to_string(v) + " never was: its number is of a transaction that was given up");
+    }
+    std::vector<vertex> neighbours;
+    std::vector<commit_number> begins, ends;
+    std::vector<moment> from, to;
+    for (const neighbour_version& n : s->held.history_of(v, l, way)) {
+      neighbours.push_back(n.neighbour);
+      begins.push_back(n.version.begin);
+      ends.push_back(n.version.end);
+      from.push_back({n.version.valid.from});
+      to.push_back({n.version.valid.to});
+    }
+    arrow_table table;
+    table.add("neighbour", std::move(neighbours));
+    table.add("begin", std::move(begins));
+    table.add("end", std::move(ends));
+    table.add("valid_from", std::move(from));
+    table.add("valid_to", std::move(to));
+    RHIZOME_CHECK(give_columns(call, table));
+    give(call, std::uint64_t{there->begin});
+    give(call, std::uint64_t{there->end});
+    return {};
+  });
+}
+
 /// property_history(snapshot, u vertex, u key) -> c begin, valid_from, valid_to: `property` at each has the values
 karyon_status property_history(karyon_call* call) {
   return guarded(call, [call]() -> result<void> {
@@ -269,6 +305,27 @@ std::uint64_t arcs_of(const karyon_call* call) {
     return std::max((*s)->held.newest(*l).positions(v), (*s)->held.newest(*l, direction::in).positions(v));
   });
 }
+/// The versions of the arcs of a vertex. Some functions look at those of the arcs out and some at those of the arcs in: the more of the two.
+std::uint64_t versions_of(const karyon_call* call) {
+  return estimated([call]() -> std::uint64_t {
+    const auto s = object<snapshot_object>(call, 0);
+    const auto l = label_at(call, 1);
+    const auto v = number<vertex>(call, 2, "the vertex");
+    if (!s || !l || !v) return 0;
+    return std::max((*s)->held.versions(*v, *l), (*s)->held.versions(*v, *l, direction::in));
+  });
+}
+/// 1 for a property whose newest version does not answer.
+std::uint64_t looks_back(const karyon_call* call) {
+  return estimated([call]() -> std::uint64_t {
+    const auto s = object<snapshot_object>(call, 0);
+    const auto v = number<vertex>(call, 1, "the vertex");
+    const auto key = number<property_key>(call, 2, "the property's key");
+    if (!s || !v || !key) return 0;
+    const auto at = point_at(call, 3, (*s)->held);
+    return at && !(*s)->held.newest_answers(*v, *key, at->commit, at->moment) ? 1 : 0;
+  });
+}
 /// Changes in the log between two commits, whichever comes first.
 std::uint64_t changes_between(const karyon_call* call) {
   return estimated([call]() -> std::uint64_t {
@@ -283,21 +340,26 @@ std::uint64_t changes_between(const karyon_call* call) {
 
 constexpr karyon_cost short_one{200, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost by_degree{300, 1'000, KARYON_NO_ARGUMENT, 0, &arcs_of};
+constexpr karyon_cost by_versions{300, 2'000, KARYON_NO_ARGUMENT, 0, &versions_of};
+constexpr karyon_cost by_versions_given{1'000, 100'000, KARYON_NO_ARGUMENT, 0, &versions_of};  // sorted, and in columns
+// A look back takes as long as the chain of versions behind the one that is asked for, which nobody counts. It is declared to take longer than
+// a read of the newest version, so that a call site learns the two apart.
+constexpr karyon_cost by_look_back{200, 400'000, KARYON_NO_ARGUMENT, 0, &looks_back};
 constexpr karyon_cost by_log{2'000, 100'000, KARYON_NO_ARGUMENT, 0, &changes_between};
 
 constexpr std::array read_rows{
-    karyon_function{"degree", "ruuUUI", "u", &degree, by_degree, KARYON_RUN_AUTO, 0},
-    karyon_function{"neighbours", "ruuUUI", "v", &neighbours, by_degree, KARYON_RUN_AUTO, 0},
+    karyon_function{"degree", "ruuUUII", "u", &degree, by_degree, KARYON_RUN_AUTO, 0},
+    karyon_function{"neighbours", "ruuUUII", "v", &neighbours, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"contains", "ruuuU", "b", &contains, by_degree, KARYON_RUN_AUTO, 0},
     karyon_function{"vertices", "r", "uu", &vertices, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"arcs", "ru", "u", &arcs, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"commit_of", "r", "u", &commit_of, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"commit_at", "ri", "u", &commit_at, short_one, KARYON_RUN_INLINE, 0},
     karyon_function{"time_of", "ru", "i", &time_of, short_one, KARYON_RUN_INLINE, 0},
-    // As long as the chain of versions behind the one that is asked for, which nobody counts: a call site learns it.
-    karyon_function{"property", "ruuUI", "U", &property, short_one, KARYON_RUN_AUTO, 0},
+    karyon_function{"property", "ruuUI", "U", &property, by_look_back, KARYON_RUN_AUTO, 0},
     karyon_function{"arc_property", "ruuuuU", "U", &arc_property, by_degree, KARYON_RUN_AUTO, 0},
-    karyon_function{"history", "ruuu", "c", &history, by_degree, KARYON_RUN_AUTO, 0},
+    karyon_function{"history", "ruuu", "c", &history, by_versions, KARYON_RUN_AUTO, 0},
+    karyon_function{"history_of", "ruuU", "cuu", &history_of, by_versions_given, KARYON_RUN_AUTO, 0},
     karyon_function{"property_history", "ruu", "c", &property_history, short_one, KARYON_RUN_AUTO, 0},
     karyon_function{"diff", "ruu", "c", &diff, by_log, KARYON_RUN_AUTO, 0},
     karyon_function{"find_label", "rv", "U", &find_label, short_one, KARYON_RUN_INLINE, 0},

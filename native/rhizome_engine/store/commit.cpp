@@ -75,11 +75,16 @@ result<void> core::validate(transaction::state& tx) {
   commit_number read = tx.reads.commit();
   if (last >= newest_commit - 1) return fail(errc::limit, "commit numbers have run out: open a new store");
   std::size_t bound = tx.ops.size() * 64;
-  if (in_use() + bound > options.memory_limit_bytes)
+  auto within_limit = [&]() -> result<void> {
+    if (in_use() + bound <= options.memory_limit_bytes) return {};
     return fail(errc::limit, "the memory limit is reached: trim the history, compact, or raise memory_limit_bytes");
+  };
+  if (auto fine = within_limit(); !fine) return fine;
   if (!grow_tables() || !log.ensure(log_size + tx.ops.size()) || !commits.ensure(last - options.commit_base + 2))
     return fail(errc::out_of_memory, "the system has no memory for the commit");
   found_.assign(tx.closes ? tx.ops.size() : 0, {});
+  props.forget_claims();
+  std::size_t columns = 0;  // one change may make a column with a place for each vertex
   std::size_t bulk = 0;
   for (std::size_t i = 0; i < tx.ops.size(); ++i) {
     look_ahead(tx, i);
@@ -104,6 +109,7 @@ result<void> core::validate(transaction::state& tx) {
         break;
       }
       case change_kind::set_vertex_property:
+        columns += props.claim(op.source, op.key());
         if (!tx.is_own(op.source)) {
           if (!lives[op.source].alive(last)) return fail(errc::conflict, "a vertex was removed meanwhile: begin again");
           if (props.changed(op.source, op.key()) > read)
@@ -113,7 +119,8 @@ result<void> core::validate(transaction::state& tx) {
       default: break;
     }
   }
-  return {};
+  bound += columns;
+  return columns == 0 ? result<void>() : within_limit();
 }
 
 result<void> core::validate_removal(const transaction::state& tx, vertex v) {

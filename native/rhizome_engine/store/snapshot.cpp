@@ -164,6 +164,23 @@ std::vector<neighbour_version> snapshot::history_of(vertex v, label arcs, direct
   return out;
 }
 
+std::uint64_t snapshot::versions(vertex v, label arcs, direction way) const noexcept {
+  if (arcs >= labels_max || v >= vertices()) return 0;
+  const detail::core& c = inside();
+  auto p = detail::placed::of(
+      c.entries(arcs, way)[v].where.load(std::memory_order_acquire));  // partner: the writer's release of `where`
+  std::uint64_t count = p.count;
+  const auto* block = c.blocks.at<detail::block_header>(p.block);
+  // Acquire pairs with the release of table::trim, as in versions_of. Batches are few: the writer merges those that are no larger than
+  // what comes after them.
+  for (detail::ref r = block->history.load(std::memory_order_acquire); r != 0;) {
+    const auto& batch = *c.blocks.at<detail::history_batch>(r);
+    count += batch.count;
+    r = batch.previous.load(std::memory_order_relaxed);
+  }
+  return count;
+}
+
 std::optional<vertex_times> snapshot::times_of(vertex v) const noexcept {
   if (v >= vertices()) return std::nullopt;
   const detail::vertex_life& life = inside().lives[v];
@@ -232,6 +249,15 @@ result<value> snapshot::property(label arcs, vertex source, vertex target, prope
     return fail(errc::not_found, "the arc is not there at that time");
   auto [s, d] = detail::arc_key(inside(), source, target);
   return inside().props.at(arcs, s, d, key, when);
+}
+
+value snapshot::property_of_shown(label arcs, vertex source, vertex target, property_key key, commit_number t) const {
+  auto [s, d] = detail::arc_key(inside(), source, target);
+  return inside().props.at(arcs, s, d, key, t);
+}
+
+bool snapshot::newest_answers(vertex v, property_key key, commit_number t, std::optional<time_us> at) const noexcept {
+  return key >= property_keys_max || v >= vertices() || inside().props.newest_answers(v, key, t, at);
 }
 
 std::vector<property_version> snapshot::history(vertex v, property_key key) const {

@@ -105,6 +105,13 @@ public:
                                        std::optional<time_us> at = {}) const;
   [[nodiscard]] result<value> property(label arcs, vertex source, vertex target, property_key key,
                                        std::optional<commit_number> t) const;
+  /// The same of an arc that a view of commit t shows, which is held meanwhile: one look-up, for walks that ask about each arc.
+  [[nodiscard]] value property_of_shown(label arcs, vertex source, vertex target, property_key key,
+                                        commit_number t) const;
+  /// Whether the newest version recorded of a property answers for that time, or versions before it have to be looked through: for
+  /// estimates.
+  [[nodiscard]] bool newest_answers(vertex v, property_key key, commit_number t,
+                                    std::optional<time_us> at) const noexcept;
 
   /// All that is retained about an arc or a property, the oldest first.
   [[nodiscard]] std::vector<arc_version> history(label arcs, vertex source, vertex target) const;
@@ -113,6 +120,8 @@ public:
   /// All that is retained about the arcs of a vertex, the oldest first, and since when and until when the vertex was there (nullopt: it
   /// is none of this snapshot's).
   [[nodiscard]] std::vector<neighbour_version> history_of(vertex v, label arcs, direction way = direction::out) const;
+  /// How many versions history_of looks at: for estimates.
+  [[nodiscard]] std::uint64_t versions(vertex v, label arcs, direction way = direction::out) const noexcept;
   [[nodiscard]] std::optional<vertex_times> times_of(vertex v) const noexcept;
 
   /// The last commit whose wall-clock time is not after `t`; 0: before the first. Where that one was trimmed: some commit before the

@@ -116,6 +116,9 @@ public:
   /// for_each with each arc's version: f(target, begin). A walk that needs the time stamps.
   template <class F>
   void for_each_begin(vertex v, F&& f) const;
+  /// for_each with when each arc is true in the world: f(target, interval). What earliest_arrival_during walks over.
+  template <class F>
+  void for_each_interval(vertex v, F&& f) const;
 
   /// The same arcs with what one look at each vertex found kept in an array (8 bytes a vertex, and 4 for each arc of the vertices that have
   /// a history): for algorithms that pass over all of a past time more than once. Costs one pass; the memory is not the store's.
@@ -214,6 +217,14 @@ template <class F>
 void view::for_each_begin(vertex v, F&& f) const {
   walk(look(v), [&](vertex target, commit_number begin, const interval*) {
     f(target, begin);
+    return true;
+  });
+}
+
+template <class F>
+void view::for_each_interval(vertex v, F&& f) const {
+  walk(look(v), [&](vertex target, commit_number, const interval* valid) {
+    f(target, valid == nullptr ? interval{} : *valid);
     return true;
   });
 }

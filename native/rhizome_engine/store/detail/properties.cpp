@@ -63,7 +63,7 @@ ref properties::make(ref previous, const value& data, const interval& valid, com
 value properties::find(ref head, commit_number t, std::optional<time_us> moment) const {
   for (ref r = head; r != 0;) {
     const auto& record = *arena_.at<property_record>(r);
-    if (record.begin <= t && (!moment || record.valid().contains(*moment))) return record.data();
+    if (record.tells(t, moment)) return record.data();
     r = record.previous.load(std::memory_order_relaxed);
   }
   return {};
@@ -91,6 +91,25 @@ bool properties::set(vertex v, property_key key, const value& data, const interv
   return true;
 }
 
+std::size_t properties::claim(vertex v, property_key key) {
+  const vertex_column* c = vertices_[key].load(std::memory_order_relaxed);
+  const std::size_t used = c == nullptr ? 0 : c->used;
+  const std::size_t wanted = v + std::size_t{1};
+  if (wanted <= used) return 0;
+  if (claims_.empty()) claims_.resize(property_keys_max);
+  std::size_t& claimed = claims_[key];
+  if (claimed == 0) claimed_.push_back(key);
+  const std::size_t before = std::max(claimed, used);
+  if (wanted <= before) return 0;
+  claimed = wanted;
+  return (wanted - before) * sizeof(ref);
+}
+
+void properties::forget_claims() noexcept {
+  for (property_key key : claimed_) claims_[key] = 0;
+  claimed_.clear();
+}
+
 ref properties::head(vertex v, property_key key) const noexcept {
   // The caller's v has been checked against its snapshot, but not against the column, which grows when something is set.
   const vertex_column* c = column(key);
@@ -106,6 +125,12 @@ commit_number properties::changed(vertex v, property_key key) const {
 
 value properties::at(vertex v, property_key key, commit_number t, std::optional<time_us> moment) const {
   return find(head(v, key), t, moment);
+}
+
+bool properties::newest_answers(vertex v, property_key key, commit_number t,
+                                std::optional<time_us> moment) const noexcept {
+  ref r = head(v, key);
+  return r == 0 || arena_.at<property_record>(r)->tells(t, moment);
 }
 
 std::vector<property_version> properties::history(ref newest, commit_number t) const {

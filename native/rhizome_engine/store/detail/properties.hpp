@@ -30,6 +30,10 @@ struct property_record {
     return reinterpret_cast<const std::byte*>(this + 1) + (has_valid != 0 ? sizeof(interval) : 0);
   }
   [[nodiscard]] interval valid() const noexcept;
+  /// Whether it says what the property is as recorded at t, and for that moment.
+  [[nodiscard]] bool tells(commit_number t, std::optional<time_us> moment) const noexcept {
+    return begin <= t && (!moment || valid().contains(*moment));
+  }
   [[nodiscard]] value data() const;
 };
 static_assert(sizeof(property_record) == unit_bytes);
@@ -85,6 +89,10 @@ public:
   /// The commit of the newest version; 0: none.
   [[nodiscard]] commit_number changed(vertex v, property_key key) const;
   [[nodiscard]] commit_number changed(label arcs, vertex source, vertex target, property_key key) const;
+  /// Bytes by which the vertices' columns will grow for a change that a commit is about to make, over what it has claimed before.
+  [[nodiscard]] std::size_t claim(vertex v, property_key key);
+  /// Another commit begins.
+  void forget_claims() noexcept;
   /// What the columns of vertices take, beside the arena.
   [[nodiscard]] std::size_t column_bytes() const noexcept { return column_bytes_; }
   /// Drops versions that no time from `horizon` on shows.
@@ -93,6 +101,9 @@ public:
   // Readers with a pin.
   [[nodiscard]] value at(vertex v, property_key key, commit_number t, std::optional<time_us> moment) const;
   [[nodiscard]] value at(label arcs, vertex source, vertex target, property_key key, commit_number t) const;
+  /// Whether `at` is told by the newest version (or there is none at all).
+  [[nodiscard]] bool newest_answers(vertex v, property_key key, commit_number t,
+                                    std::optional<time_us> moment) const noexcept;
   [[nodiscard]] std::vector<property_version> history(vertex v, property_key key, commit_number t) const {
     return history(head(v, key), t);
   }
@@ -123,7 +134,10 @@ private:
   arena& arena_;
   pins& pins_;
   const store_options& options_;
-  std::size_t column_bytes_ = 0;  // the writer's
+  // The writer's.
+  std::size_t column_bytes_ = 0;
+  std::vector<std::size_t> claims_;  // by key, once there was one: heads below it are claimed; 0: none
+  std::vector<property_key> claimed_;
   // Published with release by the writer, loaded with acquire by readers; freed with the store.
   std::array<std::atomic<vertex_column*>, property_keys_max> vertices_{};
   std::array<std::atomic<arc_column*>, labels_max> arcs_{};

@@ -250,9 +250,7 @@ private:
       std::map<std::tuple<label, vertex, vertex>, int> balance;
       auto count = [&](commit_number t, int by) {
         for (const auto& x : model_.versions)
-          if (x.begin <= t && t < x.end)
-            balance[{x.arc_label, symmetric_ ? std::min(x.source, x.target) : x.source,
-                     symmetric_ ? std::max(x.source, x.target) : x.target}] += by;
+          if (x.begin <= t && t < x.end) balance[name_of(x)] += by;
       };
       count(to, 1);
       count(from, -1);
@@ -262,10 +260,38 @@ private:
         if (d.kind == change_kind::remove_arc) ++balance[{d.arc_label, d.source, d.target}];
       }
       for (const auto& [key, left] : balance) REQUIRE(left == 0);
+      REQUIRE(corrections_in(found) == corrections_of(from, to));
     }
   }
 
+  using arc_names = std::vector<std::tuple<label, vertex, vertex>>;
+  static arc_names corrections_in(const std::vector<difference>& found) {
+    arc_names out;
+    for (const difference& d : found)
+      if (d.kind == change_kind::set_valid) out.emplace_back(d.arc_label, d.source, d.target);
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  /// The arcs that are there both times and not true at the same times. Of parallel arcs nobody can tell which one was corrected.
+  arc_names corrections_of(commit_number from, commit_number to) const {
+    arc_names out;
+    if (!unique_) return out;
+    for (const auto& x : model_.versions) {
+      for (const auto& y : model_.versions) {
+        if (x.begin > from || from >= x.end || y.begin > to || to >= y.end || x.valid == y.valid) continue;
+        if (name_of(x) == name_of(y)) out.push_back(name_of(x));
+      }
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  std::tuple<label, vertex, vertex> name_of(const model::version& x) const {
+    return {x.arc_label, symmetric_ ? std::min(x.source, x.target) : x.source,
+            symmetric_ ? std::max(x.source, x.target) : x.target};
+  }
+
   void compare_history(const snapshot& s) {
+    compare_estimates(s);
     if (horizon_ != 0 || vertices_.empty()) return;  // what was trimmed is not in it any more
     for (int i = 0; i < 40; ++i) {
       vertex a = any_vertex();
@@ -279,6 +305,21 @@ private:
         return versions;
       };
       REQUIRE(in_order(s.history(0, a, b)) == in_order(model_.history(0, a, b)));
+    }
+  }
+
+  /// What estimates count beforehand.
+  void compare_estimates(const snapshot& s) {
+    for (int i = 0; i < 20 && !vertices_.empty(); ++i) {
+      vertex v = any_vertex();
+      for (direction way : {direction::out, direction::in})
+        REQUIRE(s.versions(v, 0, way) == s.history_of(v, 0, way).size());
+      commit_number t = horizon_ + static_cast<commit_number>(pick(s.commit() - horizon_ + 1));
+      std::optional<time_us> moment;
+      if (pick(2) == 0) moment = static_cast<time_us>(pick(30));
+      const std::vector<property_version> values = s.history(v, 1);
+      bool told = values.empty() || (values.back().begin <= t && (!moment || values.back().valid.contains(*moment)));
+      REQUIRE(s.newest_answers(v, 1, t, moment) == told);
     }
   }
 

@@ -514,6 +514,36 @@ TEST_CASE("a property costs a place for each vertex up to the last one that has 
   while (key < 40 && set(count - 1, key)) ++key;
   CHECK(code_of(set(count - 1, key)) == errc::limit);  // they count there, too
   CHECK(key < 30);
+  CHECK(s.memory().in_use() <= o.memory_limit_bytes);
+}
+
+TEST_CASE("a commit that would make columns beyond the memory limit is refused before any of it is there") {
+  store_options o = small();
+  o.memory_limit_bytes = std::size_t{2} << 20;
+  store s = store::make(o).value();
+  constexpr vertex count = 20'000;
+  transaction tx = s.begin().value();
+  REQUIRE(tx.add_vertices(count).value() == 0);
+  REQUIRE(tx.commit());
+  const std::size_t before = s.memory().property;
+  const auto set = [&s](property_key keys) {
+    transaction many = s.begin().value();
+    for (property_key key = 0; key < keys; ++key) {
+      REQUIRE(many.set_property(count - 1, key, std::int64_t{1}));
+      REQUIRE(many.set_property(count - 2, key, std::int64_t{2}));
+    }
+    return many.commit();
+  };
+  CHECK(code_of(set(40)) == errc::limit);  // 40 columns of 80 kB
+  CHECK(s.memory().property == before);
+  CHECK(s.now().value().commit() == 1);
+  // What was refused is not held against the next one, and a column is counted once.
+  REQUIRE(set(10));
+  REQUIRE(set(10));
+  const std::size_t made = s.memory().property - before;
+  CHECK(made >= std::size_t{10} * count * sizeof(std::uint32_t));
+  CHECK(made < std::size_t{11} * count * sizeof(std::uint32_t));
+  CHECK(s.memory().in_use() <= o.memory_limit_bytes);
 }
 
 TEST_CASE("what a large commit needs for its sink is given back, and what a small one needs is kept") {
