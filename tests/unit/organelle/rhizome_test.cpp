@@ -208,8 +208,8 @@ constexpr std::int64_t always_from = std::numeric_limits<std::int64_t>::min();
 constexpr std::int64_t always_to = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t not_ended = 0xffff'ffff;
 
-/// A graph, and beside it the plain list of what was told to it: arcs with both of their times, corrected, removed and added again, some of them
-/// with a cost.
+/// A graph, and beside it the plain list of what was told to it: arcs with both of their times, corrected, removed and added again, some of
+/// them with a cost.
 class told_world : public world {
 public:
   struct version {
