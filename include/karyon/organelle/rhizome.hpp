@@ -108,9 +108,9 @@ private:
 [[nodiscard]] KARYON_API const std::string& installed_engine();
 
 /// The engine's functions, each a call site of its own. Arguments in brackets may be left out from the end, or given as std::monostate; `at`
-/// stands for [commit], [moment]: a point on the two time axes, without which they read the snapshot's newest. [until], the last argument of
-/// those that take it, makes of the moment a window [moment, until): arcs that were true at some moment of it. Vertices and labels are unsigned
-/// numbers. Those marked * are stepped within a time budget in a cell, and go to another thread when they take longer.
+/// stands for [commit], [moment]: a point on the two time axes, without which they read the snapshot's newest. [until], the last argument
+/// of those that take it, makes of the moment a window [moment, until): arcs that were true at some moment of it. Vertices and labels are
+/// unsigned numbers. Those marked * are stepped within a time budget in a cell, and go to another thread when they take longer.
 ///
 ///   graphs       make([memory_limit_bytes], [symmetric], [unique]) -> graph       begin(graph) -> transaction
 ///                snapshot(graph) -> snapshot     newest(graph) -> commit          memory(graph) -> bytes by category (memory_of)

@@ -106,9 +106,9 @@ private:
   double otherwise_;
 };
 
-/// shortest_paths(snapshot, u label, U commit, I moment, u source, u key, F otherwise, U target, I until) -> c distance by vertex (infinity: not
-/// reached), parent; u reached. An arc costs what its property says, `otherwise` if it has none; without `otherwise` such an arc can not be
-/// passed. With a target the way to that one alone is sure.
+/// shortest_paths(snapshot, u label, U commit, I moment, u source, u key, F otherwise, U target, I until) -> c distance by vertex
+/// (infinity: not reached), parent; u reached. An arc costs what its property says, `otherwise` if it has none; without `otherwise` such an
+/// arc can not be passed. With a target the way to that one alone is sure.
 karyon_status start_shortest_paths(karyon_call* call) {
   return resumable(call, [call] {
     return over_arcs<false>(call, 8, [call](snapshot_object& s, auto out, auto) -> started {
@@ -222,8 +222,8 @@ karyon_status start_arrival(karyon_call* call) {
   });
 }
 
-/// earliest_arrival_during(snapshot, u label, u source, i from, i to, U commit) -> c moment by vertex (9223372036854775807: never), parent; u
-/// reached. Along arcs while they are true in the world, within the window, waiting in between.
+/// earliest_arrival_during(snapshot, u label, u source, i from, i to, U commit) -> c moment by vertex (9223372036854775807: never), parent;
+/// u reached. Along arcs while they are true in the world, within the window, waiting in between.
 karyon_status start_arrival_during(karyon_call* call) {
   return resumable(call, [call]() -> started {
     RHIZOME_TRY(snapshot_object * s, object<snapshot_object>(call, 0));

@@ -187,8 +187,8 @@ karyon_status history(karyon_call* call) {
   });
 }
 
-/// history_of(snapshot, u label, u vertex, U direction) -> c neighbour, begin, end, valid_from, valid_to: the versions of the vertex' arcs, the
-/// oldest first; u begin, u end: the commits between which the vertex was there (end 4294967295: it still is)
+/// history_of(snapshot, u label, u vertex, U direction) -> c neighbour, begin, end, valid_from, valid_to: the versions of the vertex' arcs,
+/// the oldest first; u begin, u end: the commits between which the vertex was there (end 4294967295: it still is)
 karyon_status history_of(karyon_call* call) {
   return guarded(call, [call]() -> result<void> {
     RHIZOME_TRY(snapshot_object * s, object<snapshot_object>(call, 0));
@@ -305,7 +305,8 @@ std::uint64_t arcs_of(const karyon_call* call) {
     return std::max((*s)->held.newest(*l).positions(v), (*s)->held.newest(*l, direction::in).positions(v));
   });
 }
-/// The versions of the arcs of a vertex. Some functions look at those of the arcs out and some at those of the arcs in: the more of the two.
+/// The versions of the arcs of a vertex. Some functions look at those of the arcs out and some at those of the arcs in: the more of the
+/// two.
 std::uint64_t versions_of(const karyon_call* call) {
   return estimated([call]() -> std::uint64_t {
     const auto s = object<snapshot_object>(call, 0);
@@ -342,8 +343,8 @@ constexpr karyon_cost short_one{200, 0, KARYON_NO_ARGUMENT, 0, nullptr};
 constexpr karyon_cost by_degree{300, 1'000, KARYON_NO_ARGUMENT, 0, &arcs_of};
 constexpr karyon_cost by_versions{300, 2'000, KARYON_NO_ARGUMENT, 0, &versions_of};
 constexpr karyon_cost by_versions_given{1'000, 100'000, KARYON_NO_ARGUMENT, 0, &versions_of};  // sorted, and in columns
-// A look back takes as long as the chain of versions behind the one that is asked for, which nobody counts. It is declared to take longer than
-// a read of the newest version, so that a call site learns the two apart.
+// A look back takes as long as the chain of versions behind the one that is asked for, which nobody counts. It is declared to take longer
+// than a read of the newest version, so that a call site learns the two apart.
 constexpr karyon_cost by_look_back{200, 400'000, KARYON_NO_ARGUMENT, 0, &looks_back};
 constexpr karyon_cost by_log{2'000, 100'000, KARYON_NO_ARGUMENT, 0, &changes_between};
 
