@@ -39,6 +39,7 @@ std::uint64_t take(std::span<const std::byte>& from, unsigned bytes) noexcept {
 }
 
 constexpr std::size_t broadcast_head_bytes = 2;
+constexpr std::size_t broadcast_head_kept = 1;  // the length of the subject
 
 /// What is in the bytes of a broadcast; false if they are none.
 bool read_broadcast(const std::string& broadcast, std::string_view& subject, std::string_view& frame) noexcept {
@@ -140,6 +141,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
   overlay_options how;
   how.tree.compartment = hash_of_text(compartment);
   how.tree.head_bytes = broadcast_head_bytes;  // the same in all compartments but for their number
+  how.tree.head_kept = broadcast_head_kept;
   driver_ =
       std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, how, *this, self.node ^ self.incarnation,
                                        [this](const broadcast_id& id, const std::string& payload, std::uint8_t) {

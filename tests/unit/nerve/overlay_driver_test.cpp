@@ -378,6 +378,51 @@ TEST_CASE(
   CHECK(*effects.sends[0].what.payload == "1.forged");
 }
 
+TEST_CASE("what has come by itself is not asked for as a gateway's as well") {
+  overlay_effects effects;
+  plumtree tree({1, 1}, {});
+  for (std::uint64_t n = 2; n <= 3; ++n) tree.neighbor_up({n, 1}, 1, effects);
+  overlay_message m;
+  m.what = overlay_message::kind::have;
+  m.id = {99, 1};
+  m.who = {10, 1};  // by a gateway
+  tree.receive({2, 1}, m, 2, effects);
+  CHECK(tree.next_ns() != ~std::uint64_t{0});
+  m.what = overlay_message::kind::gossip;
+  m.who = {};
+  m.payload = std::make_shared<const std::string>("hello");
+  effects.clear();
+  tree.receive({3, 1}, m, 3, effects);
+  CHECK(effects.deliveries.size() == 1);
+  CHECK(tree.next_ns() == ~std::uint64_t{0});
+  effects.clear();
+  tree.tick(10'000'000'000, effects);
+  CHECK(effects.sends.empty());
+}
+
+TEST_CASE(
+    "a broadcast is taken for one that a gateway has brought only if all that gateways leave as it is, is the same") {
+  overlay_effects effects;
+  plumtree_options o;
+  o.head_bytes = 2;
+  o.head_kept = 1;
+  plumtree tree({1, 1}, o);
+  tree.neighbor_up({2, 1}, 1, effects);
+  const auto comes = [&](std::uint64_t sequence, const char* payload) {
+    overlay_message m;
+    m.what = overlay_message::kind::gossip;
+    m.id = {99, sequence};
+    m.payload = std::make_shared<const std::string>(payload);
+    effects.clear();
+    tree.receive({2, 1}, m, 3, effects);
+    return effects.deliveries.size();
+  };
+  CHECK(tree.hand_on({99, 1}, std::make_shared<const std::string>("a1same"), 2, effects));
+  CHECK(tree.hand_on({99, 2}, std::make_shared<const std::string>("b1same"), 2, effects));  // another subject's length
+  CHECK(comes(1, "a0same") == 0);
+  CHECK(comes(2, "a0same") == 1);
+}
+
 TEST_CASE("a broadcast that a gateway brings back before it comes by itself is delivered once") {
   overlay_effects effects;
   plumtree_options o;
