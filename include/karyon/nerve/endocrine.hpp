@@ -32,11 +32,11 @@ class level_table;
 
 /// How to reach a NATS server; endocrine_options::server says which.
 struct nats_options {
-  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty; readable by its owner alone. Read again
-  /// with each connection.
+  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty; readable by this process's user alone, or, where
+  /// it belongs to another user, by that one and its group. Read again with each connection.
   std::string credentials_file{};
   /// TLS: the authority that signed the server's certificate; with a certificate and key of one's own where the server asks for it.
-  /// Any of them, or a server "tls://...", turns TLS on. The key is readable by its owner alone.
+  /// Any of them, or a server "tls://...", turns TLS on. The key is readable by whom credentials_file may be.
   std::string ca_file{};
   std::string certificate_file{};
   std::string key_file{};
