@@ -182,14 +182,14 @@ void overlay_bus::close() noexcept {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
+  {
+    const std::lock_guard lock(ending_);
+    ended_ = true;  // what a gateway hands on from here on is counted there as lost, and not sent after the good-bye
+  }
   driver_->leave();  // its neighbours are told while there is a way to them
   {
     const std::lock_guard lock(hearing_);
     hears_ = false;  // what the network tells from here on is left out: it would use what goes now
-  }
-  {
-    const std::lock_guard lock(ending_);
-    ended_ = true;
   }
   channel_.reset();  // no call of the listener runs from here on
   driver_.reset();
