@@ -31,7 +31,7 @@ void endocrine_core::start() {
       throw runtime_error(
           error(errc::unsupported, "a bus by overlay needs a node of its runtime (karyon::node) first"));
     }
-    carrier_ = std::make_unique<overlay_bus>(*network, std::string_view(options_.server).substr(by_overlay.size()),
+    carrier_ = std::make_unique<overlay_bus>(network, std::string_view(options_.server).substr(by_overlay.size()),
                                              options_, *this);
   } else if (!options_.server.empty()) {
     carrier_ = connect_nats(options_, *this);

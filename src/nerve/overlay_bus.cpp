@@ -118,10 +118,10 @@ bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
   return true;
 }
 
-overlay_bus::overlay_bus(node_services& network, std::string_view compartment, const endocrine_options& options,
-                         carrier_sink& sink)
+overlay_bus::overlay_bus(std::shared_ptr<node_services> network, std::string_view compartment,
+                         const endocrine_options& options, carrier_sink& sink)
     : compartment_(compartment),
-      network_(network),
+      network_(std::move(network)),
       sink_(sink),
       time_to_live_ns_(static_cast<std::uint64_t>(options.nats.time_to_live.count()) * 1'000'000),
       queue_max_(options.nats.outgoing_max) {
@@ -131,7 +131,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
   }
   // What the network tells before there is a driver waits for the lock.
   const std::lock_guard lock(hearing_);
-  channel_ = network.open("overlay/" + std::string(compartment), *this);
+  channel_ = network_->open("overlay/" + std::string(compartment), *this);
   if (channel_ == nullptr) {
     throw runtime_error(error(errc::already_present, "the overlay of compartment \"" + std::string(compartment) +
                                                          "\" is in use by another bus of this runtime"));
@@ -360,7 +360,7 @@ void overlay_bus::peer_down(const peer& who) {
 }
 
 std::vector<std::string> overlay_bus::own_endpoints() const {
-  std::vector<std::string> all = network_.endpoints();
+  std::vector<std::string> all = network_->endpoints();
   std::erase_if(all, [](const std::string& endpoint) { return !can_be_called(endpoint); });
   return all;
 }
@@ -388,7 +388,7 @@ void overlay_bus::tick(std::uint64_t now_ns) {
   for (const node_sighting& s : discovery_->take_found()) {
     if (left == 0) break;
     if (connected_.contains(s.who.node)) continue;
-    for (const std::string& endpoint : s.endpoints) network_.call(endpoint);
+    for (const std::string& endpoint : s.endpoints) network_->call(endpoint);
     --left;
   }
   announce_when_due(now_ns, alone);
@@ -483,7 +483,7 @@ frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
     a.called_ns = now_ns;
     endpoints = a.endpoints;
   }
-  for (const std::string& endpoint : endpoints) network_.call(endpoint);
+  for (const std::string& endpoint : endpoints) network_->call(endpoint);
   return frame_fate::accepted;
 }
 

@@ -77,7 +77,7 @@ protected:
 class overlay_bus final : public endocrine_carrier, public peer_listener, public transport {
 public:
   /// Throws runtime_error where the runtime has no way to other nodes, or the compartment is in use.
-  overlay_bus(node_services& network, std::string_view compartment, const endocrine_options& options,
+  overlay_bus(std::shared_ptr<node_services> network, std::string_view compartment, const endocrine_options& options,
               carrier_sink& sink);
   ~overlay_bus() override;
 
@@ -128,7 +128,7 @@ private:
   void hand_over(const broadcast_id& id, const std::string& broadcast, bool has_id) noexcept;
 
   const std::string compartment_;
-  node_services& network_;
+  const std::shared_ptr<node_services> network_;  // a gateway may keep the bus for longer than its runtime
   carrier_sink& sink_;
   const std::uint64_t time_to_live_ns_;
   const std::size_t queue_max_;

@@ -413,8 +413,8 @@ TEST_CASE("who pretends to be another behind a gateway keeps nobody from being h
   REQUIRE(network != nullptr);
   eavesdropper in_north;
   eavesdropper in_south;
-  detail::overlay_bus north(*network, "north", {}, in_north);
-  detail::overlay_bus south(*network, "south", {}, in_south);
+  detail::overlay_bus north(network, "north", {}, in_north);
+  detail::overlay_bus south(network, "south", {}, in_south);
   const auto soon = [](const auto& done) {
     return karyon::detail::poll_until(done, karyon::detail::deadline_in(2'000'000'000));
   };
@@ -528,6 +528,42 @@ TEST_CASE("a bus that ends before its gateway is gone, and a gateway may end whi
   gateway anew(a.in("north"), a.in("south"), both_ways, no_limit);
   CHECK(eventually([&] { return anew.metrics().passed >= 2; }));
   CHECK(stays.metrics().passed == passed);
+}
+
+namespace {
+
+/// Ends a bus in a handler.
+class ends_a_bus : public cell {
+public:
+  using accepts = signals<get>;
+  explicit ends_a_bus(std::unique_ptr<endocrine>& which) : which_(&which) {}
+  std::uint64_t on(get) {
+    which_->reset();
+    return 1;
+  }
+
+private:
+  std::unique_ptr<endocrine>* which_;
+};
+
+}  // namespace
+
+TEST_CASE("a gateway may outlive its runtime, and hands nothing on then") {
+  temporary_tree tree;
+  std::unique_ptr<gateway> stays;
+  {
+    border_town a(tree, "a", "", {"north", "south"});
+    border_town b(tree, "b", "a", {"north"});
+    stays = std::make_unique<gateway>(a.in("north"), a.in("south"),
+                                      std::vector<gateway_rule>{{"north", "south", ">"}, {"south", "north", ">"}});
+    REQUIRE(eventually([&] { return a.say("north", "x"); }));
+    REQUIRE(eventually([&] { return a.heard["south"] == 1; }));
+    // What a cell ends stays in its compartment for as long as the gateway is there.
+    REQUIRE(a.rt.ask(a.rt.spawn<ends_a_bus>(a.buses["north"]), get{}, std::chrono::seconds(60)));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // the clocks of what has stayed go on
+  CHECK(stays->metrics().passed >= 1);
+  stays.reset();
 }
 
 TEST_CASE("a gateway says what is wrong with it") {
