@@ -118,6 +118,14 @@ bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
   return true;
 }
 
+std::size_t found_to_call(std::size_t neighbors, std::size_t connected, std::uint64_t full_ticks) noexcept {
+  constexpr std::size_t at_once_alone = 4;
+  constexpr std::uint64_t ticks_of_full = 64;
+  if (neighbors == 0) return at_once_alone;
+  if (neighbors < hyparview_options{}.active_max) return 1;
+  return full_ticks % (ticks_of_full << std::min<std::size_t>(connected / 16, 32)) == 0 ? 1 : 0;
+}
+
 overlay_bus::overlay_bus(std::shared_ptr<node_services> network, std::string_view compartment,
                          const endocrine_options& options, carrier_sink& sink)
     : compartment_(compartment),
@@ -372,26 +380,21 @@ void overlay_bus::announce_when_due(std::uint64_t now_ns, bool alone) noexcept t
 } catch (const std::bad_alloc&) {  // in a few seconds again
 }
 
-/// About once a second. Whom discovery has found is called, and a contact once there is a link: so nobody who was made up is ever one. A
-/// few at a time where the node is alone, one where it has room for neighbours, and now and then one that is no neighbour of
-/// neighbours, perhaps: so islands find each other.
+/// About once a second. Whom discovery has found is called, and a contact once there is a link: so nobody who was made up is ever one.
 void overlay_bus::tick(std::uint64_t now_ns) {
   if (discovery_ == nullptr) return;
   const std::lock_guard hearing(hearing_);
   if (!hears_) return;
-  constexpr std::size_t at_once_alone = 4;
-  constexpr std::uint64_t ticks_of_full = 64;
   const std::size_t neighbors = driver_->neighbors().size();
-  const bool alone = neighbors == 0;
-  const bool full = neighbors >= hyparview_options{}.active_max;
-  std::size_t left = alone ? at_once_alone : !full || ++full_ticks_ % ticks_of_full == 0 ? 1 : 0;
+  if (neighbors >= hyparview_options{}.active_max) ++full_ticks_;
+  std::size_t left = found_to_call(neighbors, connected_.size(), full_ticks_);
   for (const node_sighting& s : discovery_->take_found()) {
     if (left == 0) break;
     if (connected_.contains(s.who.node)) continue;
     for (const std::string& endpoint : s.endpoints) network_->call(endpoint);
     --left;
   }
-  announce_when_due(now_ns, alone);
+  announce_when_due(now_ns, neighbors == 0);
 }
 
 void overlay_bus::received(const peer& from, std::span<const std::byte> bytes) {

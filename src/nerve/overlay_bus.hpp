@@ -48,6 +48,13 @@ inline constexpr std::size_t envelope_places_max = 64;
 /// machine's addresses, and no name, which whoever calls would have to look up first.
 [[nodiscard]] bool can_be_called(std::string_view endpoint) noexcept;
 
+/// How many of those that discovery has found are called at a tick. A few at a time where the node is alone, one where it has room for
+/// neighbours; and now and then one that is no neighbour of neighbours, perhaps, so that islands with full views find each other. That is
+/// the seldomer the more nodes this one is connected with, half as often for each 16: nobody knows what else uses a link, so none is
+/// given up, and they would pile up. `full_ticks`: how many there have been with a full view, with this one.
+[[nodiscard]] std::size_t found_to_call(std::size_t neighbors, std::size_t connected,
+                                        std::uint64_t full_ticks) noexcept;
+
 /// A broadcast that an overlay has brought to this node. In its bytes: length of the subject (1), compartments behind it (1), the
 /// subject, the bus's frame.
 struct overlay_parcel {
@@ -154,7 +161,7 @@ private:
   std::mutex hearing_;                                // while the network's thread is in a call of the listener
   bool hears_ = false;                                // hearing_; the calls may use what follows
   std::map<std::uint64_t, std::uint64_t> connected_;  // hearing_; incarnation by node
-  std::uint64_t full_ticks_ = 0;                      // hearing_
+  std::uint64_t full_ticks_ = 0;                      // hearing_; of those with as many neighbours as there can be
   std::unique_ptr<peer_channel> channel_;
   std::unique_ptr<overlay_driver> driver_;
   std::thread thread_;

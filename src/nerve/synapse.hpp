@@ -72,6 +72,7 @@ struct synapse_stats {
   std::array<std::uint64_t, 4> links_lost{};  // by link_loss
   std::uint64_t lanes_refused = 0;            // shared memory that was offered and could not be had, or must not
   std::uint64_t calls_failed = 0;             // connections that did not lead to a link
+  std::uint64_t calls_left_out = 0;           // of connect_passing(): as many others were called already
   std::array<std::uint64_t, greeting_refusals> greetings_refused{};
   std::uint64_t keys_refused = 0;
 };
@@ -100,7 +101,7 @@ public:
   /// is told to the sink.
   [[nodiscard]] result<void> connect(const synapse_peer& peer);
   /// The same for one that others have told of: it is forgotten when some calls in a row have led to nobody, and left out where 256 such
-  /// are called already.
+  /// are called already (calls_left_out).
   [[nodiscard]] result<void> connect_passing(const synapse_peer& peer);
   /// Reads the list of allowed keys again. Links with peers whose key is no longer on it are ended. On an error the old list
   /// stays.

@@ -220,7 +220,10 @@ void reactor::add_target(const std::string& endpoint, const std::optional<curve_
     return;
   }
   const auto passing_now = std::count_if(targets_.begin(), targets_.end(), [](const auto& t) { return t->passing; });
-  if (passing && passing_now >= passing_max) return;
+  if (passing && passing_now >= passing_max) {
+    ++count_.calls_left_out;
+    return;
+  }
   targets_.push_back(std::make_unique<target>());
   targets_.back()->endpoint = endpoint;
   targets_.back()->key = key;

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "nerve/overlay_bus.hpp"
 #include "nerve/overlay_discovery.hpp"
 #include "nerve/overlay_driver.hpp"
 #include "nerve/overlay_wire.hpp"
@@ -490,6 +491,26 @@ TEST_CASE("a node's announcement is read as it was written, and nothing that is 
   auto two_names = encode_sighting({{5, 6}, {"ipc://a", "ipc://b"}});
   two_names[4 + 17 + 7] = std::byte{7};
   CHECK_FALSE(decode_sighting(two_names, r));
+}
+
+TEST_CASE("a node with a full view calls on, but its links do not pile up") {
+  CHECK(found_to_call(0, 0, 0) == 4);
+  CHECK(found_to_call(0, 500, 1) == 4);
+  CHECK(found_to_call(4, 500, 1) == 1);
+  const auto after = [](std::uint64_t ticks, std::size_t connected) {
+    const std::size_t before = connected;
+    for (std::uint64_t tick = 1; tick <= ticks; ++tick) connected += found_to_call(5, connected, tick);
+    return connected - before;
+  };
+  CHECK(after(63, 5) == 0);
+  CHECK(after(64, 5) == 1);
+  CHECK(after(640, 5) == 10);
+  // Whom it calls stays: 30 days, a tick a second.
+  const std::size_t month = after(30 * 86'400, 5);
+  CHECK(month >= 64);
+  CHECK(month <= 200);
+  // Islands of a hundred find each other within minutes all the same: their nodes are many, and each calls now and then.
+  CHECK(after(16'384, 99) >= 2);
 }
 
 TEST_CASE("of announcements without number a few are kept, by chance") {
