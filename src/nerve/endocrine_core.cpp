@@ -124,6 +124,7 @@ endocrine_metrics endocrine_core::metrics() const {
     m.announced = c.announced;
     m.announcements_heard = c.announcements_heard;
     m.announcements_malformed = c.announcements_malformed;
+    m.announcements_not_allowed = c.announcements_not_allowed;
   }
   m.subscriptions = read(counts_.subscriptions);
   const std::lock_guard lock(patterns_mutex_);

@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t book_max = 4096;
 constexpr std::size_t held_max = 16;
 constexpr std::size_t envelope_head_bytes = 1;
-constexpr std::size_t place_head_bytes = 17;
+constexpr std::size_t place_head_bytes = 18;  // without its key
 constexpr std::uint64_t call_again_ns = 5'000'000'000;
 constexpr std::chrono::seconds look_every{1};
 
@@ -91,6 +91,10 @@ std::vector<std::byte> encode_envelope(const overlay_envelope& e) {
   for (const overlay_envelope::place& p : e.places) {
     append(out, p.who.node, 8);
     append(out, p.who.incarnation, 8);
+    append(out, p.key ? p.key->size() : 0, 1);
+    if (p.key) {
+      for (const std::uint8_t byte : *p.key) out.push_back(static_cast<std::byte>(byte));
+    }
     append(out, p.endpoint.size(), 1);
     for (const char c : p.endpoint) out.push_back(static_cast<std::byte>(c));
   }
@@ -108,6 +112,12 @@ bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
     overlay_envelope::place p;
     p.who.node = take(from, 8);
     p.who.incarnation = take(from, 8);
+    if (const std::size_t k = take(from, 1); k != 0) {
+      curve_key key{};
+      if (k != key.size() || from.size() < k + 1) return false;
+      for (std::uint8_t& byte : key) byte = static_cast<std::uint8_t>(take(from, 1));
+      p.key = key;
+    }
     const std::size_t length = take(from, 1);
     if (from.size() < length) return false;
     p.endpoint.assign(reinterpret_cast<const char*>(from.data()), length);
@@ -164,11 +174,18 @@ overlay_bus::overlay_bus(std::shared_ptr<node_services> network, std::string_vie
                                          changed_.notify_one();
                                        });
   if (discovery_ != nullptr) {
-    discovery_->listen({self.node, self.incarnation});
-    if (own_endpoints().empty() && log_enabled(log_level::warn)) {
+    discovery_->listen({self.node, self.incarnation}, [network = network_.get()](const node_sighting& s) {
+      return network->may_call(s.who.node, s.key);
+    });
+    const std::vector<std::string> mine = own_endpoints();
+    if (mine.empty() && log_enabled(log_level::warn)) {
       log(log_level::warn, "overlay " + compartment_ +
                                ": this node listens nowhere that others could call, so it is not announced at the "
                                "discovery_server; listen on an address of this machine, not on all of them");
+    } else if (is_out_of_reach(options.discovery_server, mine) && log_enabled(log_level::warn)) {
+      log(log_level::warn, "overlay " + compartment_ +
+                               ": this node is announced at the discovery_server with addresses that no other machine "
+                               "can call (the loopback, ipc); to be found from there, listen on one of its network");
     }
     announce_when_due(monotonic_ns(), true);
   }
@@ -351,8 +368,9 @@ void overlay_bus::peer_up(const peer& who) {
   // Where this node listens, so that the peer can say it to others.
   overlay_envelope mine;
   const peer self = channel_->self();
+  const std::optional<curve_key> key = network_->public_key();
   for (std::string& endpoint : own_endpoints()) {
-    mine.places.push_back({{self.node, self.incarnation}, std::move(endpoint)});
+    mine.places.push_back({{self.node, self.incarnation}, std::move(endpoint), key});
   }
   static_cast<void>(channel_->send(who, encode_envelope(mine)));
   for (const std::vector<std::byte>& bytes : held) static_cast<void>(channel_->send(who, bytes));
@@ -376,7 +394,7 @@ std::vector<std::string> overlay_bus::own_endpoints() const {
 void overlay_bus::announce_when_due(std::uint64_t now_ns, bool alone) noexcept try {
   if (!discovery_->due(now_ns, alone)) return;
   const peer self = channel_->self();
-  discovery_->announce({{self.node, self.incarnation}, own_endpoints()});
+  discovery_->announce({{self.node, self.incarnation}, own_endpoints(), network_->public_key()});
 } catch (const std::bad_alloc&) {  // in a few seconds again
 }
 
@@ -391,7 +409,7 @@ void overlay_bus::tick(std::uint64_t now_ns) {
   for (const node_sighting& s : discovery_->take_found()) {
     if (left == 0) break;
     if (connected_.contains(s.who.node)) continue;
-    for (const std::string& endpoint : s.endpoints) network_->call(endpoint);
+    for (const std::string& endpoint : s.endpoints) network_->call(endpoint, s.key);
     --left;
   }
   announce_when_due(now_ns, neighbors == 0);
@@ -416,11 +434,12 @@ void overlay_bus::learn(const std::vector<overlay_envelope::place>& places) {
   for (const overlay_envelope::place& p : places) {
     if (p.who.node == self || !can_be_called(p.endpoint)) continue;
     if (book_.size() >= book_max && !book_.contains(p.who.node)) continue;
-    std::vector<std::string>& known = book_[p.who.node].endpoints;
-    if (std::find(known.begin(), known.end(), p.endpoint) != known.end()) continue;
-    constexpr std::size_t endpoints_max = 4;
-    if (known.size() >= endpoints_max) known.erase(known.begin());
-    known.push_back(p.endpoint);
+    std::vector<way_to>& known = book_[p.who.node].ways;
+    way_to way{p.endpoint, p.key};
+    if (std::find(known.begin(), known.end(), way) != known.end()) continue;
+    constexpr std::size_t ways_max = 4;
+    if (known.size() >= ways_max) known.erase(known.begin());
+    known.push_back(std::move(way));
   }
 }
 
@@ -437,11 +456,11 @@ std::vector<overlay_envelope::place> overlay_bus::places_in(std::span<const std:
   for (const peer_id& named : m.peers) {
     const auto found = book_.find(named.node);
     if (found == book_.end() || named.node == self.node) continue;
-    for (const std::string& endpoint : found->second.endpoints) {
-      const std::size_t more = place_head_bytes + endpoint.size();
+    for (const way_to& way : found->second.ways) {
+      const std::size_t more = place_head_bytes + (way.key ? way.key->size() : 0) + way.endpoint.size();
       if (places.size() >= envelope_places_max || bytes + more > most) continue;
       bytes += more;
-      places.push_back({named, endpoint});
+      places.push_back({named, way.endpoint, way.key});
     }
   }
   return places;
@@ -470,12 +489,16 @@ frame_fate overlay_bus::send(const peer_id& to, const frame_header& header, std:
 
 /// The overlay wants to speak with a node that this one is not connected with.
 frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
-  std::vector<std::string> endpoints;
+  std::vector<way_to> ways;
   {
     const std::lock_guard lock(book_mutex_);
-    const auto found = book_.find(who.node);
-    if (found == book_.end() || found->second.endpoints.empty()) return frame_fate::no_route;
-    acquaintance& a = found->second;
+    if (const auto found = book_.find(who.node); found != book_.end()) ways = found->second.ways;
+  }
+  std::erase_if(ways, [&](const way_to& way) { return !network_->may_call(who.node, way.key); });
+  if (ways.empty()) return frame_fate::no_route;
+  {
+    const std::lock_guard lock(book_mutex_);
+    acquaintance& a = book_[who.node];
     const std::uint64_t now_ns = monotonic_ns();
     const bool waits = a.called_ns != 0 && now_ns - a.called_ns < call_again_ns;
     if (waits && a.held.empty()) return frame_fate::peer_down;  // it was there meanwhile, and is gone
@@ -484,9 +507,8 @@ frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
     a.held.push_back(std::move(bytes));
     if (waits) return frame_fate::accepted;
     a.called_ns = now_ns;
-    endpoints = a.endpoints;
   }
-  for (const std::string& endpoint : endpoints) network_->call(endpoint);
+  for (const way_to& way : ways) network_->call(way.endpoint, way.key);
   return frame_fate::accepted;
 }
 

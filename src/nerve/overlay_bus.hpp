@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@
 #include "nerve/carrier.hpp"
 #include "nerve/node_services.hpp"
 #include "nerve/overlay_driver.hpp"
+#include "nerve/security.hpp"
 #include "nerve/transport.hpp"
 
 namespace karyon::detail {
@@ -28,15 +30,16 @@ namespace karyon::detail {
 ///
 ///   offset  bytes  field
 ///        0      1  n: nodes whose endpoints follow
-///        1         n times: node (8), incarnation (8), length (1), endpoint
+///        1         n times: node (8), incarnation (8), k (1), key (k), length (1), endpoint; k is 0, or 32
 ///                  an overlay's message (overlay_wire.hpp), or nothing
 ///
 /// A node that is named to others is named with where it listens, so that they can call it: who has joined through a contact knows
-/// nobody else.
+/// nobody else. Where its connections are encrypted, with its public key: it is called by that, if the caller's own list has it.
 struct overlay_envelope {
   struct place {
     peer_id who;
     std::string endpoint;
+    std::optional<curve_key> key{};
   };
   std::vector<place> places;
   std::span<const std::byte> message;
@@ -113,8 +116,13 @@ private:
     broadcast_id id;
     std::string broadcast;  // as overlay_parcel has it
   };
+  struct way_to {
+    std::string endpoint;
+    std::optional<curve_key> key;
+    friend bool operator==(const way_to&, const way_to&) = default;
+  };
   struct acquaintance {
-    std::vector<std::string> endpoints;
+    std::vector<way_to> ways;
     std::uint64_t called_ns = 0;
     std::vector<std::vector<std::byte>> held;  // until it is connected
   };

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include <karyon/nerve/synapse_options.hpp>
 
 #include "nerve/frame.hpp"
+#include "nerve/security.hpp"
 #include "nerve/transport.hpp"
 
 namespace karyon::detail {
@@ -103,6 +105,10 @@ public:
   /// The same for one that others have told of: it is forgotten when some calls in a row have led to nobody, and left out where 256 such
   /// are called already (calls_left_out).
   [[nodiscard]] result<void> connect_passing(const synapse_peer& peer);
+  /// Its own; none where nothing is encrypted.
+  [[nodiscard]] std::optional<curve_key> public_key() const noexcept;
+  /// Whether the list of allowed keys has this one for that node. False without keys.
+  [[nodiscard]] bool allows(const curve_key& key, std::uint64_t node) const;
   /// Reads the list of allowed keys again. Links with peers whose key is no longer on it are ended. On an error the old list
   /// stays.
   [[nodiscard]] result<void> reload_allowed();

@@ -489,8 +489,79 @@ TEST_CASE("a node's announcement is read as it was written, and nothing that is 
   REQUIRE(decode_sighting(encode_sighting({{5, 6}, {"ipc://a", "ipc://b", "ipc://c", "ipc://d", "ipc://e"}}), r));
   CHECK(r.endpoints.size() == sighting_endpoints_max);
   auto two_names = encode_sighting({{5, 6}, {"ipc://a", "ipc://b"}});
-  two_names[4 + 17 + 7] = std::byte{7};
+  two_names[4 + 18 + 7] = std::byte{7};
   CHECK_FALSE(decode_sighting(two_names, r));
+}
+
+TEST_CASE("a node with keys announces its public one, which is read whole or not at all") {
+  curve_key key{};
+  for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::uint8_t>(200 + i);
+  const node_sighting s{{5, 6}, {"tcp://10.0.0.1:7", "tcp://10.0.0.2:7"}, key};
+  const auto bytes = encode_sighting(s);
+  node_sighting r;
+  REQUIRE(decode_sighting(bytes, r));
+  CHECK(r.who == s.who);
+  CHECK(r.endpoints == s.endpoints);
+  CHECK(r.key == s.key);
+  for (std::size_t n = 0; n < bytes.size(); ++n) CHECK_FALSE(decode_sighting(std::span(bytes).first(n), r));
+  constexpr std::size_t place = 4;
+  constexpr std::size_t length_at = place + 16;
+  REQUIRE(bytes[length_at] == std::byte{32});
+  for (const unsigned length : {0u, 1u, 31u, 33u, 255u}) {
+    auto wrong = bytes;
+    wrong[length_at] = static_cast<std::byte>(length);
+    CHECK_FALSE(decode_sighting(wrong, r));
+  }
+  // A node has one key.
+  auto two_keys = bytes;
+  two_keys[length_at + 1] ^= std::byte{1};
+  CHECK_FALSE(decode_sighting(two_keys, r));
+  auto without = encode_sighting({s.who, s.endpoints});
+  REQUIRE(decode_sighting(without, r));
+  CHECK_FALSE(r.key);
+  // The longest that there can be.
+  const std::string longest = "ipc:///" + std::string(248, 'x');
+  CHECK(decode_sighting(encode_sighting({{5, 6}, {longest, longest, longest, longest}, key}), r));
+}
+
+TEST_CASE("announcements of nodes that may not be called are counted, and do nothing else") {
+  overlay_discovery d("north", 1);
+  d.listen({1, 1}, [](const node_sighting& s) { return s.who.node <= 3; });
+  const auto hear = [&](std::uint64_t node) {
+    d.arrived("karyon.nodes.north", encode_sighting({{node, 6}, {"tcp://10.0.0.1:7"}}));
+  };
+  int n = 0;
+  for (std::uint64_t now = 1; now <= 100; ++now) {
+    hear(2);
+    for (std::uint64_t node = 10; node < 100; ++node) hear(node);
+    const auto found = d.take_found();
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].who.node == 2);
+    n += d.due(now * 1'000'000'000, true) ? 1 : 0;
+  }
+  CHECK(n == 100);  // they do not keep it from announcing itself
+  carrier_counts c;
+  d.count(c);
+  CHECK(c.announcements_heard == 100 * 91);
+  CHECK(c.announcements_not_allowed == 100 * 90);
+  CHECK(c.announcements_malformed == 0);
+}
+
+TEST_CASE("endpoints of one machine are out of reach of a server for several") {
+  const std::vector<std::string> near{"ipc:///run/x", "tcp://127.0.0.1:7", "tcp://[::1]:7"};
+  const std::vector<std::string> far{"ipc:///run/x", "tcp://10.0.0.1:7"};
+  for (const char* here : {"nats://127.0.0.1:4222", "tls://localhost:4222", "nats://u:p@127.0.0.1:1,nats://[::1]:2"}) {
+    INFO(here);
+    CHECK_FALSE(is_out_of_reach(here, near));
+    CHECK_FALSE(is_out_of_reach(here, far));
+  }
+  for (const char* there : {"nats://10.0.0.9:4222", "tls://nats.example.org:4222", "nats://127.0.0.1@10.0.0.9:1",
+                            "nats://127.0.0.1:1,nats://10.0.0.9:1"}) {
+    INFO(there);
+    CHECK(is_out_of_reach(there, near));
+    CHECK_FALSE(is_out_of_reach(there, far));
+    CHECK_FALSE(is_out_of_reach(there, {}));
+  }
 }
 
 TEST_CASE("a node with a full view calls on, but its links do not pile up") {

@@ -336,6 +336,8 @@ TEST_CASE("of nodes that others tell of so many are called at a time, and the re
   temporary_tree tree;
   end a(a_id, on("ipc://" + tree.path("n/a")));
   REQUIRE(a.is_open());
+  CHECK_FALSE(a->public_key());
+  CHECK_FALSE(a->allows(curve_key{}, 22));
   for (int i = 0; i < 300; ++i) {  // nobody is there, and not even a folder, so no descriptors go for it
     REQUIRE(a->connect_passing({"ipc://" + tree.path("none/" + std::to_string(i)), ""}).has_value());
   }
