@@ -23,6 +23,7 @@ struct carrier_counts {
   std::uint64_t announced = 0;
   std::uint64_t announcements_heard = 0;
   std::uint64_t announcements_malformed = 0;
+  std::uint64_t announcements_not_allowed = 0;
 };
 
 /// Who a carrier tells: on its own threads, any number at once.

@@ -31,7 +31,7 @@ void endocrine_core::start() {
       throw runtime_error(
           error(errc::unsupported, "a bus by overlay needs a node of its runtime (karyon::node) first"));
     }
-    carrier_ = std::make_unique<overlay_bus>(*network, std::string_view(options_.server).substr(by_overlay.size()),
+    carrier_ = std::make_unique<overlay_bus>(network, std::string_view(options_.server).substr(by_overlay.size()),
                                              options_, *this);
   } else if (!options_.server.empty()) {
     carrier_ = connect_nats(options_, *this);
@@ -124,6 +124,7 @@ endocrine_metrics endocrine_core::metrics() const {
     m.announced = c.announced;
     m.announcements_heard = c.announcements_heard;
     m.announcements_malformed = c.announcements_malformed;
+    m.announcements_not_allowed = c.announcements_not_allowed;
   }
   m.subscriptions = read(counts_.subscriptions);
   const std::lock_guard lock(patterns_mutex_);

@@ -105,7 +105,8 @@ void node_core::close_synapse() noexcept {
 
 // Services ask from their own threads as soon as they have this node, and that is before it has a synapse: `carrier_` says when
 // synapse_ can be looked at.
-// Orders: connect, call and endpoints load it with acquire, which pairs with attach's release: who finds a carrier sees synapse_.
+// Orders: connect, call, endpoints, public_key and allows load it with acquire, which pairs with attach's release: who finds a carrier
+// sees synapse_.
 
 result<void> node_core::connect(const synapse_peer& peer) {
   if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) {
@@ -114,11 +115,22 @@ result<void> node_core::connect(const synapse_peer& peer) {
   return synapse_->connect(peer);
 }
 
-void node_core::call(const std::string& endpoint) {
+void node_core::call(const std::string& endpoint, const std::optional<curve_key>& key) {
   if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return;
-  if (const auto called = synapse_->connect_passing({endpoint, ""}); !called && log_enabled(log_level::debug)) {
+  const auto called = synapse_->connect_passing({endpoint, key ? to_hex(*key) : std::string()});
+  if (!called && log_enabled(log_level::debug)) {
     log(log_level::debug, "a node that another has told of is not called: " + called.error().message());
   }
+}
+
+std::optional<curve_key> node_core::public_key() const {
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return std::nullopt;
+  return synapse_->public_key();
+}
+
+bool node_core::allows(const curve_key& key, std::uint64_t node) const {
+  if (carrier_.load(std::memory_order_acquire) == nullptr || synapse_ == nullptr) return false;
+  return synapse_->allows(key, node);
 }
 
 std::vector<std::string> node_core::endpoints() const {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string>
@@ -68,7 +69,9 @@ public:
 
   // service_port
   [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return options_.frame_bytes_max; }
-  void call(const std::string& endpoint) override;
+  void call(const std::string& endpoint, const std::optional<curve_key>& key) override;
+  [[nodiscard]] std::optional<curve_key> public_key() const override;
+  [[nodiscard]] bool allows(const curve_key& key, std::uint64_t node) const override;
   [[nodiscard]] frame_fate send_service(const peer_id& to, std::uint8_t flags,
                                         std::span<const std::byte> payload) noexcept override;
   void send_service_signal(std::span<const peer> to, std::uint8_t flags, std::span<const std::byte> before,

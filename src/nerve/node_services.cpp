@@ -197,9 +197,20 @@ std::vector<std::string> node_services::endpoints() const {
   return port_ != nullptr ? port_->endpoints() : std::vector<std::string>();
 }
 
-void node_services::call(const std::string& endpoint) {
+void node_services::call(const std::string& endpoint, const std::optional<curve_key>& key) {
   const std::shared_lock lock(port_mutex_);
-  if (port_ != nullptr) port_->call(endpoint);
+  if (port_ != nullptr) port_->call(endpoint, key);
+}
+
+std::optional<curve_key> node_services::public_key() const {
+  const std::shared_lock lock(port_mutex_);
+  return port_ != nullptr ? port_->public_key() : std::nullopt;
+}
+
+bool node_services::may_call(std::uint64_t node, const std::optional<curve_key>& key) const {
+  const std::shared_lock lock(port_mutex_);
+  if (port_ == nullptr || port_->public_key().has_value() != key.has_value()) return false;
+  return !key || port_->allows(*key, node);
 }
 
 // ---- the services' side --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@
 #include "cell/peer_channel.hpp"
 #include "core/rate_limit.hpp"
 #include "nerve/frame.hpp"
+#include "nerve/security.hpp"
 #include "nerve/transport.hpp"
 
 namespace karyon::detail {
@@ -44,7 +46,9 @@ public:
   [[nodiscard]] virtual peer_id self() const noexcept = 0;
   [[nodiscard]] virtual std::size_t payload_bytes_max() const noexcept = 0;
   [[nodiscard]] virtual std::vector<std::string> endpoints() const = 0;
-  virtual void call(const std::string& endpoint) = 0;
+  virtual void call(const std::string& endpoint, const std::optional<curve_key>& key) = 0;
+  [[nodiscard]] virtual std::optional<curve_key> public_key() const = 0;
+  [[nodiscard]] virtual bool allows(const curve_key& key, std::uint64_t node) const = 0;
   /// Any thread; does not block.
   [[nodiscard]] virtual frame_fate send_service(const peer_id& to, std::uint8_t flags,
                                                 std::span<const std::byte> payload) noexcept = 0;
@@ -84,8 +88,13 @@ public:
   /// Where the node listens.
   [[nodiscard]] std::vector<std::string> endpoints() const;
   /// Calls a node that listens there, now and again whenever its link is lost, until nobody has been there for a while. Any thread;
-  /// returns at once.
-  void call(const std::string& endpoint);
+  /// returns at once. `key` is that node's, and none where this one has none.
+  void call(const std::string& endpoint, const std::optional<curve_key>& key = std::nullopt);
+  /// The node's own; none where its connections are not encrypted.
+  [[nodiscard]] std::optional<curve_key> public_key() const;
+  /// Whether one who says to be that node, and to have this key, may be called: both have keys, and this one's list has that key for
+  /// that node; or neither has any.
+  [[nodiscard]] bool may_call(std::uint64_t node, const std::optional<curve_key>& key) const;
 
   // For the node; peers that are up are told to it anew after attach. False if another node has it.
   [[nodiscard]] bool attach(service_port& port);

@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t book_max = 4096;
 constexpr std::size_t held_max = 16;
 constexpr std::size_t envelope_head_bytes = 1;
-constexpr std::size_t place_head_bytes = 17;
+constexpr std::size_t place_head_bytes = 18;  // without its key
 constexpr std::uint64_t call_again_ns = 5'000'000'000;
 constexpr std::chrono::seconds look_every{1};
 
@@ -39,6 +39,7 @@ std::uint64_t take(std::span<const std::byte>& from, unsigned bytes) noexcept {
 }
 
 constexpr std::size_t broadcast_head_bytes = 2;
+constexpr std::size_t broadcast_head_kept = 1;  // the length of the subject
 
 /// What is in the bytes of a broadcast; false if they are none.
 bool read_broadcast(const std::string& broadcast, std::string_view& subject, std::string_view& frame) noexcept {
@@ -90,6 +91,10 @@ std::vector<std::byte> encode_envelope(const overlay_envelope& e) {
   for (const overlay_envelope::place& p : e.places) {
     append(out, p.who.node, 8);
     append(out, p.who.incarnation, 8);
+    append(out, p.key ? p.key->size() : 0, 1);
+    if (p.key) {
+      for (const std::uint8_t byte : *p.key) out.push_back(static_cast<std::byte>(byte));
+    }
     append(out, p.endpoint.size(), 1);
     for (const char c : p.endpoint) out.push_back(static_cast<std::byte>(c));
   }
@@ -107,6 +112,12 @@ bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
     overlay_envelope::place p;
     p.who.node = take(from, 8);
     p.who.incarnation = take(from, 8);
+    if (const std::size_t k = take(from, 1); k != 0) {
+      curve_key key{};
+      if (k != key.size() || from.size() < k + 1) return false;
+      for (std::uint8_t& byte : key) byte = static_cast<std::uint8_t>(take(from, 1));
+      p.key = key;
+    }
     const std::size_t length = take(from, 1);
     if (from.size() < length) return false;
     p.endpoint.assign(reinterpret_cast<const char*>(from.data()), length);
@@ -117,10 +128,18 @@ bool decode_envelope(std::span<const std::byte> from, overlay_envelope& to) {
   return true;
 }
 
-overlay_bus::overlay_bus(node_services& network, std::string_view compartment, const endocrine_options& options,
-                         carrier_sink& sink)
+std::size_t found_to_call(std::size_t neighbors, std::size_t connected, std::uint64_t full_ticks) noexcept {
+  constexpr std::size_t at_once_alone = 4;
+  constexpr std::uint64_t ticks_of_full = 64;
+  if (neighbors == 0) return at_once_alone;
+  if (neighbors < hyparview_options{}.active_max) return 1;
+  return full_ticks % (ticks_of_full << std::min<std::size_t>(connected / 16, 32)) == 0 ? 1 : 0;
+}
+
+overlay_bus::overlay_bus(std::shared_ptr<node_services> network, std::string_view compartment,
+                         const endocrine_options& options, carrier_sink& sink)
     : compartment_(compartment),
-      network_(network),
+      network_(std::move(network)),
       sink_(sink),
       time_to_live_ns_(static_cast<std::uint64_t>(options.nats.time_to_live.count()) * 1'000'000),
       queue_max_(options.nats.outgoing_max) {
@@ -130,7 +149,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
   }
   // What the network tells before there is a driver waits for the lock.
   const std::lock_guard lock(hearing_);
-  channel_ = network.open("overlay/" + std::string(compartment), *this);
+  channel_ = network_->open("overlay/" + std::string(compartment), *this);
   if (channel_ == nullptr) {
     throw runtime_error(error(errc::already_present, "the overlay of compartment \"" + std::string(compartment) +
                                                          "\" is in use by another bus of this runtime"));
@@ -140,6 +159,7 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
   overlay_options how;
   how.tree.compartment = hash_of_text(compartment);
   how.tree.head_bytes = broadcast_head_bytes;  // the same in all compartments but for their number
+  how.tree.head_kept = broadcast_head_kept;
   driver_ =
       std::make_unique<overlay_driver>(peer_id{self.node, self.incarnation}, how, *this, self.node ^ self.incarnation,
                                        [this](const broadcast_id& id, const std::string& payload, std::uint8_t) {
@@ -154,11 +174,18 @@ overlay_bus::overlay_bus(node_services& network, std::string_view compartment, c
                                          changed_.notify_one();
                                        });
   if (discovery_ != nullptr) {
-    discovery_->listen({self.node, self.incarnation});
-    if (own_endpoints().empty() && log_enabled(log_level::warn)) {
+    discovery_->listen({self.node, self.incarnation}, [network = network_.get()](const node_sighting& s) {
+      return network->may_call(s.who.node, s.key);
+    });
+    const std::vector<std::string> mine = own_endpoints();
+    if (mine.empty() && log_enabled(log_level::warn)) {
       log(log_level::warn, "overlay " + compartment_ +
                                ": this node listens nowhere that others could call, so it is not announced at the "
                                "discovery_server; listen on an address of this machine, not on all of them");
+    } else if (is_out_of_reach(options.discovery_server, mine) && log_enabled(log_level::warn)) {
+      log(log_level::warn, "overlay " + compartment_ +
+                               ": this node is announced at the discovery_server with addresses that no other machine "
+                               "can call (the loopback, ipc); to be found from there, listen on one of its network");
     }
     announce_when_due(monotonic_ns(), true);
   }
@@ -180,14 +207,14 @@ void overlay_bus::close() noexcept {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
+  {
+    const std::lock_guard lock(ending_);
+    ended_ = true;  // what a gateway hands on from here on is counted there as lost, and not sent after the good-bye
+  }
   driver_->leave();  // its neighbours are told while there is a way to them
   {
     const std::lock_guard lock(hearing_);
     hears_ = false;  // what the network tells from here on is left out: it would use what goes now
-  }
-  {
-    const std::lock_guard lock(ending_);
-    ended_ = true;
   }
   channel_.reset();  // no call of the listener runs from here on
   driver_.reset();
@@ -341,8 +368,9 @@ void overlay_bus::peer_up(const peer& who) {
   // Where this node listens, so that the peer can say it to others.
   overlay_envelope mine;
   const peer self = channel_->self();
+  const std::optional<curve_key> key = network_->public_key();
   for (std::string& endpoint : own_endpoints()) {
-    mine.places.push_back({{self.node, self.incarnation}, std::move(endpoint)});
+    mine.places.push_back({{self.node, self.incarnation}, std::move(endpoint), key});
   }
   static_cast<void>(channel_->send(who, encode_envelope(mine)));
   for (const std::vector<std::byte>& bytes : held) static_cast<void>(channel_->send(who, bytes));
@@ -358,7 +386,7 @@ void overlay_bus::peer_down(const peer& who) {
 }
 
 std::vector<std::string> overlay_bus::own_endpoints() const {
-  std::vector<std::string> all = network_.endpoints();
+  std::vector<std::string> all = network_->endpoints();
   std::erase_if(all, [](const std::string& endpoint) { return !can_be_called(endpoint); });
   return all;
 }
@@ -366,30 +394,25 @@ std::vector<std::string> overlay_bus::own_endpoints() const {
 void overlay_bus::announce_when_due(std::uint64_t now_ns, bool alone) noexcept try {
   if (!discovery_->due(now_ns, alone)) return;
   const peer self = channel_->self();
-  discovery_->announce({{self.node, self.incarnation}, own_endpoints()});
+  discovery_->announce({{self.node, self.incarnation}, own_endpoints(), network_->public_key()});
 } catch (const std::bad_alloc&) {  // in a few seconds again
 }
 
-/// About once a second. Whom discovery has found is called, and a contact once there is a link: so nobody who was made up is ever one. A
-/// few at a time where the node is alone, one where it has room for neighbours, and now and then one that is no neighbour of
-/// neighbours, perhaps: so islands find each other.
+/// About once a second. Whom discovery has found is called, and a contact once there is a link: so nobody who was made up is ever one.
 void overlay_bus::tick(std::uint64_t now_ns) {
   if (discovery_ == nullptr) return;
   const std::lock_guard hearing(hearing_);
   if (!hears_) return;
-  constexpr std::size_t at_once_alone = 4;
-  constexpr std::uint64_t ticks_of_full = 64;
   const std::size_t neighbors = driver_->neighbors().size();
-  const bool alone = neighbors == 0;
-  const bool full = neighbors >= hyparview_options{}.active_max;
-  std::size_t left = alone ? at_once_alone : !full || ++full_ticks_ % ticks_of_full == 0 ? 1 : 0;
+  if (neighbors >= hyparview_options{}.active_max) ++full_ticks_;
+  std::size_t left = found_to_call(neighbors, connected_.size(), full_ticks_);
   for (const node_sighting& s : discovery_->take_found()) {
     if (left == 0) break;
     if (connected_.contains(s.who.node)) continue;
-    for (const std::string& endpoint : s.endpoints) network_.call(endpoint);
+    for (const std::string& endpoint : s.endpoints) network_->call(endpoint, s.key);
     --left;
   }
-  announce_when_due(now_ns, alone);
+  announce_when_due(now_ns, neighbors == 0);
 }
 
 void overlay_bus::received(const peer& from, std::span<const std::byte> bytes) {
@@ -411,11 +434,12 @@ void overlay_bus::learn(const std::vector<overlay_envelope::place>& places) {
   for (const overlay_envelope::place& p : places) {
     if (p.who.node == self || !can_be_called(p.endpoint)) continue;
     if (book_.size() >= book_max && !book_.contains(p.who.node)) continue;
-    std::vector<std::string>& known = book_[p.who.node].endpoints;
-    if (std::find(known.begin(), known.end(), p.endpoint) != known.end()) continue;
-    constexpr std::size_t endpoints_max = 4;
-    if (known.size() >= endpoints_max) known.erase(known.begin());
-    known.push_back(p.endpoint);
+    std::vector<way_to>& known = book_[p.who.node].ways;
+    way_to way{p.endpoint, p.key};
+    if (std::find(known.begin(), known.end(), way) != known.end()) continue;
+    constexpr std::size_t ways_max = 4;
+    if (known.size() >= ways_max) known.erase(known.begin());
+    known.push_back(std::move(way));
   }
 }
 
@@ -432,11 +456,11 @@ std::vector<overlay_envelope::place> overlay_bus::places_in(std::span<const std:
   for (const peer_id& named : m.peers) {
     const auto found = book_.find(named.node);
     if (found == book_.end() || named.node == self.node) continue;
-    for (const std::string& endpoint : found->second.endpoints) {
-      const std::size_t more = place_head_bytes + endpoint.size();
+    for (const way_to& way : found->second.ways) {
+      const std::size_t more = place_head_bytes + (way.key ? way.key->size() : 0) + way.endpoint.size();
       if (places.size() >= envelope_places_max || bytes + more > most) continue;
       bytes += more;
-      places.push_back({named, endpoint});
+      places.push_back({named, way.endpoint, way.key});
     }
   }
   return places;
@@ -465,12 +489,16 @@ frame_fate overlay_bus::send(const peer_id& to, const frame_header& header, std:
 
 /// The overlay wants to speak with a node that this one is not connected with.
 frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
-  std::vector<std::string> endpoints;
+  std::vector<way_to> ways;
   {
     const std::lock_guard lock(book_mutex_);
-    const auto found = book_.find(who.node);
-    if (found == book_.end() || found->second.endpoints.empty()) return frame_fate::no_route;
-    acquaintance& a = found->second;
+    if (const auto found = book_.find(who.node); found != book_.end()) ways = found->second.ways;
+  }
+  std::erase_if(ways, [&](const way_to& way) { return !network_->may_call(who.node, way.key); });
+  if (ways.empty()) return frame_fate::no_route;
+  {
+    const std::lock_guard lock(book_mutex_);
+    acquaintance& a = book_[who.node];
     const std::uint64_t now_ns = monotonic_ns();
     const bool waits = a.called_ns != 0 && now_ns - a.called_ns < call_again_ns;
     if (waits && a.held.empty()) return frame_fate::peer_down;  // it was there meanwhile, and is gone
@@ -479,9 +507,8 @@ frame_fate overlay_bus::call(const peer_id& who, std::vector<std::byte> bytes) {
     a.held.push_back(std::move(bytes));
     if (waits) return frame_fate::accepted;
     a.called_ns = now_ns;
-    endpoints = a.endpoints;
   }
-  for (const std::string& endpoint : endpoints) network_.call(endpoint);
+  for (const way_to& way : ways) network_->call(way.endpoint, way.key);
   return frame_fate::accepted;
 }
 

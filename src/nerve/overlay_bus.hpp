@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@
 #include "nerve/carrier.hpp"
 #include "nerve/node_services.hpp"
 #include "nerve/overlay_driver.hpp"
+#include "nerve/security.hpp"
 #include "nerve/transport.hpp"
 
 namespace karyon::detail {
@@ -28,15 +30,16 @@ namespace karyon::detail {
 ///
 ///   offset  bytes  field
 ///        0      1  n: nodes whose endpoints follow
-///        1         n times: node (8), incarnation (8), length (1), endpoint
+///        1         n times: node (8), incarnation (8), k (1), key (k), length (1), endpoint; k is 0, or 32
 ///                  an overlay's message (overlay_wire.hpp), or nothing
 ///
 /// A node that is named to others is named with where it listens, so that they can call it: who has joined through a contact knows
-/// nobody else.
+/// nobody else. Where its connections are encrypted, with its public key: it is called by that, if the caller's own list has it.
 struct overlay_envelope {
   struct place {
     peer_id who;
     std::string endpoint;
+    std::optional<curve_key> key{};
   };
   std::vector<place> places;
   std::span<const std::byte> message;
@@ -47,6 +50,13 @@ inline constexpr std::size_t envelope_places_max = 64;
 /// Whether others can call it: a path ("ipc://"), or an address in numbers with its port ("tcp://"); not one that stands for all of a
 /// machine's addresses, and no name, which whoever calls would have to look up first.
 [[nodiscard]] bool can_be_called(std::string_view endpoint) noexcept;
+
+/// How many of those that discovery has found are called at a tick. A few at a time where the node is alone, one where it has room for
+/// neighbours; and now and then one that is no neighbour of neighbours, perhaps, so that islands with full views find each other. That is
+/// the seldomer the more nodes this one is connected with, half as often for each 16: nobody knows what else uses a link, so none is
+/// given up, and they would pile up. `full_ticks`: how many there have been with a full view, with this one.
+[[nodiscard]] std::size_t found_to_call(std::size_t neighbors, std::size_t connected,
+                                        std::uint64_t full_ticks) noexcept;
 
 /// A broadcast that an overlay has brought to this node. In its bytes: length of the subject (1), compartments behind it (1), the
 /// subject, the bus's frame.
@@ -77,7 +87,7 @@ protected:
 class overlay_bus final : public endocrine_carrier, public peer_listener, public transport {
 public:
   /// Throws runtime_error where the runtime has no way to other nodes, or the compartment is in use.
-  overlay_bus(node_services& network, std::string_view compartment, const endocrine_options& options,
+  overlay_bus(std::shared_ptr<node_services> network, std::string_view compartment, const endocrine_options& options,
               carrier_sink& sink);
   ~overlay_bus() override;
 
@@ -106,8 +116,13 @@ private:
     broadcast_id id;
     std::string broadcast;  // as overlay_parcel has it
   };
+  struct way_to {
+    std::string endpoint;
+    std::optional<curve_key> key;
+    friend bool operator==(const way_to&, const way_to&) = default;
+  };
   struct acquaintance {
-    std::vector<std::string> endpoints;
+    std::vector<way_to> ways;
     std::uint64_t called_ns = 0;
     std::vector<std::vector<std::byte>> held;  // until it is connected
   };
@@ -128,7 +143,7 @@ private:
   void hand_over(const broadcast_id& id, const std::string& broadcast, bool has_id) noexcept;
 
   const std::string compartment_;
-  node_services& network_;
+  const std::shared_ptr<node_services> network_;  // a gateway may keep the bus for longer than its runtime
   carrier_sink& sink_;
   const std::uint64_t time_to_live_ns_;
   const std::size_t queue_max_;
@@ -154,7 +169,7 @@ private:
   std::mutex hearing_;                                // while the network's thread is in a call of the listener
   bool hears_ = false;                                // hearing_; the calls may use what follows
   std::map<std::uint64_t, std::uint64_t> connected_;  // hearing_; incarnation by node
-  std::uint64_t full_ticks_ = 0;                      // hearing_
+  std::uint64_t full_ticks_ = 0;                      // hearing_; of those with as many neighbours as there can be
   std::unique_ptr<peer_channel> channel_;
   std::unique_ptr<overlay_driver> driver_;
   std::thread thread_;

@@ -2,6 +2,7 @@
 #include "nerve/overlay_discovery.hpp"
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <utility>
 
@@ -13,7 +14,7 @@ namespace karyon::detail {
 
 namespace {
 
-constexpr std::byte sighting_head[] = {std::byte{0x4B}, std::byte{0x4E}, std::byte{1}};
+constexpr std::byte sighting_head[] = {std::byte{0x4B}, std::byte{0x4E}, std::byte{2}};
 constexpr std::size_t found_max = 64;
 constexpr std::size_t heard_enough = 16;
 constexpr std::size_t seldom_alone = 16;
@@ -36,7 +37,7 @@ std::string subject_of(std::string_view compartment) {
 std::vector<std::byte> encode_sighting(const node_sighting& s) {
   overlay_envelope e;
   for (const std::string& endpoint : s.endpoints) {
-    if (e.places.size() < sighting_endpoints_max) e.places.push_back({s.who, endpoint});
+    if (e.places.size() < sighting_endpoints_max) e.places.push_back({s.who, endpoint, s.key});
   }
   std::vector<std::byte> out(std::begin(sighting_head), std::end(sighting_head));
   const std::vector<std::byte> places = encode_envelope(e);
@@ -46,20 +47,38 @@ std::vector<std::byte> encode_sighting(const node_sighting& s) {
 
 bool decode_sighting(std::span<const std::byte> from, node_sighting& to) {
   constexpr std::size_t head = std::size(sighting_head);
-  constexpr std::size_t longest = head + 1 + sighting_endpoints_max * (17 + 255);
+  constexpr std::size_t longest = head + 1 + sighting_endpoints_max * (18 + std::tuple_size_v<curve_key> + 255);
   if (from.size() < head || from.size() > longest) return false;
   if (!std::equal(std::begin(sighting_head), std::end(sighting_head), from.begin())) return false;
   overlay_envelope e;
   if (!decode_envelope(from.subspan(head), e) || !e.message.empty()) return false;
   if (e.places.empty() || e.places.size() > sighting_endpoints_max) return false;
   to.who = e.places.front().who;
+  to.key = e.places.front().key;
   to.endpoints.clear();
   if (to.who.node == 0 || to.who.incarnation == 0 || to.who.incarnation > latest_incarnation()) return false;
   for (overlay_envelope::place& p : e.places) {
-    if (!(p.who == to.who) || !can_be_called(p.endpoint)) return false;
+    if (!(p.who == to.who) || p.key != to.key || !can_be_called(p.endpoint)) return false;
     to.endpoints.push_back(std::move(p.endpoint));
   }
   return true;
+}
+
+bool is_out_of_reach(std::string_view servers, const std::vector<std::string>& endpoints) {
+  const auto is_near = [](std::string_view endpoint) {
+    return !endpoint.starts_with("tcp://") || is_loopback(endpoint);
+  };
+  if (endpoints.empty() || !std::all_of(endpoints.begin(), endpoints.end(), is_near)) return false;
+  while (true) {
+    const std::size_t comma = servers.find(',');
+    std::string_view server = servers.substr(0, comma);
+    for (const std::string_view before : {"://", "@"}) {  // a scheme, and a user
+      if (const std::size_t at = server.rfind(before); at != server.npos) server.remove_prefix(at + before.size());
+    }
+    if (!is_loopback("tcp://" + std::string(server))) return true;
+    if (comma == servers.npos) return false;
+    servers.remove_prefix(comma + 1);
+  }
 }
 
 overlay_discovery::overlay_discovery(std::string_view compartment, std::uint64_t seed)
@@ -71,9 +90,10 @@ void overlay_discovery::connect(const endocrine_options& options) {
   server_ = connect_nats(there, *this);
 }
 
-void overlay_discovery::listen(const peer_id& self) {
+void overlay_discovery::listen(const peer_id& self, std::function<bool(const node_sighting&)> may_call) {
   self_ = self;
-  server_->listen(subject_);
+  may_call_ = std::move(may_call);
+  if (server_ != nullptr) server_->listen(subject_);
 }
 
 void overlay_discovery::close() noexcept {
@@ -111,6 +131,10 @@ void overlay_discovery::arrived(std::string_view subject, std::span<const std::b
   }
   if (s.who.node == self_.node) return;
   heard_.fetch_add(1, std::memory_order_relaxed);
+  if (may_call_ && !may_call_(s)) {
+    not_allowed_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
   const std::lock_guard lock(mutex_);
   const auto known =
       std::find_if(found_.begin(), found_.end(), [&](const node_sighting& f) { return f.who.node == s.who.node; });
@@ -140,6 +164,7 @@ void overlay_discovery::count(carrier_counts& to) const noexcept {
   to.announced = announced_.load(std::memory_order_relaxed);
   to.announcements_heard = heard_.load(std::memory_order_relaxed);
   to.announcements_malformed = malformed_.load(std::memory_order_relaxed);
+  to.announcements_not_allowed = not_allowed_.load(std::memory_order_relaxed);
   if (server_ != nullptr) to.disconnects = server_->counts().disconnects;
 }
 

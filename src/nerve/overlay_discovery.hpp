@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +15,7 @@
 
 #include "nerve/carrier.hpp"
 #include "nerve/overlay_message.hpp"
+#include "nerve/security.hpp"
 #include "nerve/transport.hpp"
 
 namespace karyon::detail {
@@ -21,20 +24,24 @@ namespace karyon::detail {
 struct node_sighting {
   peer_id who;
   std::vector<std::string> endpoints;
+  std::optional<curve_key> key{};  // its public one; none where its connections are not encrypted
 };
 
 /// How a node says it, in a message to the subject "karyon.nodes." and the compartment's name. Little-endian:
 ///
 ///   offset  bytes  field
 ///        0      2  magic, 0x4E4B ("KN")
-///        2      1  version, 1
-///        3         an envelope of an overlay (overlay_bus.hpp) without a message: its places are all of this node
+///        2      1  version, 2
+///        3         an envelope of an overlay (overlay_bus.hpp) without a message: its places are all of this node, with its key
 ///
 /// Valid if and only if it is that and no more, has 1 to 4 endpoints that can be called, and names a node that can have begun by now.
 inline constexpr std::size_t sighting_endpoints_max = 4;
 [[nodiscard]] std::vector<std::byte> encode_sighting(const node_sighting& s);
 /// False if it is none; allocates little for what is too long.
 [[nodiscard]] bool decode_sighting(std::span<const std::byte> from, node_sighting& to);
+/// Whether nodes that meet at one of these servers (endocrine_options::discovery_server) may be on other machines, but can call none of
+/// these endpoints: they are of this machine alone. No endpoints are not meant.
+[[nodiscard]] bool is_out_of_reach(std::string_view servers, const std::vector<std::string>& endpoints);
 
 /// Finds the nodes of a compartment at a NATS server: each announces itself now and then, and hears the others. What it finds are nodes
 /// that the overlay may call. Whoever may publish at the server can make them up: so what is found is bounded, and chosen by chance.
@@ -48,8 +55,9 @@ public:
 
   /// Waits for the first connection. Throws as the constructor of a bus over NATS; `options.discovery_server` says to which server.
   void connect(const endocrine_options& options);
-  /// Hears of others from now on; of this node it is its own echo. Throws std::bad_alloc.
-  void listen(const peer_id& self);
+  /// Hears of others from now on; of this node it is its own echo. Whom it `may_call` is asked of each on the server's thread; others are
+  /// counted alone, so that whoever makes them up keeps nobody from being found, and from announcing itself. Throws std::bad_alloc.
+  void listen(const peer_id& self, std::function<bool(const node_sighting&)> may_call);
   /// Nothing arrives from here on. Waits for the connection, as the end of a bus over NATS does.
   void close() noexcept;
 
@@ -73,7 +81,8 @@ public:
 private:
   const std::string subject_;
   std::unique_ptr<endocrine_carrier> server_;
-  peer_id self_;  // before anything arrives
+  peer_id self_;                                        // before anything arrives
+  std::function<bool(const node_sighting&)> may_call_;  // the same; null: anybody
   std::uint64_t announced_ns_ = 0;
   std::uint64_t pause_ns_ = 0;
 
@@ -82,7 +91,7 @@ private:
   std::vector<node_sighting> found_;  // mutex_
   std::size_t offered_ = 0;           // mutex_; since found_ was taken
   std::size_t heard_since_ = 0;       // mutex_; since this node was to announce itself
-  std::atomic<std::uint64_t> announced_{0}, heard_{0}, malformed_{0};
+  std::atomic<std::uint64_t> announced_{0}, heard_{0}, malformed_{0}, not_allowed_{0};
 };
 
 }  // namespace karyon::detail

@@ -35,7 +35,7 @@ bool plumtree::hand_on(const broadcast_id& id, std::shared_ptr<const std::string
   m.who = self_;
   m.id = id;
   if (!is_new(m)) return false;
-  missing_.erase(name_of(m));  // no neighbour need be asked for it any more
+  no_longer_missing(m);
   effects.deliveries.push_back({id, payload, 0});
   m.payload = std::move(payload);
   keep(m, now_ns);
@@ -113,6 +113,12 @@ bool plumtree::is_new(const overlay_message& gossip) {
   return !home_.has_seen(id.origin, id.sequence) && foreign_.is_new(id.origin, id.sequence);
 }
 
+void plumtree::no_longer_missing(const overlay_message& gossip) {
+  const known_as name = name_of(gossip);
+  missing_.erase(name);
+  if (!name.foreign) missing_.erase({name.id, true});  // what a gateway brings under its id is left out from now on
+}
+
 /// Byte for byte but for the head: by its id alone, who guesses it in another compartment could have it left out here.
 bool plumtree::was_brought_by_a_gateway(const overlay_message& gossip) const {
   const known_as name = name_of(gossip);
@@ -122,7 +128,9 @@ bool plumtree::was_brought_by_a_gateway(const overlay_message& gossip) const {
   const std::string& one = *found->second.payload;
   const std::string& other = *gossip.payload;
   const std::size_t head = options_.head_bytes;
-  return one.size() == other.size() && one.size() >= head && one.compare(head, one.npos, other, head, other.npos) == 0;
+  const std::size_t kept = options_.head_kept;
+  return one.size() == other.size() && one.size() >= head && one.compare(0, kept, other, 0, kept) == 0 &&
+         one.compare(head, one.npos, other, head, other.npos) == 0;
 }
 
 /// Where it was known before, but not by the wave that it comes with now.
@@ -156,7 +164,7 @@ void plumtree::on_gossip(const peer_id& from, const overlay_message& m, std::uin
     }
     return;
   }
-  missing_.erase(name_of(m));
+  no_longer_missing(m);
   const auto hops = static_cast<std::uint8_t>(m.ttl + 1);
   if (was_brought_by_a_gateway(m)) {  // delivered, and on its way to all, in the gateway's wave
     ++duplicates_;

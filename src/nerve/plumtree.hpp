@@ -25,6 +25,7 @@ struct plumtree_options {
   std::size_t origins_max = 4096;
   std::uint8_t hops_max = 64;
   std::size_t head_bytes = 0;  // at the front of a payload, which gateways change on its way
+  std::size_t head_kept = 0;   // but for the first so many
   std::uint64_t compartment =
       0;  // of the origin: a node in two has two, or ids of one would be taken for those of the other
 };
@@ -90,6 +91,8 @@ private:
   };
   /// True the first time; remembers it.
   [[nodiscard]] bool is_new(const overlay_message& gossip);
+  /// No neighbour need be asked for it any more.
+  void no_longer_missing(const overlay_message& gossip);
   [[nodiscard]] bool was_brought_by_a_gateway(const overlay_message& gossip) const;
   [[nodiscard]] bool meets_another_wave(const overlay_message& gossip) const;
   void on_gossip(const peer_id& from, const overlay_message& m, std::uint64_t now_ns, overlay_effects& effects);

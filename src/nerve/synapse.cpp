@@ -26,6 +26,8 @@ frame_fate synapse::send(const peer_id& peer, const frame_header& header, std::s
 
 result<void> synapse::connect(const synapse_peer& peer) { return reactor_->connect(peer, false); }
 result<void> synapse::connect_passing(const synapse_peer& peer) { return reactor_->connect(peer, true); }
+std::optional<curve_key> synapse::public_key() const noexcept { return reactor_->public_key(); }
+bool synapse::allows(const curve_key& key, std::uint64_t node) const { return reactor_->allows(key, node); }
 result<void> synapse::reload_allowed() { return reactor_->reload_allowed(); }
 void synapse::close() noexcept { reactor_->close(); }
 std::vector<std::string> synapse::endpoints() const { return reactor_->endpoints(); }

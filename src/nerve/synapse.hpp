@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include <karyon/nerve/synapse_options.hpp>
 
 #include "nerve/frame.hpp"
+#include "nerve/security.hpp"
 #include "nerve/transport.hpp"
 
 namespace karyon::detail {
@@ -72,6 +74,7 @@ struct synapse_stats {
   std::array<std::uint64_t, 4> links_lost{};  // by link_loss
   std::uint64_t lanes_refused = 0;            // shared memory that was offered and could not be had, or must not
   std::uint64_t calls_failed = 0;             // connections that did not lead to a link
+  std::uint64_t calls_left_out = 0;           // of connect_passing(): as many others were called already
   std::array<std::uint64_t, greeting_refusals> greetings_refused{};
   std::uint64_t keys_refused = 0;
 };
@@ -100,8 +103,12 @@ public:
   /// is told to the sink.
   [[nodiscard]] result<void> connect(const synapse_peer& peer);
   /// The same for one that others have told of: it is forgotten when some calls in a row have led to nobody, and left out where 256 such
-  /// are called already.
+  /// are called already (calls_left_out).
   [[nodiscard]] result<void> connect_passing(const synapse_peer& peer);
+  /// Its own; none where nothing is encrypted.
+  [[nodiscard]] std::optional<curve_key> public_key() const noexcept;
+  /// Whether the list of allowed keys has this one for that node. False without keys.
+  [[nodiscard]] bool allows(const curve_key& key, std::uint64_t node) const;
   /// Reads the list of allowed keys again. Links with peers whose key is no longer on it are ended. On an error the old list
   /// stays.
   [[nodiscard]] result<void> reload_allowed();

@@ -44,6 +44,8 @@ public:
   [[nodiscard]] frame_fate send(const peer_id& peer, const frame_header& header,
                                 std::span<const std::byte> payload) noexcept;
   [[nodiscard]] result<void> connect(const synapse_peer& peer, bool passing);
+  [[nodiscard]] std::optional<curve_key> public_key() const noexcept;
+  [[nodiscard]] bool allows(const curve_key& key, std::uint64_t node) const;
   [[nodiscard]] result<void> reload_allowed();
   void close() noexcept;
   [[nodiscard]] std::vector<std::string> endpoints() const { return bound_; }
@@ -220,7 +222,8 @@ private:
   transport_sink* sink_ = nullptr;
   std::vector<std::byte> hello_;
   std::optional<curve_pair> keys_;
-  allow_list allowed_;
+  mutable std::mutex allowed_mutex_;
+  allow_list allowed_;  // the thread's; written, and read by others, with allowed_mutex_
   std::vector<std::string> bound_;
 
   link_table links_;

@@ -213,14 +213,18 @@ void reactor::command(std::function<void()> what) {
 
 void reactor::add_target(const std::string& endpoint, const std::optional<curve_key>& key, bool passing) {
   constexpr std::ptrdiff_t passing_max = 256;
-  const auto known =
-      std::find_if(targets_.begin(), targets_.end(), [&](const auto& t) { return t->endpoint == endpoint; });
+  // With its key: whoever names an endpoint with another node's would keep its own from being called.
+  const auto known = std::find_if(targets_.begin(), targets_.end(),
+                                  [&](const auto& t) { return t->endpoint == endpoint && t->key == key; });
   if (known != targets_.end()) {
     (*known)->passing = (*known)->passing && passing;
     return;
   }
   const auto passing_now = std::count_if(targets_.begin(), targets_.end(), [](const auto& t) { return t->passing; });
-  if (passing && passing_now >= passing_max) return;
+  if (passing && passing_now >= passing_max) {
+    ++count_.calls_left_out;
+    return;
+  }
   targets_.push_back(std::make_unique<target>());
   targets_.back()->endpoint = endpoint;
   targets_.back()->key = key;
@@ -238,12 +242,24 @@ result<void> reactor::connect(const synapse_peer& peer, bool passing) {
   return {};
 }
 
+std::optional<curve_key> reactor::public_key() const noexcept {
+  return keys_ ? std::optional<curve_key>(keys_->open) : std::nullopt;
+}
+
+bool reactor::allows(const curve_key& key, std::uint64_t node) const {
+  const std::lock_guard lock(allowed_mutex_);
+  return allowed_.allows(key, node);
+}
+
 result<void> reactor::reload_allowed() {
   if (!keys_) return fail(errc::invalid_argument, "This node has no keys, and so no list of allowed ones.");
   auto read = allow_list::read(options_.allow_file);
   if (!read) return tl::unexpected<error>(read.error());
   command([this, list = std::move(*read)] {
-    allowed_ = list;
+    {
+      const std::lock_guard lock(allowed_mutex_);
+      allowed_ = list;
+    }
     end_disallowed();
   });
   return {};

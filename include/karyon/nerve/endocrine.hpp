@@ -32,11 +32,11 @@ class level_table;
 
 /// How to reach a NATS server; endocrine_options::server says which.
 struct nats_options {
-  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty; readable by its owner alone. Read again
-  /// with each connection.
+  /// Of the operator's kind (a file `.creds` of `nsc`: a user's token and seed), or empty; readable by this process's user alone, or, where
+  /// it belongs to another user, by that one and its group. Read again with each connection.
   std::string credentials_file{};
   /// TLS: the authority that signed the server's certificate; with a certificate and key of one's own where the server asks for it.
-  /// Any of them, or a server "tls://...", turns TLS on. The key is readable by its owner alone.
+  /// Any of them, or a server "tls://...", turns TLS on. The key is readable by whom credentials_file may be.
   std::string ca_file{};
   std::string certificate_file{};
   std::string key_file{};
@@ -83,11 +83,14 @@ struct endocrine_options {
   ///
   /// Each node announces there, to the subject "karyon.nodes.name", where it listens: not "tcp://0.0.0.0:7000", which
   /// nobody can call, but also "ipc://" and the loopback, which those on its machine alone can. It does so every two to four seconds,
-  /// each second while it has no neighbours, and seldom among many nodes.
-  /// It calls whom it hears of while it lacks neighbours (seldom when it does not), and then joins through them; by the rules for nodes
-  /// that others have told of: a node with keys calls nobody but its own list. `nats` says how the server is reached (credentials, TLS,
+  /// each second while it has no neighbours, and seldom among many nodes. A node with keys (synapse_options::key_file) announces its public
+  /// key as well.
+  /// It calls whom it hears of while it lacks neighbours (seldom when it does not), and then joins through them. A node with keys calls
+  /// those alone whose announced key is on its own list (synapse_options::allow_file) for that node, and by that key; a node without keys,
+  /// those alone that have none; others are counted (announcements_not_allowed). `nats` says how the server is reached (credentials, TLS,
   /// time limits); signals do not go through it. When it stops the overlay goes on, and new nodes are found again when it is back.
-  /// Whoever may publish there can make up nodes: these are called, a few at a time, until they are found not to be there.
+  /// Whoever may publish there can make up nodes: these are called, a few at a time, until they are found not to be there; with keys, where
+  /// they are said to listen with a key of the list, which leads to no link unless that key's owner is there.
   std::string discovery_server{};
 };
 
@@ -147,6 +150,9 @@ struct endocrine_metrics {
   std::uint64_t announced = 0;            ///< announcements of this node handed to the discovery_server's connection
   std::uint64_t announcements_heard = 0;  ///< of other nodes
   std::uint64_t announcements_malformed = 0;  ///< that made no sense; nothing is done with them
+  /// Of those heard: with a key that is not on this node's list for that node, or with one where this node has none, or the other way
+  /// round. Nobody is called for them.
+  std::uint64_t announcements_not_allowed = 0;
 
   std::uint64_t subscriptions = 0;  ///< now; those of ended cells until this is noticed (endocrine::sweep)
   std::uint64_t patterns = 0;       ///< distinct ones among them; as many subscriptions at the server

@@ -58,8 +58,8 @@ struct gateway_metrics {
 ///
 /// Threads: all members from any thread. It has none of its own; a bus's own hands on what has arrived there. That thread also hands it to
 /// the cells, and may wait for room there for as long as a signal's time to live: what arrives meanwhile is handed on later.
-/// Lifetime: within the runtime's, else any. Once either of its buses has ended it hands on nothing more; a new bus of that name needs a
-/// new gateway. A bus that a cell ends, in a handler, stays in its compartment until the gateway ends.
+/// Lifetime: any, also beyond the runtime's. Once either of its buses, or the runtime, has ended it hands on nothing more; a new bus of
+/// that name needs a new gateway. A bus that a cell ends, in a handler, stays in its compartment until the gateway ends.
 ///
 /// Compartments are those of overlays here; karyon::compartment (karyon/nerve/compartment.hpp), which says what may be published and
 /// heard on one bus, has nothing to do with them.

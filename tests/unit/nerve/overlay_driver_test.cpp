@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "nerve/overlay_bus.hpp"
 #include "nerve/overlay_discovery.hpp"
 #include "nerve/overlay_driver.hpp"
 #include "nerve/overlay_wire.hpp"
@@ -378,6 +379,51 @@ TEST_CASE(
   CHECK(*effects.sends[0].what.payload == "1.forged");
 }
 
+TEST_CASE("what has come by itself is not asked for as a gateway's as well") {
+  overlay_effects effects;
+  plumtree tree({1, 1}, {});
+  for (std::uint64_t n = 2; n <= 3; ++n) tree.neighbor_up({n, 1}, 1, effects);
+  overlay_message m;
+  m.what = overlay_message::kind::have;
+  m.id = {99, 1};
+  m.who = {10, 1};  // by a gateway
+  tree.receive({2, 1}, m, 2, effects);
+  CHECK(tree.next_ns() != ~std::uint64_t{0});
+  m.what = overlay_message::kind::gossip;
+  m.who = {};
+  m.payload = std::make_shared<const std::string>("hello");
+  effects.clear();
+  tree.receive({3, 1}, m, 3, effects);
+  CHECK(effects.deliveries.size() == 1);
+  CHECK(tree.next_ns() == ~std::uint64_t{0});
+  effects.clear();
+  tree.tick(10'000'000'000, effects);
+  CHECK(effects.sends.empty());
+}
+
+TEST_CASE(
+    "a broadcast is taken for one that a gateway has brought only if all that gateways leave as it is, is the same") {
+  overlay_effects effects;
+  plumtree_options o;
+  o.head_bytes = 2;
+  o.head_kept = 1;
+  plumtree tree({1, 1}, o);
+  tree.neighbor_up({2, 1}, 1, effects);
+  const auto comes = [&](std::uint64_t sequence, const char* payload) {
+    overlay_message m;
+    m.what = overlay_message::kind::gossip;
+    m.id = {99, sequence};
+    m.payload = std::make_shared<const std::string>(payload);
+    effects.clear();
+    tree.receive({2, 1}, m, 3, effects);
+    return effects.deliveries.size();
+  };
+  CHECK(tree.hand_on({99, 1}, std::make_shared<const std::string>("a1same"), 2, effects));
+  CHECK(tree.hand_on({99, 2}, std::make_shared<const std::string>("b1same"), 2, effects));  // another subject's length
+  CHECK(comes(1, "a0same") == 0);
+  CHECK(comes(2, "a0same") == 1);
+}
+
 TEST_CASE("a broadcast that a gateway brings back before it comes by itself is delivered once") {
   overlay_effects effects;
   plumtree_options o;
@@ -443,8 +489,99 @@ TEST_CASE("a node's announcement is read as it was written, and nothing that is 
   REQUIRE(decode_sighting(encode_sighting({{5, 6}, {"ipc://a", "ipc://b", "ipc://c", "ipc://d", "ipc://e"}}), r));
   CHECK(r.endpoints.size() == sighting_endpoints_max);
   auto two_names = encode_sighting({{5, 6}, {"ipc://a", "ipc://b"}});
-  two_names[4 + 17 + 7] = std::byte{7};
+  two_names[4 + 18 + 7] = std::byte{7};
   CHECK_FALSE(decode_sighting(two_names, r));
+}
+
+TEST_CASE("a node with keys announces its public one, which is read whole or not at all") {
+  curve_key key{};
+  for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::uint8_t>(200 + i);
+  const node_sighting s{{5, 6}, {"tcp://10.0.0.1:7", "tcp://10.0.0.2:7"}, key};
+  const auto bytes = encode_sighting(s);
+  node_sighting r;
+  REQUIRE(decode_sighting(bytes, r));
+  CHECK(r.who == s.who);
+  CHECK(r.endpoints == s.endpoints);
+  CHECK(r.key == s.key);
+  for (std::size_t n = 0; n < bytes.size(); ++n) CHECK_FALSE(decode_sighting(std::span(bytes).first(n), r));
+  constexpr std::size_t place = 4;
+  constexpr std::size_t length_at = place + 16;
+  REQUIRE(bytes[length_at] == std::byte{32});
+  for (const unsigned length : {0u, 1u, 31u, 33u, 255u}) {
+    auto wrong = bytes;
+    wrong[length_at] = static_cast<std::byte>(length);
+    CHECK_FALSE(decode_sighting(wrong, r));
+  }
+  // A node has one key.
+  auto two_keys = bytes;
+  two_keys[length_at + 1] ^= std::byte{1};
+  CHECK_FALSE(decode_sighting(two_keys, r));
+  auto without = encode_sighting({s.who, s.endpoints});
+  REQUIRE(decode_sighting(without, r));
+  CHECK_FALSE(r.key);
+  // The longest that there can be.
+  const std::string longest = "ipc:///" + std::string(248, 'x');
+  CHECK(decode_sighting(encode_sighting({{5, 6}, {longest, longest, longest, longest}, key}), r));
+}
+
+TEST_CASE("announcements of nodes that may not be called are counted, and do nothing else") {
+  overlay_discovery d("north", 1);
+  d.listen({1, 1}, [](const node_sighting& s) { return s.who.node <= 3; });
+  const auto hear = [&](std::uint64_t node) {
+    d.arrived("karyon.nodes.north", encode_sighting({{node, 6}, {"tcp://10.0.0.1:7"}}));
+  };
+  int n = 0;
+  for (std::uint64_t now = 1; now <= 100; ++now) {
+    hear(2);
+    for (std::uint64_t node = 10; node < 100; ++node) hear(node);
+    const auto found = d.take_found();
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].who.node == 2);
+    n += d.due(now * 1'000'000'000, true) ? 1 : 0;
+  }
+  CHECK(n == 100);  // they do not keep it from announcing itself
+  carrier_counts c;
+  d.count(c);
+  CHECK(c.announcements_heard == 100 * 91);
+  CHECK(c.announcements_not_allowed == 100 * 90);
+  CHECK(c.announcements_malformed == 0);
+}
+
+TEST_CASE("endpoints of one machine are out of reach of a server for several") {
+  const std::vector<std::string> near{"ipc:///run/x", "tcp://127.0.0.1:7", "tcp://[::1]:7"};
+  const std::vector<std::string> far{"ipc:///run/x", "tcp://10.0.0.1:7"};
+  for (const char* here : {"nats://127.0.0.1:4222", "tls://localhost:4222", "nats://u:p@127.0.0.1:1,nats://[::1]:2"}) {
+    INFO(here);
+    CHECK_FALSE(is_out_of_reach(here, near));
+    CHECK_FALSE(is_out_of_reach(here, far));
+  }
+  for (const char* there : {"nats://10.0.0.9:4222", "tls://nats.example.org:4222", "nats://127.0.0.1@10.0.0.9:1",
+                            "nats://127.0.0.1:1,nats://10.0.0.9:1"}) {
+    INFO(there);
+    CHECK(is_out_of_reach(there, near));
+    CHECK_FALSE(is_out_of_reach(there, far));
+    CHECK_FALSE(is_out_of_reach(there, {}));
+  }
+}
+
+TEST_CASE("a node with a full view calls on, but its links do not pile up") {
+  CHECK(found_to_call(0, 0, 0) == 4);
+  CHECK(found_to_call(0, 500, 1) == 4);
+  CHECK(found_to_call(4, 500, 1) == 1);
+  const auto after = [](std::uint64_t ticks, std::size_t connected) {
+    const std::size_t before = connected;
+    for (std::uint64_t tick = 1; tick <= ticks; ++tick) connected += found_to_call(5, connected, tick);
+    return connected - before;
+  };
+  CHECK(after(63, 5) == 0);
+  CHECK(after(64, 5) == 1);
+  CHECK(after(640, 5) == 10);
+  // Whom it calls stays: 30 days, a tick a second.
+  const std::size_t month = after(30 * 86'400, 5);
+  CHECK(month >= 64);
+  CHECK(month <= 200);
+  // Islands of a hundred find each other within minutes all the same: their nodes are many, and each calls now and then.
+  CHECK(after(16'384, 99) >= 2);
 }
 
 TEST_CASE("of announcements without number a few are kept, by chance") {

@@ -372,7 +372,9 @@ struct no_port final : detail::service_port {
   [[nodiscard]] detail::peer_id self() const noexcept override { return {1, 1}; }
   [[nodiscard]] std::size_t payload_bytes_max() const noexcept override { return 4096; }
   [[nodiscard]] std::vector<std::string> endpoints() const override { return {}; }
-  void call(const std::string&) override {}
+  void call(const std::string&, const std::optional<detail::curve_key>&) override {}
+  [[nodiscard]] std::optional<detail::curve_key> public_key() const override { return std::nullopt; }
+  [[nodiscard]] bool allows(const detail::curve_key&, std::uint64_t) const override { return false; }
   [[nodiscard]] detail::frame_fate send_service(const detail::peer_id&, std::uint8_t,
                                                 std::span<const std::byte>) noexcept override {
     return detail::frame_fate::no_route;

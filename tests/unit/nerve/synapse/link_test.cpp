@@ -3,6 +3,7 @@
 #include <numeric>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "support/catch.hpp"
 #include "support/temporary_tree.hpp"
@@ -329,6 +330,26 @@ TEST_CASE("a node that calls another one of its own name is told where that is")
            std::vector<std::string>{"101 ipc://" + tree.path("n/other") + " ipc://" + tree.path("n/one")};
   }));
   CHECK(one.sink.ups().empty());
+}
+
+TEST_CASE("of nodes that others tell of so many are called at a time, and the rest is counted") {
+  temporary_tree tree;
+  end a(a_id, on("ipc://" + tree.path("n/a")));
+  REQUIRE(a.is_open());
+  CHECK_FALSE(a->public_key());
+  CHECK_FALSE(a->allows(curve_key{}, 22));
+  for (int i = 0; i < 300; ++i) {  // nobody is there, and not even a folder, so no descriptors go for it
+    REQUIRE(a->connect_passing({"ipc://" + tree.path("none/" + std::to_string(i)), ""}).has_value());
+  }
+  CHECK(eventually([&] { return a->stats().calls_left_out == 300 - 256; }));
+  // Forgotten, since nobody is there: then there is room again.
+  end b(b_id, on("ipc://" + tree.path("n/b")));
+  REQUIRE(b.is_open());
+  CHECK(eventually([&] {
+    static_cast<void>(a->connect_passing({b->endpoints().front(), ""}));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return a.sink.is_up();
+  }));
 }
 
 TEST_CASE("a node that calls itself is told so and gets no link") {

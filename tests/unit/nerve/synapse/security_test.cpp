@@ -189,6 +189,26 @@ TEST_CASE("a key on the list does not open the door to another node's name") {
   CHECK(b.sink.ups().empty());
 }
 
+TEST_CASE("a node that others have told of is called by its own key, whoever has named its place with another's") {
+  keyring keys;
+  const std::string a_key = keys.make("alpha");
+  const std::string b_key = keys.make("beta");
+  const std::string c_key = keys.make("gamma");
+  end a(named("alpha"), keys.options("alpha", b_key + " beta\n" + c_key + " gamma\n"));
+  end b(named("beta"), keys.options("beta", a_key + " alpha\n"));
+  REQUIRE(a.is_open());
+  REQUIRE(b.is_open());
+  CHECK(a->public_key() == key_from_hex(a_key));
+  CHECK(a->allows(key_from_hex(b_key).value(), node_id_of("beta")));
+  CHECK_FALSE(a->allows(key_from_hex(b_key).value(), node_id_of("gamma")));
+  CHECK_FALSE(a->allows(key_from_hex(a_key).value(), node_id_of("alpha")));
+  const std::string there = b->endpoints().front();
+  REQUIRE(a->connect_passing({there, c_key}).has_value());
+  REQUIRE(a->connect_passing({there, b_key}).has_value());
+  CHECK(eventually([&] { return a.sink.is_up() && b.sink.is_up(); }));
+  CHECK(a.sink.ups() == std::vector<peer_id>{named("beta")});
+}
+
 TEST_CASE("a node without keys gets nothing out of one that has some") {
   keyring keys;
   keys.make("beta");
