@@ -26,7 +26,8 @@
 ///
 /// CELLS and OPERATIONS come from the harness, so that no driver decides how much work it does; the words pick a shape of
 /// this peer. The output is one line, `value UNIT NUMBER`. The exit status is 0 for a measured run, 1 for a run that went
-/// wrong, 2 for wrong usage, and 77 (driver_not_here) where the machine has not got what the scenario takes. bench/README.md defines each scenario, once for all peers.
+/// wrong, 2 for wrong usage, and 77 (driver_not_here) where the machine has not got what the scenario takes.
+/// bench/README.md defines each scenario, once for all peers.
 namespace karyon::bench {
 
 inline constexpr int driver_not_here = 77;

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -342,6 +343,7 @@ void set_loopback(bool up) {
 /// By a path that again and again loses all for a moment, and at last for good.
 figure longest_send_lossy(work const& asked) {
   if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
+    verify(errno == EPERM || errno == ENOSPC || errno == ENOSYS, "a network of one's own was asked for in a wrong way");
     throw not_here{"this machine allows no network of one's own"};
   }
   set_loopback(true);

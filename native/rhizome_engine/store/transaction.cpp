@@ -81,7 +81,7 @@ result<void> transaction::add_arc(label arcs, vertex source, vertex target, inte
   if (!state_) return finished();
   if (auto fine = state_->check(arcs, source, target); !fine) return fine;
   if (auto fine = check_valid(valid); !fine) return fine;
-  if (state_->c->options.unique_arcs && state_->count(arcs, source, target) > 0)
+  if (state_->c->options.unique_arcs && state_->has_arc(arcs, source, target))
     return fail(errc::already_there, "the arc is there already");
   std::size_t op = state_->push(change_kind::add_arc, arcs, 0, source, target);
   if (!valid.always()) state_->attach(op, valid, {});
@@ -187,7 +187,7 @@ result<void> transaction::set_property(label arcs, vertex source, vertex target,
   if (!state_) return finished();
   if (auto fine = state_->check(arcs, source, target); !fine) return fine;
   if (auto fine = check_key(key); !fine) return fine;
-  if (state_->count(arcs, source, target) == 0) return no_arc_there();
+  if (!state_->has_arc(arcs, source, target)) return no_arc_there();
   std::size_t op = state_->push(change_kind::set_arc_property, arcs, key, source, target);
   state_->attach(op, {}, std::move(data));
   state_->sets_arc_property = true;

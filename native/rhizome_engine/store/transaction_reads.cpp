@@ -17,7 +17,7 @@ bool transaction::alive(vertex v) const { return state_ && state_->open && state
 
 bool transaction::contains(label arcs, vertex source, vertex target) const {
   return state_ && state_->open && arcs < labels_max && state_->alive(source) && state_->alive(target) &&
-         state_->count(arcs, source, target) > 0;
+         state_->has_arc(arcs, source, target);
 }
 
 void transaction::for_each(label arcs, vertex v, direction way, const std::function<void(vertex)>& f) const {
@@ -101,7 +101,7 @@ result<value> transaction::property(label arcs, vertex source, vertex target, pr
   if (!state_) return finished();
   if (auto fine = state_->check(arcs, source, target); !fine) return tl::unexpected<error>(fine.error());
   if (auto fine = check_key(key); !fine) return tl::unexpected<error>(fine.error());
-  if (state_->count(arcs, source, target) == 0) return no_arc_there();
+  if (!state_->has_arc(arcs, source, target)) return no_arc_there();
   auto wanted = detail::arc_key(*state_->c, source, target);
   for (std::size_t i = state_->ops.size(); i-- > 0;) {
     const log_entry& op = state_->ops[i];

@@ -168,7 +168,7 @@ void transaction::state::drop_add(own_arc& mine) {
   for (std::size_t i = op; i-- > 0 && mine.add == 0;)  // the parallel arc added before
     if (ops[i].kind_and_key == log_entry::pack(change_kind::add_arc) && same(ops[i]))
       mine.add = static_cast<std::uint32_t>(i + 1);
-  if (count(gone.arc_label, gone.source, gone.target) == 0) drop_properties(op);  // they belong to the pair
+  if (!has_arc(gone.arc_label, gone.source, gone.target)) drop_properties(op);  // they belong to the pair
 }
 
 bool transaction::state::added_in_bulk(std::uint32_t op) const noexcept {
@@ -208,19 +208,10 @@ std::uint32_t transaction::state::base_count(label l, vertex s, vertex t) const 
   return by_source ? seen_out->count_of(s, t) : seen_in->count_of(t, s);
 }
 
-std::uint32_t transaction::state::count(label l, vertex s, vertex t) const {
+bool transaction::state::has_arc(label l, vertex s, vertex t) const {
   const own_arc* mine = find_own(l, s, t);
-  std::uint32_t base = base_count(l, s, t);
-  if (mine == nullptr) return base;
-  std::uint32_t left = base - std::min(base, mine->removals);
-  if (mine->add == 0) return left;
-  if (c->options.unique_arcs) return 1;
-  auto key = detail::arc_key(*c, s, t);
-  for (const log_entry& op : ops)
-    if (op.kind_and_key == log_entry::pack(change_kind::add_arc) && op.arc_label == l &&
-        detail::arc_key(*c, op.source, op.target) == key)
-      ++left;
-  return left;
+  if (mine != nullptr && mine->add != 0) return true;
+  return base_count(l, s, t) > (mine == nullptr ? 0 : mine->removals);
 }
 
 /// Removes the arc (corrected: null) or corrects its time.

@@ -92,7 +92,8 @@ struct transaction::state {
   [[nodiscard]] result<void> check(label l, std::span<const arc> list) const;
   /// How many of the arc the snapshot has: 0 or 1 where arcs are unique.
   [[nodiscard]] std::uint32_t base_count(label l, vertex s, vertex t) const;
-  [[nodiscard]] std::uint32_t count(label l, vertex s, vertex t) const;
+  /// Whether the arc, or one of several in parallel, is there with what the transaction has done so far.
+  [[nodiscard]] bool has_arc(label l, vertex s, vertex t) const;
   [[nodiscard]] bool added_in_bulk(std::uint32_t op) const noexcept;
   [[nodiscard]] result<void> close(label l, vertex s, vertex t, const interval* corrected);
 };
