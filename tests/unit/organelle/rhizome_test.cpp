@@ -380,6 +380,30 @@ TEST_CASE("cheapest ways by what arcs cost are those of a slow search, at each c
   }
 }
 
+TEST_CASE("an arc of infinite cost can not be passed, and one whose cost is no number is refused") {
+  world w;
+  const std::monostate none;
+  const double infinite = std::numeric_limits<double>::infinity();
+  const karyon::handle t = w.begin();
+  world::number(w.call.add_vertices(t, 4U).now());
+  const auto cost = world::number(w.call.name_property(t, "cost").now());
+  const auto wrong = world::number(w.call.name_property(t, "wrong").now());
+  REQUIRE(w.call.add_arcs(t, 0U, vertices{0, 1, 1, 2, 0, 3}).now());
+  REQUIRE(w.call.set_arc_property(t, 0U, 0U, 1U, cost, 0).now());
+  REQUIRE(w.call.set_arc_property(t, 0U, 1U, 2U, cost, infinite).now());
+  REQUIRE(w.call.set_arc_property(t, 0U, 1U, 2U, wrong, std::nan("")).now());
+  w.commit(t);
+  const karyon::handle now = w.snapshot();
+  const auto some = w.call.shortest_paths(now, 0U, none, none, 0U, cost, infinite).now();
+  CHECK(column<double>(some, 0) == std::vector<double>{0, 0, infinite, infinite});
+  CHECK(column<rz::vertex>(some, 1) == vertices{0, 0, rz::no_vertex, rz::no_vertex});
+  CHECK(world::number(some, 1) == 2);
+  const auto refused = w.call.shortest_paths(now, 0U, none, none, 0U, wrong, 1.0).now();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().status() == KARYON_INVALID_ARGUMENT);
+  CHECK(refused.error().message().find("from 1 to 2") != std::string::npos);
+}
+
 TEST_CASE("what is asked of a window of valid time is told by the arcs that are true at some moment of it") {
   const bool is_symmetric = GENERATE(false, true);
   told_world w(is_symmetric, GENERATE(4U, 5U));

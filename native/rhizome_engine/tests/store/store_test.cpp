@@ -535,6 +535,7 @@ TEST_CASE("a commit that would make columns beyond the memory limit is refused b
     return many.commit();
   };
   CHECK(code_of(set(40)) == errc::limit);  // 40 columns of 80 kB
+  CHECK(code_of(set(40)) == errc::limit);  // and they are none that are there already
   CHECK(s.memory().property == before);
   CHECK(s.now().value().commit() == 1);
   // What was refused is not held against the next one, and a column is counted once.
@@ -543,6 +544,29 @@ TEST_CASE("a commit that would make columns beyond the memory limit is refused b
   const std::size_t made = s.memory().property - before;
   CHECK(made >= std::size_t{10} * count * sizeof(std::uint32_t));
   CHECK(made < std::size_t{11} * count * sizeof(std::uint32_t));
+  CHECK(s.memory().in_use() <= o.memory_limit_bytes);
+}
+
+TEST_CASE("a transaction of a group is held to what those before it in the group have made") {
+  store_options o = small();
+  o.memory_limit_bytes = std::size_t{2} << 20;
+  store s = store::make(o).value();
+  constexpr vertex count = 20'000;
+  transaction tx = s.begin().value();
+  REQUIRE(tx.add_vertices(count).value() == 0);
+  REQUIRE(tx.commit());
+  std::vector<transaction> group;
+  for (property_key first : {property_key{0}, property_key{15}, property_key{0}}) {
+    group.push_back(s.begin().value());
+    for (property_key key = 0; key < 15; ++key)
+      REQUIRE(
+          group.back().set_property(group.size() == 3 ? 0 : count - 1, static_cast<property_key>(first + key), 1.5));
+  }
+  const auto outcomes = s.commit_group(group);
+  REQUIRE(outcomes.size() == 3);
+  CHECK(outcomes[0]);
+  CHECK(code_of(outcomes[1]) == errc::limit);
+  CHECK(outcomes[2]);  // its columns are there by then
   CHECK(s.memory().in_use() <= o.memory_limit_bytes);
 }
 
